@@ -1,0 +1,80 @@
+//! What all connections of a shard share and borrow for the length of one call. It holds no
+//! connection.
+
+use std::time::Duration;
+
+use super::Millis;
+use crate::buffer::Pool;
+use crate::limits::Limits;
+use crate::metrics::Counters;
+
+/// Shared by the connections of one shard.
+#[derive(Debug)]
+pub struct Services {
+    /// Vectors for reuse.
+    pub pool: Pool,
+    /// The bounds.
+    pub limits: Limits,
+    /// The shortest span from now to any deadline that an open connection can get.
+    pub open_deadline_min: Duration,
+    /// What happened.
+    pub counters: Counters,
+    /// The time of this turn.
+    pub now: Millis,
+    /// Masks for frames we send as a client.
+    pub masks: Masks,
+    /// The value of the `Server` header, if one is sent.
+    pub server_name: Option<String>,
+}
+
+impl Services {
+    /// Services at time zero.
+    #[must_use]
+    pub fn new(limits: Limits, server_name: Option<String>) -> Self {
+        Self {
+            pool: Pool::new(),
+            open_deadline_min: limits
+                .ping_interval
+                .min(limits.assembly_timeout)
+                .min(limits.write_stall_timeout),
+            limits,
+            counters: Counters::default(),
+            now: Millis(0),
+            masks: Masks::default(),
+            server_name,
+        }
+    }
+}
+
+/// Masks from the operating system's generator, fetched a thousand at a time, so that they are
+/// unpredictable (RFC 6455 section 5.3) and still cost a few nanoseconds each.
+#[derive(Debug)]
+pub struct Masks {
+    random: Box<[u8; Self::BYTES]>,
+    used: usize,
+}
+
+impl Default for Masks {
+    fn default() -> Self {
+        Self { random: Box::new([0; Self::BYTES]), used: Self::BYTES }
+    }
+}
+
+impl Masks {
+    const BYTES: usize = 4096;
+
+    /// A fresh mask.
+    ///
+    /// # Panics
+    /// When the operating system has no random numbers, which Linux rules out once it has booted.
+    pub fn next_mask(&mut self) -> [u8; 4] {
+        if self.used == Self::BYTES {
+            getrandom::fill(&mut self.random[..]).expect("the system's random numbers");
+            self.used = 0;
+        }
+        let mut mask = [0; 4];
+        mask.copy_from_slice(&self.random[self.used..self.used + 4]);
+        self.used += 4;
+        mask
+    }
+}

@@ -1,0 +1,24 @@
+//! The kernel boundary: how bytes get in and out. A driver knows sockets and buffers; it knows no
+//! WebSocket and no handler.
+
+pub(crate) mod epoll;
+pub(crate) mod ring;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+pub(crate) use ring::{GENERATION_MASK, TICK};
+
+/// A socket to connect to `address` with, from `source` if one is given.
+pub(crate) fn outbound_socket(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(source) = source {
+        ring::choose_port_at_connect(socket.as_fd())?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    Ok(socket)
+}

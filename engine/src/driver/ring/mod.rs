@@ -1,0 +1,558 @@
+//! The data ring: one io_uring that carries all sockets of a shard. It knows operations and
+//! buffers, not protocols: each completion comes out as a [`Completion`], and whoever asked for the
+//! operation decides what it means.
+//!
+//! Rules that hold here, so that nobody above needs `unsafe`:
+//! - Memory the kernel uses is owned by this module until its completion, even when the connection
+//!   is long gone ([`operations`], [`buffers`]).
+//! - A completion is believed only when its tag names an operation that is under way.
+//! - Submissions are not linked to one another, and no send is zero-copy: both have had kernel bugs
+//!   that reorder or lose data, and neither pays at the message sizes of a WebSocket.
+
+#![expect(unsafe_code, reason = "this is the boundary to the kernel")]
+
+mod buffers;
+mod operations;
+mod probe;
+mod socket;
+mod tag;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use io_uring::types::{CancelBuilder, Fd, Timespec};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
+
+use crate::buffer::Batch;
+use crate::handler::Token;
+use buffers::BufferRing;
+use operations::{OperationTable, Owned, Pending};
+use tag::{Operation, Tag};
+
+pub(crate) use buffers::Lease;
+pub(crate) use probe::probe;
+pub(crate) use socket::choose_port_at_connect;
+pub(crate) use tag::GENERATION_MASK;
+
+/// The one buffer group.
+const GROUP: u16 = 0;
+/// Period of the standing timeout while it is armed.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
+/// How long the end of a ring waits for operations under way.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+
+/// Sizes of a data ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RingConfig {
+    /// Submissions that can wait for one system call.
+    pub submission_entries: u32,
+    /// Completions that can wait to be read.
+    pub completion_entries: u32,
+    /// Receive buffers, a power of two.
+    pub receive_buffers: u16,
+    /// Bytes of each.
+    pub receive_buffer_bytes: usize,
+}
+
+impl Default for RingConfig {
+    /// 256 buffers that hold a 16 KiB message with its header: larger ones leave the cache, smaller
+    /// ones cut messages of that common size.
+    fn default() -> Self {
+        Self {
+            submission_entries: 1024,
+            completion_entries: 16_384,
+            receive_buffers: 256,
+            receive_buffer_bytes: 16 * 1024 + 128,
+        }
+    }
+}
+
+/// What came of a multishot receive.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// Bytes, in a buffer that must be given back.
+    Data(Lease),
+    /// The peer sends nothing more.
+    End,
+    /// No buffer was free.
+    NoBuffers,
+    /// Cancelled at our wish.
+    Cancelled,
+    /// The connection is broken.
+    Failed(io::Error),
+}
+
+/// One completed step.
+#[derive(Debug)]
+pub(crate) enum Completion {
+    /// A connection was accepted, or could not be. When not `more`, accept again.
+    Accepted {
+        /// Which listener.
+        listener: u32,
+        /// The connection.
+        result: io::Result<OwnedFd>,
+        /// Whether the operation goes on.
+        more: bool,
+    },
+    /// A multishot receive reports. When not `more`, it has ended.
+    Received {
+        /// The connection.
+        token: Token,
+        /// What.
+        received: Received,
+        /// Whether the operation goes on.
+        more: bool,
+    },
+    /// A direct receive ended: this many bytes were appended to the buffer.
+    ReceivedDirect {
+        /// The connection.
+        token: Token,
+        /// The buffer lent.
+        buffer: Vec<u8>,
+        /// Bytes appended; 0 at the end of the stream.
+        result: io::Result<usize>,
+    },
+    /// Part of a batch has left; the rest is under way.
+    Progress {
+        /// The connection.
+        token: Token,
+    },
+    /// A batch has left, or never will.
+    Sent {
+        /// The connection.
+        token: Token,
+        /// The batch.
+        batch: Batch,
+        /// Whether all of it was taken.
+        result: io::Result<()>,
+    },
+    /// A connect ended.
+    Connected {
+        /// The connection.
+        token: Token,
+        /// How.
+        result: io::Result<()>,
+    },
+    /// The mailbox has something. When not `more`, arm it again.
+    Wake {
+        /// Whether the operation goes on.
+        more: bool,
+    },
+    /// The timeout has passed; it is not armed any more.
+    Tick,
+    /// A completion that belongs to nothing under way. Counted, otherwise ignored.
+    Stale,
+}
+
+/// The ring of one shard. It is made, used and dropped on the shard's thread.
+pub(crate) struct DataRing {
+    // Declared first, dropped first: the kernel lets go of all memory below with it.
+    ring: IoUring,
+    buffers: BufferRing,
+    operations: OperationTable,
+    tick: Box<Timespec>,
+    reaped: Vec<cqueue::Entry>,
+    next: usize,
+    /// Operations whose last completion has not come.
+    outstanding: usize,
+}
+
+impl std::fmt::Debug for DataRing {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("DataRing").field("outstanding", &self.outstanding).finish()
+    }
+}
+
+impl DataRing {
+    /// Sets a ring up.
+    ///
+    /// # Errors
+    /// The kernel's: `EPERM` and `ENOSYS` where io_uring is forbidden or absent, `ENOMEM` when the
+    /// locked-memory limit is too low even for the smallest ring.
+    pub(crate) fn new(config: &RingConfig) -> io::Result<Self> {
+        let mut ring = set_up(config)?;
+        // Saves the look-up of the ring's file at each system call; refused only when a thread has
+        // sixteen such rings, and then nothing is lost.
+        let _ = ring.submitter().register_ring_fd();
+        let entries = config.receive_buffers;
+        let buffers = BufferRing::new(&ring, GROUP, entries, config.receive_buffer_bytes)?;
+        let _ = ring.completion();
+        Ok(Self {
+            ring,
+            buffers,
+            operations: OperationTable::default(),
+            tick: Box::new(Timespec::from(TICK)),
+            reaped: Vec::with_capacity(256),
+            next: 0,
+            outstanding: 0,
+        })
+    }
+
+    /// Registers an eventfd that is signalled with each completion, for a loop that waits
+    /// elsewhere; silent until [`signal_completions`](Self::signal_completions) asks for it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn register_eventfd(&mut self, eventfd: BorrowedFd<'_>) -> io::Result<()> {
+        self.ring.submitter().register_eventfd(eventfd.as_raw_fd())?;
+        self.signal_completions(false);
+        Ok(())
+    }
+
+    /// Turns the signals of the registered eventfd on or off, without a system call.
+    pub(crate) fn signal_completions(&mut self, on: bool) {
+        let completion = self.ring.completion();
+        if on { completion.enable_eventfd() } else { completion.disable_eventfd() }
+    }
+
+    /// Accepts from a listener until told otherwise.
+    pub(crate) fn accept(&mut self, listener: u32, fd: BorrowedFd<'_>) {
+        let tag = Tag::new(Operation::Accept, 0, listener);
+        let entry = opcode::AcceptMulti::new(Fd(fd.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
+        self.start(entry.user_data(tag.pack()));
+    }
+
+    /// Ends accepting from a listener.
+    pub(crate) fn cancel_accept(&mut self, listener: u32) {
+        self.cancel(Tag::new(Operation::Accept, 0, listener));
+    }
+
+    /// Receives into provided buffers until told otherwise.
+    pub(crate) fn receive(&mut self, token: Token, fd: BorrowedFd<'_>) {
+        let tag = Tag::new(Operation::Receive, token.generation, token.slot);
+        let entry = opcode::RecvMulti::new(Fd(fd.as_raw_fd()), GROUP).build();
+        self.start(entry.user_data(tag.pack()));
+    }
+
+    /// Ends a multishot receive; its last completion still comes.
+    pub(crate) fn cancel_receive(&mut self, token: Token) {
+        self.cancel(Tag::new(Operation::Receive, token.generation, token.slot));
+    }
+
+    /// Receives once, at most `room` bytes, straight into the spare capacity of `buffer`.
+    pub(crate) fn receive_direct(
+        &mut self,
+        token: Token,
+        fd: BorrowedFd<'_>,
+        buffer: Vec<u8>,
+        room: usize,
+    ) {
+        let owned = Owned::Receive { buffer, room };
+        self.start_owning(token, fd, owned);
+    }
+
+    /// Sends a batch. One at a time for each connection.
+    pub(crate) fn send(&mut self, token: Token, fd: BorrowedFd<'_>, batch: Batch) {
+        self.start_owning(token, fd, Owned::Send { batch, sent: 0, gather: None });
+    }
+
+    /// Connects.
+    pub(crate) fn connect(&mut self, token: Token, fd: BorrowedFd<'_>, address: SocketAddr) {
+        self.start_owning(token, fd, Owned::Connect { address: Box::new(address.into()) });
+    }
+
+    /// Ends sends, direct receives and connects of a connection; their completions still come.
+    pub(crate) fn cancel_operations(&mut self, token: Token) {
+        for tag in self.operations.tags_of(token) {
+            self.cancel(tag);
+        }
+    }
+
+    /// Closes a socket.
+    pub(crate) fn close(&mut self, fd: OwnedFd) {
+        let tag = Tag::new(Operation::Quiet, 0, 0);
+        let entry = opcode::Close::new(Fd(fd.into_raw_fd())).build();
+        self.push(entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag.pack()));
+    }
+
+    /// Reports when the mailbox's descriptor is readable.
+    pub(crate) fn watch(&mut self, fd: BorrowedFd<'_>) {
+        let tag = Tag::new(Operation::Wake, 0, 0);
+        let entry =
+            opcode::PollAdd::new(Fd(fd.as_raw_fd()), libc::POLLIN as u32).multi(true).build();
+        self.start(entry.user_data(tag.pack()));
+    }
+
+    /// Reports once, one [`TICK`] from now.
+    pub(crate) fn start_tick(&mut self) {
+        let tag = Tag::new(Operation::Tick, 0, 0);
+        let timespec: *const Timespec = &*self.tick;
+        self.start(opcode::Timeout::new(timespec).build().user_data(tag.pack()));
+    }
+
+    /// Submits, and waits until there is at least one completion.
+    ///
+    /// # Errors
+    /// None that a caller could mend: see [`enter`](Self::enter).
+    pub(crate) fn wait(&mut self) -> io::Result<()> {
+        self.enter(1)
+    }
+
+    /// Submits, and lets the kernel finish what is ready.
+    ///
+    /// # Errors
+    /// None that a caller could mend: see [`enter`](Self::enter).
+    pub(crate) fn poll(&mut self) -> io::Result<()> {
+        self.enter(0)
+    }
+
+    /// One system call: submits what is queued and reads what has completed.
+    ///
+    /// # Errors
+    /// Those that mean the ring is unusable. `EBADR` says that the kernel has lost a completion:
+    /// what it was for cannot be known any more.
+    fn enter(&mut self, want: u32) -> io::Result<()> {
+        if self.next < self.reaped.len() {
+            return Ok(());
+        }
+        let want = if self.ring.completion().is_empty() { want } else { 0 };
+        let waiting = self.ring.submission().len() as u32;
+        // SAFETY: no argument is passed that the kernel would read. GETEVENTS is always set: with
+        // deferred task work, completions are produced in this call only.
+        let entered = unsafe {
+            self.ring.submitter().enter::<libc::sigset_t>(
+                waiting,
+                want,
+                EnterFlags::GETEVENTS.bits(),
+                None,
+            )
+        };
+        match entered {
+            Ok(_) => {}
+            // Interrupted, or no room for completions: reading some makes room.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ETIME)
+                ) => {}
+            Err(error) => return Err(error),
+        }
+        self.reaped.clear();
+        self.next = 0;
+        self.reaped.extend(self.ring.completion());
+        Ok(())
+    }
+
+    /// Whether completions have been read and not taken.
+    #[must_use]
+    pub(crate) fn has_reaped(&self) -> bool {
+        self.next < self.reaped.len()
+    }
+
+    /// The next completion of those read.
+    pub(crate) fn next_completion(&mut self) -> Option<Completion> {
+        while let Some(entry) = self.reaped.get(self.next) {
+            let (bits, result, flags) = (entry.user_data(), entry.result(), entry.flags());
+            self.next += 1;
+            let Some(tag) = Tag::unpack(bits) else { return Some(Completion::Stale) };
+            let more = cqueue::more(flags);
+            if !more && tag.operation != Operation::Quiet {
+                self.outstanding = self.outstanding.saturating_sub(1);
+            }
+            let completion = match tag.operation {
+                Operation::Receive => self.received(tag, result, flags),
+                Operation::Owning => self.owning_completed(tag, result),
+                Operation::Accept => Completion::Accepted {
+                    listener: tag.index,
+                    // SAFETY: a non-negative result of an accept is a descriptor that the kernel
+                    // has just made for us and that nobody else owns.
+                    result: outcome(result).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) }),
+                    more,
+                },
+                Operation::Wake => Completion::Wake { more },
+                Operation::Tick => Completion::Tick,
+                Operation::Quiet => continue,
+            };
+            return Some(completion);
+        }
+        None
+    }
+
+    fn received(&mut self, tag: Tag, result: i32, flags: u32) -> Completion {
+        let token = Token { slot: tag.index, generation: tag.generation };
+        let lease = cqueue::buffer_select(flags)
+            .and_then(|buffer| self.buffers.lease(buffer, result.max(0) as u32));
+        let received = match (outcome(result), lease) {
+            (Ok(1..), Some(lease)) => Received::Data(lease),
+            (Ok(_), lease) => {
+                // The end of a stream may come with a buffer that holds nothing.
+                if let Some(lease) = lease {
+                    self.buffers.give_back(lease);
+                }
+                Received::End
+            }
+            (Err(error), lease) => {
+                if let Some(lease) = lease {
+                    self.buffers.give_back(lease);
+                }
+                match error.raw_os_error() {
+                    Some(libc::ENOBUFS) => Received::NoBuffers,
+                    Some(libc::ECANCELED) => Received::Cancelled,
+                    _ => Received::Failed(error),
+                }
+            }
+        };
+        Completion::Received { token, received, more: cqueue::more(flags) }
+    }
+
+    fn owning_completed(&mut self, tag: Tag, result: i32) -> Completion {
+        let Some(pending) = self.operations.get_mut(tag) else { return Completion::Stale };
+        let mut failed = None;
+        if let Owned::Send { batch, sent, .. } = &mut pending.owned {
+            match outcome(result) {
+                Ok(bytes) => {
+                    *sent += bytes;
+                    if *sent < batch.len() && bytes > 0 {
+                        let token = pending.token;
+                        let entry = self.operations.submission(tag.index);
+                        self.start(entry);
+                        return Completion::Progress { token };
+                    }
+                    if *sent < batch.len() {
+                        failed = Some(io::ErrorKind::WriteZero.into());
+                    }
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        let Some(Pending { token, owned, .. }) = self.operations.remove(tag) else {
+            return Completion::Stale;
+        };
+        match owned {
+            Owned::Send { batch, .. } => {
+                Completion::Sent { token, batch, result: failed.map_or(Ok(()), Err) }
+            }
+            Owned::Receive { mut buffer, room } => {
+                let result = outcome(result).map(|bytes| bytes.min(room));
+                if let Ok(bytes) = result {
+                    let length = (buffer.len() + bytes).min(buffer.capacity());
+                    // SAFETY: the kernel reports that it has written `bytes` bytes into the spare
+                    // capacity, which is where this operation had them put.
+                    unsafe { buffer.set_len(length) };
+                }
+                Completion::ReceivedDirect { token, buffer, result }
+            }
+            Owned::Connect { .. } => {
+                Completion::Connected { token, result: outcome(result).map(drop) }
+            }
+        }
+    }
+
+    /// The bytes of a lease.
+    pub(crate) fn bytes_mut(&mut self, lease: &Lease) -> &mut [u8] {
+        self.buffers.bytes_mut(lease)
+    }
+
+    /// Gives a buffer back to the kernel.
+    pub(crate) fn give_back(&mut self, lease: Lease) {
+        self.buffers.give_back(lease);
+    }
+
+    /// Whether a receive that found no buffer may try again.
+    #[must_use]
+    pub(crate) fn has_spare_buffers(&self) -> bool {
+        self.buffers.has_spare()
+    }
+
+    fn start_owning(&mut self, token: Token, fd: BorrowedFd<'_>, owned: Owned) {
+        let entry = self.operations.insert(Pending { token, fd: fd.as_raw_fd(), owned });
+        self.start(entry);
+    }
+
+    fn start(&mut self, entry: squeue::Entry) {
+        self.outstanding += 1;
+        self.push(entry);
+    }
+
+    fn cancel(&mut self, tag: Tag) {
+        let quiet = Tag::new(Operation::Quiet, 0, 0);
+        let entry = opcode::AsyncCancel::new(tag.pack()).build();
+        self.push(entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(quiet.pack()));
+    }
+
+    /// Queues a submission; when the queue is full, it is submitted first.
+    fn push(&mut self, entry: squeue::Entry) {
+        // SAFETY: every pointer in an entry that reaches this function leads to memory owned by
+        // `operations`, `tick` or `buffers`, which outlive the operation.
+        while unsafe { self.ring.submission().push(&entry) }.is_err() {
+            if let Err(error) = self.ring.submit()
+                && error.raw_os_error() != Some(libc::EINTR)
+            {
+                // The kernel takes no submissions until completions are read.
+                let room = self.ring.completion();
+                self.reaped.extend(room);
+            }
+        }
+    }
+}
+
+impl Drop for DataRing {
+    /// Ends every operation and waits for the last completion before the memory they use is freed.
+    /// When the kernel does not answer in time the memory is leaked: a leak is better than a kernel
+    /// that writes into memory that has a new owner.
+    fn drop(&mut self) {
+        let deadline = Instant::now() + SHUTDOWN_MAX;
+        let quiet = Tag::new(Operation::Quiet, 0, 0);
+        while self.outstanding > 0 && Instant::now() < deadline {
+            let cancel = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
+            self.push(cancel.user_data(quiet.pack()));
+            if self.poll().is_err() {
+                break;
+            }
+            while let Some(completion) = self.next_completion() {
+                if let Completion::Received { received: Received::Data(lease), .. } = completion {
+                    self.buffers.give_back(lease);
+                }
+            }
+            if self.outstanding > 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        if self.outstanding > 0 {
+            tracing::error!(
+                operations = self.outstanding,
+                "io_uring operations did not end; their memory is leaked"
+            );
+            std::mem::forget(std::mem::take(&mut self.operations));
+            if let Ok(empty) = IoUring::new(1)
+                && let Ok(buffers) = BufferRing::new(&empty, GROUP, 1, 64)
+            {
+                std::mem::forget(std::mem::replace(&mut self.buffers, buffers));
+            }
+        }
+    }
+}
+
+/// A completion's result as the kernel's functions would return it.
+fn outcome(result: i32) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}
+
+/// Sets a ring up, smaller when memory is short (never on another driver: that would hide it).
+fn set_up(config: &RingConfig) -> io::Result<IoUring> {
+    let mut entries = config.submission_entries;
+    let mut completions = config.completion_entries;
+    loop {
+        let mut builder = IoUring::builder();
+        builder
+            .dontfork()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_submit_all()
+            .setup_clamp()
+            .setup_cqsize(completions);
+        match builder.build(entries) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && entries > 256 => {
+                entries /= 2;
+                completions = (completions / 2).max(entries * 2);
+                tracing::warn!(
+                    entries,
+                    "not enough locked memory for the io_uring; trying a smaller one"
+                );
+            }
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The shard as its own thread sees it between callbacks: an outbox for commands from tasks, and
+//! the number of tasks alive. It runs nothing itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::{Command, Mailbox, Token};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<LocalShard>>> = const { RefCell::new(None) };
+}
+
+/// What tasks and peers of a shard's thread share with its loop.
+#[derive(Debug)]
+pub(crate) struct LocalShard {
+    mailbox: Arc<Mailbox>,
+    outbox: RefCell<VecDeque<Command>>,
+    tasks: Cell<usize>,
+    waker: RefCell<Option<Waker>>,
+    /// The generation of the connection in each slot, `u32::MAX` where there is none, so that a
+    /// stale handle is told so at once.
+    generations: RefCell<Vec<u32>>,
+}
+
+impl LocalShard {
+    /// The local side of a shard with this mailbox.
+    #[must_use]
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Rc<Self> {
+        Rc::new(Self {
+            mailbox,
+            outbox: RefCell::default(),
+            tasks: Cell::new(0),
+            waker: RefCell::default(),
+            generations: RefCell::default(),
+        })
+    }
+
+    /// Makes it the shard of this thread, until [`leave`](Self::leave).
+    pub(crate) fn enter(self: &Rc<Self>) {
+        CURRENT.with(|current| *current.borrow_mut() = Some(Rc::clone(self)));
+    }
+
+    /// Forgets the shard of this thread.
+    pub(crate) fn leave() {
+        CURRENT.with(|current| *current.borrow_mut() = None);
+    }
+
+    /// The shard of this thread.
+    #[must_use]
+    pub(crate) fn current() -> Option<Rc<Self>> {
+        CURRENT.with(|current| current.borrow().clone())
+    }
+
+    /// The mailbox other threads reach it by.
+    #[must_use]
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    /// Whether any task spawned through the engine is alive.
+    #[must_use]
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.tasks.get() > 0
+    }
+
+    /// Queues a command for the next turn and wakes the loop.
+    pub(crate) fn push(&self, command: Command) {
+        self.outbox.borrow_mut().push_back(command);
+        self.wake();
+    }
+
+    /// Wakes the loop if it waits in the runtime.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Asks to be woken at the next command.
+    pub(crate) fn set_waker(&self, waker: &Waker) {
+        *self.waker.borrow_mut() = Some(waker.clone());
+    }
+
+    /// Whether commands wait.
+    #[must_use]
+    pub(crate) fn has_commands(&self) -> bool {
+        !self.outbox.borrow().is_empty()
+    }
+
+    /// Takes the commands that wait.
+    #[must_use]
+    pub(crate) fn take(&self) -> VecDeque<Command> {
+        std::mem::take(&mut self.outbox.borrow_mut())
+    }
+
+    /// Notes which connection has a slot, or that none has.
+    pub(crate) fn set_generation(&self, slot: u32, generation: Option<u32>) {
+        let mut generations = self.generations.borrow_mut();
+        let index = slot as usize;
+        if generations.len() <= index {
+            generations.resize(index + 1, u32::MAX);
+        }
+        generations[index] = generation.unwrap_or(u32::MAX);
+    }
+
+    /// Whether the connection is still there.
+    #[must_use]
+    pub(crate) fn is_alive(&self, token: Token) -> bool {
+        self.generations.borrow().get(token.slot as usize) == Some(&token.generation)
+    }
+}
+
+/// Counts a task for as long as it lives, finished, cancelled or panicked.
+struct TaskGuard(Rc<LocalShard>);
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        self.0.tasks.set(self.0.tasks.get() - 1);
+        self.0.wake();
+    }
+}
+
+/// Spawns a task on this shard's runtime, for work that must wait: a database, an outbound call, a
+/// timer. It runs between turns on the shard's own thread, so it needs no `Send`.
+///
+/// # Panics
+/// Outside a shard's thread: there is no runtime to run it.
+pub fn spawn<F>(future: F)
+where
+    F: Future<Output = ()> + 'static,
+{
+    let local = LocalShard::current().expect("ringsock::spawn is for the threads of a shard");
+    local.tasks.set(local.tasks.get() + 1);
+    let guard = TaskGuard(local);
+    monoio::spawn(async move {
+        let _guard = guard;
+        future.await;
+    });
+}

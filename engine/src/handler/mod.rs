@@ -1,0 +1,101 @@
+//! What an application sees: the handler trait and the handles it works with. Nothing here touches
+//! a socket or waits; what a handler does is queued and leaves at the end of the turn.
+#![forbid(unsafe_code)]
+
+mod command;
+mod conn;
+mod local;
+mod mailbox;
+mod message;
+mod outbound;
+mod peer;
+mod upgrade;
+
+use crate::connection::CloseInfo;
+use crate::protocol::handshake::Request;
+
+pub(crate) use command::{Command, Token};
+pub(crate) use conn::token_of;
+pub use conn::{Conn, Reached};
+pub(crate) use local::LocalShard;
+pub use local::spawn;
+pub(crate) use mailbox::Mailbox;
+pub use mailbox::MailboxError;
+pub use message::{Binary, Message, Outgoing, Text};
+pub use outbound::{Outbound, OutboundRequest};
+pub use peer::{Gone, Peer, RemotePeer};
+pub use upgrade::Upgrade;
+
+/// An application. One value per shard, made on the shard's own thread, so it needs neither `Send`
+/// nor `Sync` nor locks: callbacks of one shard are never concurrent.
+///
+/// ```no_run
+/// use ringsock::{Conn, Handler, Message, Server};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     type State = ();
+///
+///     fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
+///         conn.send(message);
+///     }
+/// }
+///
+/// fn main() -> ringsock::Result<()> {
+///     Server::builder().listen("127.0.0.1:9001")?.serve(|_shard| Echo)
+/// }
+/// ```
+///
+/// A panic in a callback ends that connection with 1011 and is counted; the shard goes on.
+pub trait Handler: Sized + 'static {
+    /// What is kept for each connection.
+    type State: 'static;
+
+    /// Once, before the shard accepts: the place to open outbound connections.
+    fn on_start(&mut self, outbound: &mut Outbound<Self::State>) {
+        let _ = outbound;
+    }
+
+    /// Decides on a valid upgrade request. The default accepts everything and works only while
+    /// `State` is `()`; a handler with a state of its own must say how to make one, and a program
+    /// that forgets does not compile.
+    fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<Self::State> {
+        let _ = request;
+        Upgrade::accept_stateless()
+    }
+
+    /// The handshake is complete: messages may be sent from here on.
+    fn on_open(&mut self, conn: &mut Conn<'_, Self::State>) {
+        let _ = conn;
+    }
+
+    /// A whole message.
+    fn on_message(&mut self, conn: &mut Conn<'_, Self::State>, message: Message<'_>);
+
+    /// A Pong with this payload, solicited or not (RFC 6455 section 5.5.3).
+    fn on_pong(&mut self, conn: &mut Conn<'_, Self::State>, payload: &[u8]) {
+        let _ = (conn, payload);
+    }
+
+    /// The queue has shrunk to half of [`Limits::receive_pause_bytes`](crate::Limits) after it had
+    /// reached it: more may be sent without making the peer fall further behind.
+    fn on_drain(&mut self, conn: &mut Conn<'_, Self::State>) {
+        let _ = conn;
+    }
+
+    /// Called exactly once for each [`on_open`](Self::on_open), when nothing more will be received.
+    fn on_close(&mut self, conn: &mut Conn<'_, Self::State>, info: CloseInfo<'_>) {
+        let _ = (conn, info);
+    }
+
+    /// An outbound connection could not be opened; its state comes back.
+    fn on_connect_failed(
+        &mut self,
+        outbound: &mut Outbound<Self::State>,
+        state: Self::State,
+        reason: &str,
+    ) {
+        let _ = (outbound, state, reason);
+    }
+}

@@ -1,0 +1,117 @@
+//! Handles to a connection that may outlive it. They never touch it: what they ask is queued.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::{Command, LocalShard, Mailbox, MailboxError, Outgoing, Token};
+use crate::protocol::CloseCode;
+
+/// The connection is no longer there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+impl fmt::Display for Gone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the connection is gone")
+    }
+}
+
+impl std::error::Error for Gone {}
+
+/// A connection, named from its own shard's thread: small, `Copy`, and harmless after the
+/// connection has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    token: Token,
+    /// Valid on one thread only.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Peer {
+    pub(crate) fn new(token: Token) -> Self {
+        Self { token, not_send: PhantomData }
+    }
+
+    /// Sends a message in the next turn.
+    ///
+    /// # Errors
+    /// [`Gone`] if the connection has ended.
+    pub fn send(self, message: impl Outgoing) -> Result<(), Gone> {
+        let (kind, payload) = (message.kind(), message.bytes().to_vec());
+        self.push(Command::Send { token: self.token, kind, payload })
+    }
+
+    /// Sends a Ping with at most 125 bytes of payload.
+    ///
+    /// # Errors
+    /// [`Gone`] if the connection has ended.
+    pub fn ping(self, payload: &[u8]) -> Result<(), Gone> {
+        self.push(Command::Ping { token: self.token, payload: payload.to_vec() })
+    }
+
+    /// Starts the closing handshake.
+    ///
+    /// # Errors
+    /// [`Gone`] if the connection has ended.
+    pub fn close(self, code: CloseCode, reason: &str) -> Result<(), Gone> {
+        self.push(Command::Close { token: self.token, code, reason: reason.to_owned() })
+    }
+
+    /// Whether the connection is still there.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        LocalShard::current().is_some_and(|local| local.is_alive(self.token))
+    }
+
+    /// The handle other threads may use.
+    ///
+    /// # Panics
+    /// Outside the threads of a shard, where no `Peer` comes from.
+    #[must_use]
+    pub fn remote(self) -> RemotePeer {
+        let local = LocalShard::current().expect("a Peer is used on its shard's thread");
+        RemotePeer { token: self.token, mailbox: Arc::clone(local.mailbox()) }
+    }
+
+    fn push(self, command: Command) -> Result<(), Gone> {
+        let local = LocalShard::current().filter(|local| local.is_alive(self.token)).ok_or(Gone)?;
+        local.push(command);
+        Ok(())
+    }
+}
+
+/// A connection, named from any thread. Whether it is still there is known only to its shard:
+/// what arrives too late is dropped.
+#[derive(Clone, Debug)]
+pub struct RemotePeer {
+    token: Token,
+    mailbox: Arc<Mailbox>,
+}
+
+impl RemotePeer {
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// The shard's mailbox is full, or the shard has ended.
+    pub fn send(&self, message: impl Outgoing) -> Result<(), MailboxError> {
+        let (kind, payload) = (message.kind(), message.bytes().to_vec());
+        self.mailbox.push(Command::Send { token: self.token, kind, payload })
+    }
+
+    /// Sends a Ping with at most 125 bytes of payload.
+    ///
+    /// # Errors
+    /// The shard's mailbox is full, or the shard has ended.
+    pub fn ping(&self, payload: &[u8]) -> Result<(), MailboxError> {
+        self.mailbox.push(Command::Ping { token: self.token, payload: payload.to_vec() })
+    }
+
+    /// Starts the closing handshake.
+    ///
+    /// # Errors
+    /// The shard's mailbox is full, or the shard has ended.
+    pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), MailboxError> {
+        self.mailbox.push(Command::Close { token: self.token, code, reason: reason.to_owned() })
+    }
+}

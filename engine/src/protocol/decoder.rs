@@ -1,0 +1,423 @@
+//! Bytes in, messages and control frames out (RFC 6455 sections 5 and 8). It sends nothing, keeps
+//! no time, and does not know what an answer is; the connection decides what an event means.
+//!
+//! A frame that lies whole in the input is handled in place. What is cut (a header, a payload, a
+//! fragmented message) is kept in one boxed [`Partial`], which exists only while something is cut,
+//! so that an idle connection holds a null pointer.
+
+use super::close::CloseCode;
+use super::frame::{FrameHeader, HEADER_BYTES_MAX, Opcode, Role};
+use super::{MessageKind, ProtocolError};
+use crate::buffer::{HEADROOM_BYTES, Pool};
+use crate::simd::{Utf8Stream, apply_mask, validate};
+
+/// The least room offered to a receive that writes straight into the assembly.
+const DIRECT_BYTES_MIN: usize = 64 * 1024;
+
+/// A whole message's bytes as the decoder hands them out.
+#[derive(Debug)]
+pub enum Received<'b> {
+    /// In the input.
+    InPlace(&'b mut [u8]),
+    /// Assembled behind [`HEADROOM_BYTES`] free bytes.
+    Assembled(Vec<u8>),
+}
+
+impl Received<'_> {
+    /// The payload.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::InPlace(bytes) => bytes,
+            Self::Assembled(vector) => vector.get(HEADROOM_BYTES..).unwrap_or_default(),
+        }
+    }
+}
+
+/// The payload of a Ping or Pong: at most 125 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlPayload {
+    bytes: [u8; 125],
+    length: u8,
+}
+
+impl ControlPayload {
+    fn new(payload: &[u8]) -> Self {
+        let mut bytes = [0; 125];
+        let length = payload.len().min(125);
+        bytes[..length].copy_from_slice(&payload[..length]);
+        Self { bytes, length: length as u8 }
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// What the peer's bytes say.
+#[derive(Debug)]
+pub enum Event<'b> {
+    /// A whole message; text is valid UTF-8.
+    Message {
+        /// Text or binary.
+        kind: MessageKind,
+        /// Its bytes, unmasked.
+        payload: Received<'b>,
+    },
+    /// A Ping.
+    Ping(ControlPayload),
+    /// A Pong.
+    Pong(ControlPayload),
+    /// A Close frame; nothing after it counts.
+    Close {
+        /// The code, if there was one.
+        code: Option<CloseCode>,
+        /// The reason, empty if there was none.
+        reason: String,
+    },
+}
+
+/// The receiving half of one connection.
+#[derive(Debug)]
+pub struct Decoder {
+    partial: Option<Box<Partial>>,
+    role: Role,
+}
+
+/// What is kept while something is cut.
+///
+/// Invariant: at most one of `stashed > 0` and `frame.is_some()` holds; `assembly` is empty or has
+/// its headroom; `message` is set from the first data frame's header to the end of the last one.
+#[derive(Debug, Default)]
+struct Partial {
+    stash: [u8; HEADER_BYTES_MAX],
+    stashed: u8,
+    frame: Option<OpenFrame>,
+    message: Option<MessageKind>,
+    utf8: Utf8Stream,
+    control: Vec<u8>,
+    assembly: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenFrame {
+    header: FrameHeader,
+    received: u64,
+}
+
+impl Decoder {
+    /// A decoder for frames that arrive at an endpoint of this role.
+    #[must_use]
+    pub fn new(role: Role) -> Self {
+        Self { partial: None, role }
+    }
+
+    /// Whether a frame or message has begun and not ended.
+    #[must_use]
+    pub fn is_assembling(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// Payload bytes that the open data frame still misses.
+    #[must_use]
+    pub fn missing_bytes(&self) -> u64 {
+        match self.partial.as_deref().and_then(|partial| partial.frame.as_ref()) {
+            Some(frame) if !frame.header.opcode.is_control() => {
+                frame.header.payload_bytes - frame.received
+            }
+            _ => 0,
+        }
+    }
+
+    /// Returns what the decoder holds to the pool.
+    pub fn release(&mut self, pool: &mut Pool) {
+        if let Some(partial) = self.partial.take() {
+            pool.give(partial.assembly);
+        }
+    }
+
+    /// Decodes the next event from the front of `input`, which shrinks by what was used. `None`:
+    /// all of `input` is used up and more bytes are needed.
+    ///
+    /// # Errors
+    /// The peer's violation, at the first byte that shows it. The decoder must not be used after.
+    #[inline]
+    pub fn next<'b>(
+        &mut self,
+        input: &mut &'b mut [u8],
+        pool: &mut Pool,
+        message_bytes_max: usize,
+    ) -> Result<Option<Event<'b>>, ProtocolError> {
+        if self.partial.is_none() {
+            if let Some((header, size)) = FrameHeader::parse(input, self.role)?
+                && header.fin
+                && header.opcode != Opcode::Continuation
+                && header.payload_bytes <= (input.len() - size) as u64
+            {
+                let length = header.payload_bytes as usize;
+                if length > message_bytes_max && !header.opcode.is_control() {
+                    return Err(ProtocolError::MessageTooBig);
+                }
+                return whole_frame(header, split_front(input, size + length, size)).map(Some);
+            }
+            if input.is_empty() {
+                return Ok(None);
+            }
+        }
+        self.next_cut(input, pool, message_bytes_max)
+    }
+
+    /// The general case: something is cut, or is about to be.
+    fn next_cut<'b>(
+        &mut self,
+        input: &mut &'b mut [u8],
+        pool: &mut Pool,
+        message_bytes_max: usize,
+    ) -> Result<Option<Event<'b>>, ProtocolError> {
+        let mut partial = self.partial.take().unwrap_or_default();
+        loop {
+            let frame = match partial.frame {
+                Some(frame) => frame,
+                None => match partial.next_header(input, self.role)? {
+                    Some(header) => partial.open_frame(header, message_bytes_max)?,
+                    None => {
+                        if partial.stashed > 0 || partial.message.is_some() {
+                            self.partial = Some(partial);
+                        }
+                        return Ok(None);
+                    }
+                },
+            };
+            let missing = frame.header.payload_bytes - frame.received;
+            let here = missing.min(input.len() as u64) as usize;
+            if frame.header.opcode.is_control() {
+                let done = partial.receive_control(split_front(input, here, 0), frame);
+                if let Some(header) = done {
+                    let mut control = std::mem::take(&mut partial.control);
+                    let event = whole_frame(header, &mut control).map(|event| event.detached());
+                    if partial.message.is_some() {
+                        self.partial = Some(partial);
+                    }
+                    return event.map(Some);
+                }
+            } else {
+                let whole = frame.header.fin && frame.received == 0 && here as u64 == missing;
+                if whole && frame.header.opcode != Opcode::Continuation {
+                    return whole_frame(frame.header, split_front(input, here, 0)).map(Some);
+                }
+                partial.append(split_front(input, here, 0), pool);
+                if partial.advance(here)? {
+                    return Ok(Some(partial.finish()?));
+                }
+            }
+            if partial.frame.is_some() {
+                self.partial = Some(partial);
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Lends the assembly of the open data frame, so that bytes can be received straight into its
+    /// spare capacity: the vector and how many bytes of this frame may be appended to it. The room
+    /// grows with what was received, never with what was announced. `None` when no data frame
+    /// is open. While it is lent, [`next`](Self::next) must not be called.
+    pub fn lend_assembly(&mut self, pool: &mut Pool) -> Option<(Vec<u8>, usize)> {
+        let missing = usize::try_from(self.missing_bytes()).unwrap_or(usize::MAX);
+        let partial = self.partial.as_deref_mut()?;
+        if missing == 0 {
+            return None;
+        }
+        let mut assembly = std::mem::take(&mut partial.assembly);
+        if assembly.capacity() == 0 {
+            assembly = pool.take(HEADROOM_BYTES + DIRECT_BYTES_MIN);
+            assembly.resize(HEADROOM_BYTES, 0);
+        }
+        if assembly.capacity() - assembly.len() < missing.min(DIRECT_BYTES_MIN) {
+            let mut larger = pool.take((2 * assembly.len()).max(2 * DIRECT_BYTES_MIN));
+            larger.extend_from_slice(&assembly);
+            pool.give(std::mem::replace(&mut assembly, larger));
+        }
+        let room = missing.min(assembly.capacity() - assembly.len());
+        Some((assembly, room))
+    }
+
+    /// Takes the lent assembly back with `appended` further masked bytes at its end.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn take_back(
+        &mut self,
+        assembly: Vec<u8>,
+        appended: usize,
+    ) -> Result<Option<Event<'static>>, ProtocolError> {
+        let Some(mut partial) = self.partial.take() else { return Ok(None) };
+        partial.assembly = assembly;
+        if appended > 0 && partial.advance(appended)? {
+            return partial.finish().map(Some);
+        }
+        self.partial = Some(partial);
+        Ok(None)
+    }
+}
+
+/// Splits `used` bytes off the front of `input` and returns those from `start` on.
+#[inline]
+fn split_front<'b>(input: &mut &'b mut [u8], used: usize, start: usize) -> &'b mut [u8] {
+    let (front, rest) = std::mem::take(input).split_at_mut(used);
+    *input = rest;
+    &mut front[start..]
+}
+
+/// The event of an unfragmented frame whose payload, still masked, lies whole in `payload`.
+#[inline]
+fn whole_frame(header: FrameHeader, payload: &mut [u8]) -> Result<Event<'_>, ProtocolError> {
+    if let Some(mask) = header.mask {
+        apply_mask(payload, mask, 0);
+    }
+    let kind = match header.opcode {
+        Opcode::Text if validate(payload) => MessageKind::Text,
+        Opcode::Text => return Err(ProtocolError::InvalidUtf8),
+        Opcode::Binary | Opcode::Continuation => MessageKind::Binary,
+        Opcode::Ping => return Ok(Event::Ping(ControlPayload::new(payload))),
+        Opcode::Pong => return Ok(Event::Pong(ControlPayload::new(payload))),
+        Opcode::Close => return close_event(payload),
+    };
+    Ok(Event::Message { kind, payload: Received::InPlace(payload) })
+}
+
+/// Checks the body of a Close frame (section 5.5.1).
+fn close_event(body: &[u8]) -> Result<Event<'_>, ProtocolError> {
+    let reason = match body {
+        [] => return Ok(Event::Close { code: None, reason: String::new() }),
+        [_] => return Err(ProtocolError::CloseBodyTooShort),
+        [_, _, reason @ ..] => reason,
+    };
+    let code = CloseCode(u16::from_be_bytes([body[0], body[1]]));
+    if !code.may_be_sent() {
+        return Err(ProtocolError::InvalidCloseCode);
+    }
+    let reason = std::str::from_utf8(reason).map_err(|_| ProtocolError::InvalidCloseReason)?;
+    Ok(Event::Close { code: Some(code), reason: reason.to_owned() })
+}
+
+impl Event<'_> {
+    /// The same event without a borrow: control events own what they carry.
+    fn detached(self) -> Event<'static> {
+        match self {
+            Event::Ping(payload) => Event::Ping(payload),
+            Event::Pong(payload) => Event::Pong(payload),
+            Event::Close { code, reason } => Event::Close { code, reason },
+            Event::Message { kind, payload } => {
+                let mut vector = vec![0; HEADROOM_BYTES];
+                vector.extend_from_slice(payload.bytes());
+                Event::Message { kind, payload: Received::Assembled(vector) }
+            }
+        }
+    }
+}
+
+impl Partial {
+    /// Reads a header from the stashed bytes and `input`; what does not complete one is stashed.
+    fn next_header(
+        &mut self,
+        input: &mut &mut [u8],
+        role: Role,
+    ) -> Result<Option<FrameHeader>, ProtocolError> {
+        let stashed = usize::from(self.stashed);
+        let mut joined = [0; 2 * HEADER_BYTES_MAX];
+        joined[..stashed].copy_from_slice(&self.stash[..stashed]);
+        let more = input.len().min(HEADER_BYTES_MAX);
+        joined[stashed..stashed + more].copy_from_slice(&input[..more]);
+        match FrameHeader::parse(&joined[..stashed + more], role)? {
+            Some((header, size)) => {
+                split_front(input, size - stashed, 0);
+                self.stashed = 0;
+                Ok(Some(header))
+            }
+            None => {
+                // A header misses bytes, so it and what is stashed are shorter than the longest.
+                split_front(input, more, 0);
+                self.stash.copy_from_slice(&joined[..HEADER_BYTES_MAX]);
+                self.stashed = (stashed + more) as u8;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Checks that the frame fits the message it belongs to (section 5.4) and its limit.
+    fn open_frame(
+        &mut self,
+        header: FrameHeader,
+        message_bytes_max: usize,
+    ) -> Result<OpenFrame, ProtocolError> {
+        if !header.opcode.is_control() {
+            self.message = Some(match (header.opcode, self.message) {
+                (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
+                (Opcode::Continuation, Some(kind)) => kind,
+                (_, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
+                (Opcode::Text, None) => MessageKind::Text,
+                (_, None) => MessageKind::Binary,
+            });
+            let assembled = self.assembly.len().saturating_sub(HEADROOM_BYTES);
+            if header.payload_bytes > message_bytes_max.saturating_sub(assembled) as u64 {
+                return Err(ProtocolError::MessageTooBig);
+            }
+        }
+        let frame = OpenFrame { header, received: 0 };
+        self.frame = Some(frame);
+        Ok(frame)
+    }
+
+    /// Collects a control frame's payload; its header once it is whole.
+    fn receive_control(&mut self, bytes: &[u8], mut frame: OpenFrame) -> Option<FrameHeader> {
+        self.control.extend_from_slice(bytes);
+        frame.received += bytes.len() as u64;
+        let whole = frame.received == frame.header.payload_bytes;
+        self.frame = (!whole).then_some(frame);
+        whole.then_some(frame.header)
+    }
+
+    /// Copies masked bytes to the end of the assembly.
+    fn append(&mut self, bytes: &[u8], pool: &mut Pool) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.assembly.capacity() == 0 {
+            self.assembly = pool.take(HEADROOM_BYTES + bytes.len());
+            self.assembly.resize(HEADROOM_BYTES, 0);
+        }
+        self.assembly.extend_from_slice(bytes);
+    }
+
+    /// Unmasks and validates the last `appended` bytes of the assembly; whether the message is
+    /// whole now.
+    fn advance(&mut self, appended: usize) -> Result<bool, ProtocolError> {
+        let Some(frame) = &mut self.frame else { return Ok(false) };
+        let start = self.assembly.len() - appended;
+        let fresh = &mut self.assembly[start..];
+        if let Some(mask) = frame.header.mask {
+            apply_mask(fresh, mask, (frame.received & 3) as usize);
+        }
+        if self.message == Some(MessageKind::Text) {
+            self.utf8.push(fresh).map_err(|_| ProtocolError::InvalidUtf8)?;
+        }
+        frame.received += appended as u64;
+        if frame.received < frame.header.payload_bytes {
+            return Ok(false);
+        }
+        let fin = frame.header.fin;
+        self.frame = None;
+        Ok(fin)
+    }
+
+    /// The event of the message that is whole now.
+    fn finish(self: Box<Self>) -> Result<Event<'static>, ProtocolError> {
+        if !self.utf8.is_complete() {
+            return Err(ProtocolError::InvalidUtf8);
+        }
+        let kind = self.message.unwrap_or(MessageKind::Binary);
+        Ok(Event::Message { kind, payload: Received::Assembled(self.assembly) })
+    }
+}

@@ -1,0 +1,65 @@
+//! Listening sockets, one for each shard on the same address.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::error::{Result, SetupError};
+
+/// Connections the kernel keeps ready for a shard that is busy; it lowers this to its own limit.
+const BACKLOG: i32 = 4096;
+
+/// An address to listen on.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) address: SocketAddr,
+    /// The first shard's socket, bound at once, so that a taken port is known early and a port of
+    /// zero has become a number.
+    first: Option<OwnedFd>,
+}
+
+impl Listener {
+    pub(super) fn bind(text: &str) -> Result<Self> {
+        let bad = |source| SetupError::BadAddress { text: text.to_owned(), source };
+        let address = text
+            .to_socket_addrs()
+            .map_err(bad)?
+            .next()
+            .ok_or_else(|| bad(io::Error::other("the name has no address")))?;
+        let failed = |source| SetupError::Bind { address, source };
+        // Shards share the address by SO_REUSEPORT, and so would a second server by accident. A
+        // first bind without it finds out.
+        if address.port() != 0 {
+            drop(socket(address, false).map_err(failed)?);
+        }
+        let first = socket(address, true).map_err(failed)?;
+        let bound = first.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
+        Ok(Self { address: bound, first: Some(first.into()) })
+    }
+
+    /// The next shard's socket.
+    pub(super) fn take_socket(&mut self) -> Result<OwnedFd> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        let address = self.address;
+        let socket =
+            socket(address, true).map_err(|source| SetupError::Bind { address, source })?;
+        Ok(socket.into())
+    }
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    // Accepted sockets inherit it: no call for each connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    if shared {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket)
+}

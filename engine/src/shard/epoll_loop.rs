@@ -1,0 +1,428 @@
+//! The portable driver: one task of the monoio runtime for each connection, which waits for
+//! readiness and then reads into one buffer that all share. What connections queue is sent at once
+//! after each read; only what the kernel does not take waits for a task of its own.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::core::Core;
+use crate::buffer::Batch;
+use crate::connection::Phase;
+use crate::driver::TICK;
+use crate::driver::epoll::{EpollStream, Readiness};
+use crate::handler::{Handler, Token};
+
+/// Bytes of the shared receive buffer.
+const RECEIVE_BYTES: usize = 256 * 1024;
+/// Reads of one connection before others have their turn.
+const READS_MAX: usize = 4;
+/// Time until accepting is tried again after file descriptors or memory ran out.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// The driver's view of one connection.
+#[derive(Debug)]
+pub(super) struct EpollSide {
+    stream: Rc<EpollStream>,
+    /// A batch the kernel did not take whole, and how much of it was taken.
+    blocked: Option<(Batch, usize)>,
+    /// Wakes the reading task when it may go on, or must end.
+    reader: Option<Waker>,
+    connecting: bool,
+    shut: bool,
+}
+
+struct Shared<H: Handler> {
+    core: RefCell<Core<H, EpollSide>>,
+    buffer: RefCell<Vec<u8>>,
+    /// Wakes the main loop.
+    main: RefCell<Option<Waker>>,
+    accepting: Cell<bool>,
+}
+
+/// A shard on epoll.
+pub(super) struct EpollLoop<H: Handler> {
+    shared: Rc<Shared<H>>,
+    listeners: Vec<OwnedFd>,
+}
+
+impl<H: Handler> EpollLoop<H> {
+    pub(super) fn new(
+        core: Core<H, EpollSide>,
+        listeners: Vec<OwnedFd>,
+        receive_bytes: Option<usize>,
+    ) -> Self {
+        let buffer = vec![0; receive_bytes.unwrap_or(RECEIVE_BYTES)];
+        let shared = Rc::new(Shared {
+            core: RefCell::new(core),
+            buffer: RefCell::new(buffer),
+            main: RefCell::default(),
+            accepting: Cell::new(true),
+        });
+        Self { shared, listeners }
+    }
+
+    /// Runs until the shard has been told to end.
+    pub(super) async fn run(self, ready: impl FnOnce()) -> io::Result<()> {
+        let shared = self.shared;
+        let local = Rc::clone(&shared.core.borrow().local);
+        let mailbox = std::sync::Arc::clone(local.mailbox());
+        let wake = Readiness::new(mailbox.wake_fd())?;
+        for listener in self.listeners {
+            monoio::spawn(accept(Rc::clone(&shared), listener));
+        }
+        shared.turn(Core::start);
+        monoio::spawn(tick(Rc::clone(&shared)));
+        ready();
+        while !shared.core.borrow().is_finished() {
+            let mut readable = std::pin::pin!(wake.readable());
+            poll_fn(|context| {
+                if local.has_commands() || shared.core.borrow().is_finished() {
+                    return Poll::Ready(());
+                }
+                local.set_waker(context.waker());
+                *shared.main.borrow_mut() = Some(context.waker().clone());
+                readable.as_mut().poll(context).map(drop)
+            })
+            .await;
+            let commands = mailbox.take().into_iter().chain(local.take());
+            shared.turn(|core| commands.for_each(|command| core.execute(command)));
+        }
+        mailbox.stop();
+        shared.accepting.set(false);
+        let tokens = shared.core.borrow().slots.tokens();
+        for token in tokens {
+            shared.remove(token);
+        }
+        Ok(())
+    }
+}
+
+impl<H: Handler> Shared<H> {
+    /// Lets something happen and settles every connection it touched.
+    fn turn(self: &Rc<Self>, act: impl FnOnce(&mut Core<H, EpollSide>)) {
+        let mut core = self.core.borrow_mut();
+        core.read_clock();
+        act(&mut core);
+        drop(core);
+        self.open_outbound();
+        loop {
+            let Some(token) = self.core.borrow_mut().next_dirty() else { break };
+            self.settle(token);
+        }
+        if self.core.borrow().is_finished()
+            && let Some(main) = self.main.borrow_mut().take()
+        {
+            main.wake();
+        }
+    }
+
+    /// Sends what waits, ends what has ended.
+    fn settle(self: &Rc<Self>, token: Token) {
+        let mut guard = self.core.borrow_mut();
+        let core = &mut *guard;
+        let Some(slot) = core.slots.get_mut(token) else { return };
+        let stream = Rc::clone(&slot.driver.stream);
+        let ready = slot.driver.blocked.is_none() && !slot.driver.connecting;
+        if ready
+            && slot.connection.phase() != Phase::Ended
+            && let Some(batch) = slot.connection.poll_transmit(core.services.now)
+        {
+            match send(&stream, batch, 0) {
+                Sending::Done(batch) => {
+                    let bytes = batch.len();
+                    batch.recycle(&mut core.services.pool);
+                    core.transmitted(token, bytes, true);
+                }
+                Sending::Blocked(batch, sent) => {
+                    slot.driver.blocked = Some((batch, sent));
+                    monoio::spawn(write(Rc::clone(self), token, Rc::clone(&stream)));
+                }
+                Sending::Failed(batch) => {
+                    let bytes = batch.len();
+                    core.transmitted(token, bytes, false);
+                    core.with(token, |connection, services, glue| {
+                        connection.handle_end(true, services, glue);
+                    });
+                }
+            }
+        }
+        let Some(slot) = core.slots.get_mut(token) else { return };
+        let flushed = slot.driver.blocked.is_none() && !slot.connection.has_waiting();
+        match slot.connection.phase() {
+            Phase::Flushing if flushed => {
+                drop(guard);
+                return self.remove(token);
+            }
+            Phase::Ended => {
+                drop(guard);
+                return self.remove(token);
+            }
+            Phase::Lingering if flushed && !slot.driver.shut => {
+                slot.driver.shut = true;
+                // A socket that is no longer connected needs no shutting.
+                let _ = SockRef::from(&stream.socket()).shutdown(Shutdown::Write);
+            }
+            Phase::Open if !slot.paused && slot.connection.wants_pause(&core.services) => {
+                slot.paused = true;
+            }
+            _ => {}
+        }
+        if !slot.paused
+            && let Some(reader) = slot.driver.reader.take()
+        {
+            reader.wake();
+        }
+        core.schedule(token);
+    }
+
+    /// Forgets a connection. Shutting the socket wakes its tasks, which let go of it.
+    fn remove(&self, token: Token) {
+        let Some(mut slot) = self.core.borrow_mut().remove(token) else { return };
+        let _ = SockRef::from(&slot.driver.stream.socket()).shutdown(Shutdown::Both);
+        if let Some(reader) = slot.driver.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn open_outbound(self: &Rc<Self>) {
+        loop {
+            let requests = self.core.borrow_mut().outbound.take();
+            if requests.is_empty() {
+                return;
+            }
+            for (request, state) in requests {
+                match EpollStream::connect(request.address, request.source) {
+                    Ok(stream) => {
+                        let stream = Rc::new(stream);
+                        let side = EpollSide::new(Rc::clone(&stream), true);
+                        let token = self.core.borrow_mut().connecting(None, request, state, side);
+                        monoio::spawn(connect(Rc::clone(self), token, stream));
+                    }
+                    Err(error) => {
+                        self.core.borrow_mut().connect_failed(state, &error.to_string());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads once; whether there may be more.
+    fn read(self: &Rc<Self>, token: Token, stream: &EpollStream) -> bool {
+        let mut buffer = self.buffer.borrow_mut();
+        match stream.receive(&mut buffer) {
+            Ok(0) => {
+                self.end(token, false);
+                false
+            }
+            Ok(bytes) => {
+                let whole = bytes == buffer.len();
+                self.turn(|core| {
+                    core.with(token, |connection, services, glue| {
+                        connection.handle_receive(&mut buffer[..bytes], services, glue);
+                    });
+                });
+                whole
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(_) => {
+                self.end(token, true);
+                false
+            }
+        }
+    }
+
+    fn end(self: &Rc<Self>, token: Token, reset: bool) {
+        self.turn(|core| {
+            core.with(token, |connection, services, glue| {
+                connection.handle_end(reset, services, glue);
+            });
+        });
+    }
+}
+
+impl EpollSide {
+    fn new(stream: Rc<EpollStream>, connecting: bool) -> Self {
+        Self { stream, blocked: None, reader: None, connecting, shut: false }
+    }
+}
+
+enum Sending {
+    Done(Batch),
+    Blocked(Batch, usize),
+    Failed(Batch),
+}
+
+fn send(stream: &EpollStream, batch: Batch, mut sent: usize) -> Sending {
+    let all = batch.len();
+    while sent < all {
+        match stream.send(&batch, sent) {
+            Ok(bytes) => sent += bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Sending::Blocked(batch, sent);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Sending::Failed(batch),
+        }
+    }
+    Sending::Done(batch)
+}
+
+/// Accepts from one listener.
+async fn accept<H: Handler>(shared: Rc<Shared<H>>, listener: OwnedFd) {
+    let listener = std::net::TcpListener::from(listener);
+    let Ok(readiness) = Readiness::new(std::os::fd::AsFd::as_fd(&listener)) else { return };
+    if listener.set_nonblocking(true).is_err() {
+        return;
+    }
+    while shared.accepting.get() && !shared.core.borrow().draining {
+        match listener.accept() {
+            Ok((socket, _)) => adopt(&shared, socket),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Looks up now and then, so that a drain lets go of the listener.
+                let wait = Duration::from_millis(100);
+                let _ = monoio::time::timeout(wait, readiness.readable()).await;
+            }
+            Err(error) => match error.raw_os_error() {
+                // Out of descriptors or memory: trying again at once would only spin.
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                    shared.core.borrow_mut().services.counters.accept_backoffs += 1;
+                    monoio::time::sleep(ACCEPT_BACKOFF).await;
+                }
+                _ => yield_now().await,
+            },
+        }
+    }
+}
+
+fn adopt<H: Handler>(shared: &Rc<Shared<H>>, socket: TcpStream) {
+    let mut core = shared.core.borrow_mut();
+    if core.is_full() {
+        core.services.counters.refused_full += 1;
+        return;
+    }
+    let Ok(stream) = EpollStream::new(socket) else { return };
+    let stream = Rc::new(stream);
+    core.read_clock();
+    let token = core.accepted(None, EpollSide::new(Rc::clone(&stream), false));
+    drop(core);
+    monoio::spawn(serve(Rc::clone(shared), token, stream));
+}
+
+/// Reads from one connection until it ends.
+async fn serve<H: Handler>(shared: Rc<Shared<H>>, token: Token, stream: Rc<EpollStream>) {
+    loop {
+        // Until it may read, and never again once the connection is gone.
+        let alive = poll_fn(|context| {
+            let mut core = shared.core.borrow_mut();
+            let Some(slot) = core.slots.get_mut(token) else { return Poll::Ready(false) };
+            if slot.paused || slot.connection.phase() == Phase::Flushing {
+                slot.driver.reader = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(true)
+        })
+        .await;
+        if !alive || stream.readable().await.is_err() {
+            break;
+        }
+        let mut reads = 0;
+        while shared.may_read(token) && shared.read(token, &stream) {
+            reads += 1;
+            if reads == READS_MAX {
+                reads = 0;
+                yield_now().await;
+            }
+        }
+    }
+    shared.remove(token);
+}
+
+impl<H: Handler> Shared<H> {
+    fn may_read(&self, token: Token) -> bool {
+        let mut core = self.core.borrow_mut();
+        let slot = core.slots.get_mut(token);
+        slot.is_some_and(|slot| !slot.paused && slot.connection.phase() != Phase::Flushing)
+    }
+}
+
+/// Sends the rest of a batch that the kernel did not take at once.
+async fn write<H: Handler>(shared: Rc<Shared<H>>, token: Token, stream: Rc<EpollStream>) {
+    loop {
+        if stream.writable().await.is_err() {
+            return shared.end(token, true);
+        }
+        let blocked = {
+            let mut core = shared.core.borrow_mut();
+            core.slots.get_mut(token).and_then(|slot| slot.driver.blocked.take())
+        };
+        let Some((batch, sent)) = blocked else { return };
+        match send(&stream, batch, sent) {
+            Sending::Blocked(batch, now) => {
+                let mut core = shared.core.borrow_mut();
+                if let Some(slot) = core.slots.get_mut(token) {
+                    slot.driver.blocked = Some((batch, now));
+                }
+                if now > sent {
+                    core.transmitted(token, 0, true);
+                }
+            }
+            Sending::Done(batch) => {
+                return shared.turn(|core| {
+                    let bytes = batch.len();
+                    batch.recycle(&mut core.services.pool);
+                    core.transmitted(token, bytes, true);
+                });
+            }
+            Sending::Failed(batch) => {
+                shared.turn(|core| core.transmitted(token, batch.len(), false));
+                return shared.end(token, true);
+            }
+        }
+    }
+}
+
+/// Waits for an outbound connection, then reads from it.
+async fn connect<H: Handler>(shared: Rc<Shared<H>>, token: Token, stream: Rc<EpollStream>) {
+    let outcome = stream.writable().await.and_then(|()| stream.connect_outcome());
+    shared.turn(|core| {
+        if let Some(slot) = core.slots.get_mut(token) {
+            slot.driver.connecting = false;
+        }
+        core.with(token, |connection, services, glue| {
+            if let Err(error) = &outcome {
+                connection.handle_connect_error(&error.to_string(), services, glue);
+            }
+        });
+    });
+    serve(shared, token, stream).await;
+}
+
+/// Looks after deadlines.
+async fn tick<H: Handler>(shared: Rc<Shared<H>>) {
+    while shared.accepting.get() {
+        monoio::time::sleep(TICK).await;
+        if shared.core.borrow().has_deadlines() {
+            shared.turn(Core::expire);
+        }
+    }
+}
+
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

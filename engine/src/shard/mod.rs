@@ -1,0 +1,63 @@
+//! One core's share of a server: its connections, timers and mailbox, on a pinned thread that runs
+//! a monoio runtime. Shards share nothing but mailboxes. Which protocol rules hold is decided
+//! below, who listens where above.
+#![forbid(unsafe_code)]
+
+mod core;
+mod epoll_loop;
+mod glue;
+mod ring_loop;
+mod slab;
+mod wheel;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use monoio::{LegacyDriver, RuntimeBuilder};
+
+use self::core::Core;
+use crate::driver::ring::RingConfig;
+use crate::handler::{Handler, LocalShard, Mailbox};
+
+pub(crate) use self::core::CoreConfig;
+
+/// How a shard moves its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ShardDriver {
+    /// The data ring.
+    Ring(RingConfig),
+    /// The runtime's epoll, with a receive buffer of this size if not the default.
+    Epoll(Option<usize>),
+}
+
+/// Runs a shard on this thread until it is told to end. `ready` is called once it serves.
+pub(crate) fn run<H: Handler>(
+    handler: impl FnOnce() -> H,
+    config: CoreConfig,
+    driver: ShardDriver,
+    listeners: Vec<OwnedFd>,
+    mailbox: Arc<Mailbox>,
+    ready: impl FnOnce(),
+) -> io::Result<()> {
+    // The runtime is the portable one with either driver: a second io_uring on the thread would
+    // add nothing but its own hazards, and everything hot is on the data ring already.
+    let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
+    let local = LocalShard::new(mailbox);
+    local.enter();
+    let outcome = runtime.block_on(async {
+        let handler = handler();
+        match driver {
+            ShardDriver::Ring(ring) => {
+                let core = Core::new(handler, config, local);
+                ring_loop::RingLoop::new(core, &ring, listeners)?.run(ready).await
+            }
+            ShardDriver::Epoll(receive_bytes) => {
+                let core = Core::new(handler, config, local);
+                epoll_loop::EpollLoop::new(core, listeners, receive_bytes).run(ready).await
+            }
+        }
+    });
+    LocalShard::leave();
+    outcome
+}

@@ -1,0 +1,450 @@
+//! The turn on the data ring: wait, take completions, let the connections act, settle each that is
+//! dirty with at most one send, submit. Who waits where: with no task alive the thread waits in the
+//! ring itself; with tasks alive it waits in the runtime, woken by an eventfd that the ring signals.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::task::Poll;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use socket2::SockRef;
+
+use super::core::Core;
+use crate::connection::{Millis, Phase};
+use crate::driver::epoll::Readiness;
+use crate::driver::outbound_socket;
+use crate::driver::ring::{Completion, DataRing, Lease, Received, RingConfig};
+use crate::handler::{Handler, Token};
+
+/// Payload bytes still missing from which on a receive goes straight into the assembly.
+const DIRECT_BYTES_MIN: u64 = 64 * 1024;
+/// Time until accepting is tried again after file descriptors or memory ran out.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// What the ring does for one connection's receiving side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receiving {
+    /// Nothing is armed.
+    Idle,
+    /// A multishot receive.
+    Multishot,
+    /// A multishot receive that was cancelled and whose last completion has not come.
+    Cancelling,
+    /// A receive straight into the assembly.
+    Direct,
+    /// Waits for buffers to come back.
+    Parked,
+}
+
+/// The ring's view of one connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RingSide {
+    receiving: Receiving,
+    /// A send or a connect is under way.
+    busy: bool,
+    connecting: bool,
+    shut: bool,
+    /// Everything under way was cancelled.
+    cancelled: bool,
+}
+
+impl RingSide {
+    fn new(connecting: bool) -> Self {
+        let receiving = Receiving::Idle;
+        Self { receiving, busy: connecting, connecting, shut: false, cancelled: false }
+    }
+}
+
+/// A shard on the data ring.
+pub(super) struct RingLoop<H: Handler> {
+    core: Core<H, RingSide>,
+    ring: DataRing,
+    listeners: Vec<OwnedFd>,
+    /// Connections whose receive found no buffer, longest waiting first.
+    parked: VecDeque<Token>,
+    /// When each listener that is not accepting is tried again.
+    backoffs: Vec<(u32, Millis)>,
+    ticking: bool,
+}
+
+impl<H: Handler> RingLoop<H> {
+    pub(super) fn new(
+        core: Core<H, RingSide>,
+        config: &RingConfig,
+        listeners: Vec<OwnedFd>,
+    ) -> io::Result<Self> {
+        let ring = DataRing::new(config)?;
+        Ok(Self {
+            core,
+            ring,
+            listeners,
+            parked: VecDeque::new(),
+            backoffs: Vec::new(),
+            ticking: false,
+        })
+    }
+
+    /// Runs until the shard has been told to end.
+    pub(super) async fn run(mut self, ready: impl FnOnce()) -> io::Result<()> {
+        let mailbox = std::sync::Arc::clone(self.core.local.mailbox());
+        let signal = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        self.ring.register_eventfd(signal.as_fd())?;
+        let readiness = Readiness::new(signal.as_fd())?;
+        self.ring.watch(mailbox.wake_fd());
+        for listener in 0..self.listeners.len() {
+            self.ring.accept(listener as u32, self.listeners[listener].as_fd());
+        }
+        self.core.read_clock();
+        self.core.start();
+        self.open_outbound();
+        ready();
+        while !self.core.is_finished() {
+            self.settle_all();
+            if self.core.is_finished() {
+                break;
+            }
+            self.keep_ticking();
+            if self.core.local.has_tasks() {
+                self.wait_in_runtime(&readiness, &signal).await?;
+            } else {
+                self.ring.wait()?;
+            }
+            self.core.read_clock();
+            self.take_completions();
+            for command in self.core.local.take() {
+                self.core.execute(command);
+            }
+            self.open_outbound();
+            if self.core.draining {
+                self.stop_accepting();
+            }
+        }
+        mailbox.stop();
+        Ok(())
+    }
+
+    /// Waits for completions, commands or the end of the last task, with tasks running meanwhile.
+    async fn wait_in_runtime(&mut self, readiness: &Readiness, signal: &OwnedFd) -> io::Result<()> {
+        self.ring.signal_completions(true);
+        self.ring.poll()?;
+        let local = std::rc::Rc::clone(&self.core.local);
+        let mut yielded = false;
+        if self.ring.has_reaped() || local.has_commands() {
+            // Work is there already: let the tasks run once, then do it.
+            std::future::poll_fn(|context| {
+                if std::mem::replace(&mut yielded, true) {
+                    return Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+        } else {
+            let mut readable = std::pin::pin!(readiness.readable());
+            std::future::poll_fn(|context| {
+                if local.has_commands() || !local.has_tasks() {
+                    return Poll::Ready(());
+                }
+                local.set_waker(context.waker());
+                readable.as_mut().poll(context).map(drop)
+            })
+            .await;
+            let mut counter = [0; 8];
+            // Fails when a command woke us and the ring did not, which is as good.
+            let _ = rustix::io::read(signal, &mut counter);
+        }
+        self.ring.signal_completions(false);
+        self.ring.poll()
+    }
+
+    fn keep_ticking(&mut self) {
+        if !self.ticking && (self.core.has_deadlines() || !self.backoffs.is_empty()) {
+            self.ticking = true;
+            self.ring.start_tick();
+        }
+    }
+
+    fn take_completions(&mut self) {
+        while let Some(completion) = self.ring.next_completion() {
+            match completion {
+                Completion::Received { token, received, more } => {
+                    self.received(token, received, more);
+                }
+                Completion::Sent { token, batch, result } => {
+                    let bytes = batch.len();
+                    batch.recycle(&mut self.core.services.pool);
+                    self.sent(token, bytes, result);
+                }
+                Completion::Accepted { listener, result, more } => {
+                    self.accepted(listener, result, more);
+                }
+                Completion::ReceivedDirect { token, buffer, result } => {
+                    self.received_direct(token, buffer, result);
+                }
+                Completion::Progress { token } => self.core.transmitted(token, 0, true),
+                Completion::Connected { token, result } => self.connected(token, result),
+                Completion::Wake { more } => self.wake(more),
+                Completion::Tick => self.tick(),
+                Completion::Stale => {}
+            }
+        }
+    }
+
+    fn wake(&mut self, more: bool) {
+        let mailbox = std::sync::Arc::clone(self.core.local.mailbox());
+        for command in mailbox.take() {
+            self.core.execute(command);
+        }
+        if !more {
+            self.ring.watch(mailbox.wake_fd());
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticking = false;
+        self.core.expire();
+        let now = self.core.services.now;
+        let (ring, listeners) = (&mut self.ring, &self.listeners);
+        self.backoffs.retain(|&(listener, due)| {
+            let again = now.reached(due);
+            if again && let Some(fd) = listeners.get(listener as usize) {
+                ring.accept(listener, fd.as_fd());
+            }
+            !again
+        });
+    }
+
+    fn accepted(&mut self, listener: u32, result: io::Result<OwnedFd>, more: bool) {
+        let mut backoff = false;
+        match result {
+            Ok(socket) if self.core.is_full() || self.core.draining => {
+                self.core.services.counters.refused_full += 1;
+                self.ring.close(socket);
+            }
+            Ok(socket) => {
+                let token = self.core.accepted(Some(socket), RingSide::new(false));
+                self.core.mark_dirty(token);
+            }
+            // Out of descriptors or memory: trying again at once would only spin.
+            Err(error) => {
+                backoff = matches!(
+                    error.raw_os_error(),
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+                );
+            }
+        }
+        if more || self.core.draining {
+            return;
+        }
+        if backoff {
+            self.core.services.counters.accept_backoffs += 1;
+            self.backoffs.push((listener, self.core.services.now.after(ACCEPT_BACKOFF)));
+        } else if let Some(fd) = self.listeners.get(listener as usize) {
+            self.ring.accept(listener, fd.as_fd());
+        }
+    }
+
+    /// Lets go of the listeners, so that the kernel refuses what we would not serve.
+    fn stop_accepting(&mut self) {
+        for listener in 0..self.listeners.len() {
+            self.ring.cancel_accept(listener as u32);
+        }
+        self.listeners.clear();
+        self.backoffs.clear();
+    }
+
+    fn received(&mut self, token: Token, received: Received, more: bool) {
+        if !more && let Some(slot) = self.core.slots.get_mut(token) {
+            slot.driver.receiving = Receiving::Idle;
+        }
+        match received {
+            Received::Data(lease) => self.data(token, lease),
+            Received::End => self.end(token, false),
+            Received::Failed(_) => self.end(token, true),
+            Received::Cancelled => self.core.mark_dirty(token),
+            Received::NoBuffers => {
+                self.core.services.counters.receive_buffers_exhausted += 1;
+                if let Some(slot) = self.core.slots.get_mut(token) {
+                    slot.driver.receiving = Receiving::Parked;
+                    self.parked.push_back(token);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn data(&mut self, token: Token, lease: Lease) {
+        let bytes = self.ring.bytes_mut(&lease);
+        self.core.with(token, |connection, services, glue| {
+            connection.handle_receive(bytes, services, glue);
+        });
+        self.ring.give_back(lease);
+    }
+
+    fn end(&mut self, token: Token, reset: bool) {
+        self.core.with(token, |connection, services, glue| {
+            connection.handle_end(reset, services, glue);
+        });
+    }
+
+    fn received_direct(&mut self, token: Token, buffer: Vec<u8>, result: io::Result<usize>) {
+        let Some(slot) = self.core.slots.get_mut(token) else {
+            return self.core.services.pool.give(buffer);
+        };
+        slot.driver.receiving = Receiving::Idle;
+        let appended = *result.as_ref().unwrap_or(&0);
+        self.core.with(token, |connection, services, glue| {
+            connection.handle_direct_receive(buffer, appended, services, glue);
+        });
+        match result {
+            Ok(1..) => {}
+            Ok(0) => self.end(token, false),
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {}
+            Err(_) => self.end(token, true),
+        }
+    }
+
+    fn sent(&mut self, token: Token, bytes: usize, result: io::Result<()>) {
+        let Some(slot) = self.core.slots.get_mut(token) else { return };
+        slot.driver.busy = false;
+        self.core.transmitted(token, bytes, result.is_ok());
+        if result.is_err() {
+            self.end(token, true);
+        }
+    }
+
+    fn connected(&mut self, token: Token, result: io::Result<()>) {
+        let Some(slot) = self.core.slots.get_mut(token) else { return };
+        slot.driver.busy = false;
+        slot.driver.connecting = false;
+        match result {
+            Ok(()) => self.core.mark_dirty(token),
+            Err(error) => self.core.with(token, |connection, services, glue| {
+                connection.handle_connect_error(&error.to_string(), services, glue);
+            }),
+        }
+    }
+
+    fn settle_all(&mut self) {
+        while let Some(token) = self.core.next_dirty() {
+            self.settle(token);
+        }
+        while !self.parked.is_empty() && self.ring.has_spare_buffers() {
+            let Some(token) = self.parked.pop_front() else { break };
+            if let Some(slot) = self.core.slots.get_mut(token)
+                && slot.driver.receiving == Receiving::Parked
+            {
+                slot.driver.receiving = Receiving::Idle;
+                self.settle(token);
+            }
+        }
+    }
+
+    /// Brings the kernel's side of a connection in line with what it wants now.
+    fn settle(&mut self, token: Token) {
+        let Some(slot) = self.core.slots.get_mut(token) else { return };
+        let Some(socket) = &slot.socket else { return };
+        let (connection, side) = (&mut slot.connection, &mut slot.driver);
+        if !side.busy
+            && connection.phase() != Phase::Ended
+            && let Some(batch) = connection.poll_transmit(self.core.services.now)
+        {
+            side.busy = true;
+            self.ring.send(token, socket.as_fd(), batch);
+        }
+        let flushed = !side.busy && !connection.has_waiting();
+        match connection.phase() {
+            Phase::Flushing if flushed => return self.finish(token),
+            Phase::Ended => return self.finish(token),
+            Phase::Lingering if flushed && !side.shut => {
+                side.shut = true;
+                // A socket that is no longer connected needs no shutting.
+                let _ = SockRef::from(socket).shutdown(Shutdown::Write);
+            }
+            _ => {}
+        }
+        self.settle_receiving(token);
+        self.core.schedule(token);
+    }
+
+    fn settle_receiving(&mut self, token: Token) {
+        let Some(slot) = self.core.slots.get_mut(token) else { return };
+        let Some(socket) = &slot.socket else { return };
+        let (connection, side) = (&mut slot.connection, &mut slot.driver);
+        let services = &mut self.core.services;
+        if !slot.paused && connection.phase() == Phase::Open && connection.wants_pause(services) {
+            slot.paused = true;
+        }
+        let wants = !slot.paused && connection.phase() != Phase::Flushing && !side.connecting;
+        let direct = connection.missing_bytes() >= DIRECT_BYTES_MIN;
+        match side.receiving {
+            Receiving::Idle if wants && direct => {
+                if let Some((buffer, room)) = connection.lend_assembly(services) {
+                    side.receiving = Receiving::Direct;
+                    self.ring.receive_direct(token, socket.as_fd(), buffer, room);
+                }
+            }
+            Receiving::Idle if wants => {
+                side.receiving = Receiving::Multishot;
+                self.ring.receive(token, socket.as_fd());
+            }
+            Receiving::Multishot if !wants || direct => {
+                side.receiving = Receiving::Cancelling;
+                self.ring.cancel_receive(token);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends a connection: first whatever the kernel still does for it, then its socket, then its
+    /// slot. The order keeps a late completion from meeting a new connection.
+    fn finish(&mut self, token: Token) {
+        let Some(slot) = self.core.slots.get_mut(token) else { return };
+        let side = &mut slot.driver;
+        match side.receiving {
+            Receiving::Multishot => {
+                side.receiving = Receiving::Cancelling;
+                self.ring.cancel_receive(token);
+            }
+            Receiving::Parked => side.receiving = Receiving::Idle,
+            _ => {}
+        }
+        let idle = side.receiving == Receiving::Idle;
+        if (side.busy || side.receiving == Receiving::Direct) && !side.cancelled {
+            side.cancelled = true;
+            self.ring.cancel_operations(token);
+        }
+        if !idle || side.busy {
+            return;
+        }
+        if let Some(slot) = self.core.remove(token)
+            && let Some(socket) = slot.socket
+        {
+            self.ring.close(socket);
+        }
+    }
+
+    fn open_outbound(&mut self) {
+        while !self.core.outbound.is_empty() {
+            for (request, state) in self.core.outbound.take() {
+                let address = request.address;
+                match outbound_socket(address, request.source) {
+                    Ok(socket) => {
+                        let socket = OwnedFd::from(socket);
+                        let side = RingSide::new(true);
+                        let token = self.core.connecting(Some(socket), request, state, side);
+                        if let Some(slot) = self.core.slots.get_mut(token)
+                            && let Some(socket) = &slot.socket
+                        {
+                            self.ring.connect(token, socket.as_fd(), address);
+                        }
+                    }
+                    Err(error) => self.core.connect_failed(state, &error.to_string()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The table of bad inputs and their answers, run against the engine in memory and over sockets.
+//! The tables are data (`*.toml`); `row` is their notation. Nothing here knows the engine's inside
+//! except `memory`, which drives its connections.
+//!
+//! A server outside this process is tested with `RINGSOCK_WIRE_SERVER=127.0.0.1:9001`: it must echo
+//! and have the default limits. If its handshake, assembly, close and linger timeouts were all
+//! shortened to N milliseconds, `RINGSOCK_WIRE_DEADLINE_MS=N` runs the rows that wait for them.
+#![forbid(unsafe_code)]
+
+mod answer;
+mod client;
+mod compose;
+mod memory;
+mod row;
+mod runner;
+mod served;
+mod socket;
+mod split;
+mod subject;
+mod verdict;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::time::Duration;
+
+use client::ClientRow;
+use ringsock::Driver;
+use row::{Deadline, Elsewhere, Row};
+use served::{Buffers, Deadlines, Served};
+use subject::{Effort, Link, Received, Subject};
+
+/// The tables for servers.
+const TABLES: [(&str, &str); 6] = [
+    ("request.toml", include_str!("request.toml")),
+    ("upgrade.toml", include_str!("upgrade.toml")),
+    ("frames.toml", include_str!("frames.toml")),
+    ("messages.toml", include_str!("messages.toml")),
+    ("closing.toml", include_str!("closing.toml")),
+    ("deadlines.toml", include_str!("deadlines.toml")),
+];
+
+fn server_rows() -> (Vec<Row>, Vec<Elsewhere>) {
+    let mut rows = Vec::new();
+    let mut elsewhere = Vec::new();
+    for (file, text) in TABLES {
+        let (more_rows, more_elsewhere) =
+            row::read(text).unwrap_or_else(|error| panic!("{file}: {error}"));
+        rows.extend(more_rows);
+        elsewhere.extend(more_elsewhere);
+    }
+    (rows, elsewhere)
+}
+
+fn client_rows() -> Vec<ClientRow> {
+    let (rows, elsewhere) =
+        row::read(include_str!("client.toml")).unwrap_or_else(|error| panic!("{error}"));
+    assert!(elsewhere.is_empty(), "client rows are not left to others");
+    rows
+}
+
+#[test]
+fn bad_input_is_answered_as_listed_in_memory() {
+    runner::run(&memory::Servers::default(), &server_rows().0).conclude("in memory");
+}
+
+/// Runs the rows that wait for deadlines against a server whose deadlines are short, and all others
+/// against one with the usual limits.
+fn check_over_sockets(driver: Driver, buffers: Buffers) {
+    let (slow, quick): (Vec<_>, Vec<_>) = server_rows().0.into_iter().partition(|row| row.slow);
+    for (rows, deadlines) in [(quick, Deadlines::Usual), (slow, Deadlines::Short)] {
+        let served = Served::start(driver, buffers, deadlines);
+        let title = format!("{driver:?}, {buffers:?} buffers, {deadlines:?} deadlines");
+        runner::run(&served.server, &rows).conclude(&title);
+    }
+}
+
+#[test]
+fn bad_input_is_answered_as_listed_over_epoll() {
+    check_over_sockets(Driver::Epoll, Buffers::Usual);
+}
+
+#[test]
+fn bad_input_is_answered_as_listed_over_epoll_with_tiny_buffers() {
+    check_over_sockets(Driver::Epoll, Buffers::Tiny);
+}
+
+/// Whether this machine lets processes use io_uring; containers often do not, and the engine then
+/// runs on epoll, which has its own tests.
+fn has_ring() -> bool {
+    let probed = ringsock::probe_ring();
+    if let Err(error) = &probed {
+        let _ = writeln!(std::io::stderr(), "the ring is not tested: {error}");
+    }
+    probed.is_ok()
+}
+
+#[test]
+fn bad_input_is_answered_as_listed_over_the_ring() {
+    if has_ring() {
+        check_over_sockets(Driver::Ring, Buffers::Usual);
+    }
+}
+
+#[test]
+fn bad_input_is_answered_as_listed_over_the_ring_with_tiny_buffers() {
+    if has_ring() {
+        check_over_sockets(Driver::Ring, Buffers::Tiny);
+    }
+}
+
+#[test]
+#[ignore = "needs an echo server: RINGSOCK_WIRE_SERVER=127.0.0.1:9001"]
+fn bad_input_is_answered_as_listed_by_the_server_at_an_address() {
+    let address = std::env::var("RINGSOCK_WIRE_SERVER").expect("RINGSOCK_WIRE_SERVER is set");
+    let address = address.parse().expect("RINGSOCK_WIRE_SERVER is an address and a port");
+    let deadline = std::env::var("RINGSOCK_WIRE_DEADLINE_MS").ok().map(|milliseconds| {
+        Duration::from_millis(milliseconds.parse().expect("RINGSOCK_WIRE_DEADLINE_MS is a number"))
+    });
+    let rows = server_rows().0.into_iter().filter(|row| row.slow == deadline.is_some());
+    let server = socket::Server { address, deadline };
+    runner::run(&server, &rows.collect::<Vec<_>>()).conclude(&format!("server at {address}"));
+}
+
+#[test]
+fn bad_servers_are_refused_as_listed_by_clients_in_memory() {
+    let rows = client_rows();
+    let (runs, failures) = client::run(&rows);
+    eprintln!("clients in memory: rows {}, runs {runs}, failed {}", rows.len(), failures.len());
+    assert!(runs > 0, "no row was run");
+    assert!(failures.is_empty(), "{} rows failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn every_row_has_its_own_id_and_says_why() {
+    let (rows, _) = server_rows();
+    let clients = client_rows();
+    let server_texts = rows.iter().map(|row| (&row.id, &row.name, &row.rfc));
+    let client_texts = clients.iter().map(|row| (&row.id, &row.name, &row.rfc));
+    let mut ids = BTreeSet::new();
+    for (id, name, rfc) in server_texts.chain(client_texts) {
+        assert!(ids.insert(id), "two rows have the id {id}");
+        assert!(name.contains(' ') && !name.contains("$each"), "{id} has no name: {name:?}");
+        assert!(rfc.contains('§'), "{id} names no section: {rfc:?}");
+    }
+}
+
+#[test]
+fn every_input_of_the_catalogue_has_a_row_or_says_what_its_test_needs() {
+    let (rows, elsewhere) = server_rows();
+    let number = |id: &str| -> Option<u32> {
+        let digits: String =
+            id.strip_prefix('B')?.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    };
+    let mut covered: BTreeSet<u32> = rows.iter().filter_map(|row| number(&row.id)).collect();
+    for left in &elsewhere {
+        assert!(left.needs.contains(' '), "{} does not say what it needs", left.id);
+        let left = number(&left.id).expect("an id of the catalogue");
+        assert!(covered.insert(left), "B{left} has a row and is left to others");
+    }
+    let missing: Vec<_> = (1..=73).filter(|number| !covered.contains(number)).collect();
+    assert!(missing.is_empty(), "no row and no reason for {missing:?}");
+}
+
+/// A server that accepts every connection and never answers.
+struct Mute;
+
+impl Link for Mute {
+    fn send(&mut self, _segment: &[u8]) {}
+    fn settle(&mut self) {}
+    fn finish_sending(&mut self) {}
+    fn reset(&mut self) {}
+    fn advance(&mut self, _time: Duration) {}
+    fn receive(&mut self, _patience: Duration) -> Received {
+        Received::Nothing
+    }
+    fn is_gone(&mut self) -> bool {
+        false
+    }
+    fn application_close_code(&self) -> Option<u16> {
+        None
+    }
+}
+
+impl Subject for Mute {
+    fn connect(&self) -> Box<dyn Link + '_> {
+        Box::new(Self)
+    }
+    fn effort(&self) -> Effort {
+        Effort::Few
+    }
+    fn deadline(&self, _deadline: Deadline) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[test]
+fn every_row_fails_against_a_server_that_never_answers() {
+    let (rows, _) = server_rows();
+    let report = runner::run(&Mute, &rows);
+    assert_eq!(report.rows, rows.len());
+    assert_eq!(report.failures.len(), rows.len());
+}

@@ -1,0 +1,81 @@
+//! The engine as an echo server in this process. Nothing here connects to it.
+
+use std::time::Duration;
+
+use ringsock::{Conn, Cores, Driver, Handler, Limits, Message, Running, Server};
+
+use crate::socket;
+
+/// Deadlines short enough to wait for, and long enough that a busy machine keeps them apart.
+const SHORT_DEADLINE: Duration = Duration::from_millis(500);
+
+struct Echo;
+
+impl Handler for Echo {
+    type State = ();
+
+    fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
+        let _queued = conn.send(message);
+    }
+}
+
+/// Sizes of the server's buffers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Buffers {
+    /// As they are in use.
+    Usual,
+    /// So small that everything that can be cut is cut.
+    Tiny,
+}
+
+/// Lengths of the server's deadlines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deadlines {
+    /// As they are in use, too long to wait for.
+    Usual,
+    /// Short.
+    Short,
+}
+
+/// A running server, stopped when dropped.
+pub(crate) struct Served {
+    running: Option<Running>,
+    /// How to reach it.
+    pub(crate) server: socket::Server,
+}
+
+impl Served {
+    /// Starts a server of one shard on a free port of the loopback interface.
+    pub(crate) fn start(driver: Driver, buffers: Buffers, deadlines: Deadlines) -> Self {
+        let mut limits = Limits::default();
+        let mut deadline = None;
+        if deadlines == Deadlines::Short {
+            deadline = Some(SHORT_DEADLINE);
+            limits.handshake_timeout = SHORT_DEADLINE;
+            limits.assembly_timeout = SHORT_DEADLINE;
+            limits.close_timeout = SHORT_DEADLINE;
+            limits.linger_timeout = SHORT_DEADLINE;
+        }
+        let builder = Server::builder().listen("127.0.0.1:0").expect("a free port");
+        let builder = builder.cores(Cores::List(vec![0])).driver(driver).limits(limits);
+        let builder = match buffers {
+            Buffers::Usual => builder,
+            Buffers::Tiny => builder.tiny_buffers(),
+        };
+        let running = builder.start(|_shard| Echo).expect("the server starts");
+        let address = running.addresses()[0];
+        Self { running: Some(running), server: socket::Server { address, deadline } }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.controller().stop();
+            let ended = running.join();
+            if !std::thread::panicking() {
+                ended.expect("the server ends without an error");
+            }
+        }
+    }
+}
