@@ -35,6 +35,11 @@ mod shard;
 #[doc(hidden)]
 pub mod simd;
 
+pub mod testing {
+    //! A server in memory, to test handlers without sockets and without waiting.
+    pub use crate::shard::{MemoryConnection, MemoryServer};
+}
+
 pub use connection::{CloseInfo, ClosedBy, SendOutcome};
 pub use handler::{
     Binary, Conn, Gone, Handler, MailboxError, Message, Outbound, OutboundRequest, Outgoing, Peer,

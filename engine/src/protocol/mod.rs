@@ -16,6 +16,8 @@
 
 mod close;
 mod decoder;
+#[cfg(test)]
+mod decoder_tests;
 mod encoder;
 mod error;
 mod frame;

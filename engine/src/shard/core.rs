@@ -40,6 +40,9 @@ pub(crate) struct CoreConfig {
 }
 
 /// The heart of a shard.
+///
+/// Invariant: every connection has exactly one deadline in the wheel; every connection whose driver
+/// must act is in `dirty`.
 pub(super) struct Core<H: Handler, D> {
     pub(super) handler: H,
     pub(super) slots: Slab<Slot<H::State, D>>,

@@ -6,6 +6,7 @@
 mod core;
 mod epoll_loop;
 mod glue;
+mod memory;
 mod ring_loop;
 mod slab;
 mod wheel;
@@ -21,6 +22,7 @@ use crate::driver::ring::RingConfig;
 use crate::handler::{Handler, LocalShard, Mailbox};
 
 pub(crate) use self::core::CoreConfig;
+pub use self::memory::{MemoryConnection, MemoryServer};
 
 /// How a shard moves its bytes.
 #[derive(Clone, Copy, Debug)]
