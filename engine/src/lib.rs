@@ -42,14 +42,14 @@ pub mod testing {
 
 pub use connection::{CloseInfo, ClosedBy, SendOutcome};
 pub use handler::{
-    Binary, Conn, Gone, Handler, MailboxError, Message, Outbound, OutboundRequest, Outgoing, Peer,
-    Reached, RemotePeer, Text, Upgrade, spawn,
+    Binary, Conn, Gone, Handler, MailboxError, Message, Outbound, OutboundRequest, Outgoing, Page,
+    Peer, Reached, RemotePeer, Text, Upgrade, spawn,
 };
 pub use limits::{KIB, Limits, MIB};
 pub use metrics::Counters;
 pub use protocol::CloseCode;
 pub use protocol::handshake::{Request, Status};
 pub use server::{
-    Controller, Cores, Driver, DriverInUse, Page, Result, Running, Server, ServerBuilder,
-    SetupError, ShardInfo, probe_ring,
+    Controller, Cores, Driver, DriverInUse, Result, Running, Server, ServerBuilder, SetupError,
+    ShardInfo, probe_ring,
 };

@@ -18,7 +18,6 @@ const PONG_BACKLOG_BYTES: usize = 16 * 1024;
 
 /// What became of a message that was to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
 pub enum SendOutcome {
     /// It waits to be sent, or is on its way.
     Queued,

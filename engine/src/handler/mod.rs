@@ -8,6 +8,7 @@ mod local;
 mod mailbox;
 mod message;
 mod outbound;
+mod page;
 mod peer;
 mod upgrade;
 
@@ -23,6 +24,8 @@ pub(crate) use mailbox::Mailbox;
 pub use mailbox::MailboxError;
 pub use message::{Binary, Message, Outgoing, Text};
 pub use outbound::{Outbound, OutboundRequest};
+pub use page::Page;
+pub(crate) use page::Pages;
 pub use peer::{Gone, Peer, RemotePeer};
 pub use upgrade::Upgrade;
 

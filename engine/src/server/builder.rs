@@ -10,10 +10,9 @@ use signal_hook::iterator::Signals;
 use super::choice::{Cores, Driver, DriverInUse};
 use super::error::{Result, SetupError};
 use super::listener::Listener;
-use super::page::{Page, Pages};
 use super::running::{Controller, Running, ShardThread};
 use crate::driver::ring::RingConfig;
-use crate::handler::{Handler, Mailbox};
+use crate::handler::{Handler, Mailbox, Page, Pages};
 use crate::limits::Limits;
 use crate::shard::{self, CoreConfig, ShardDriver};
 

@@ -6,12 +6,9 @@ mod builder;
 mod choice;
 mod error;
 mod listener;
-mod page;
 mod running;
 
 pub use builder::{Server, ServerBuilder, ShardInfo};
 pub use choice::{Cores, Driver, DriverInUse, probe_ring};
 pub use error::{Result, SetupError};
-pub use page::Page;
-pub(crate) use page::Pages;
 pub use running::{Controller, Running};

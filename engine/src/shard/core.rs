@@ -12,11 +12,12 @@ use super::glue::Glue;
 use super::slab::Slab;
 use super::wheel::Wheel;
 use crate::connection::{Connection, Millis, Phase, Services};
-use crate::handler::{Command, Handler, LocalShard, Outbound, OutboundRequest, Token, token_of};
+use crate::handler::{
+    Command, Handler, LocalShard, Outbound, OutboundRequest, Pages, Token, token_of,
+};
 use crate::limits::Limits;
 use crate::protocol::CloseCode;
 use crate::pubsub::{Hub, Subscriptions};
-use crate::server::Pages;
 
 /// One connection with everything that belongs to it; `D` is what the driver keeps.
 #[derive(Debug)]

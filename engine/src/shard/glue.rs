@@ -4,11 +4,10 @@ use std::os::fd::BorrowedFd;
 
 use crate::buffer::Payload;
 use crate::connection::{Application, CloseInfo, Connection, Decision, Services};
-use crate::handler::{Conn, Handler, Message, Outbound, Token};
+use crate::handler::{Conn, Handler, Message, Outbound, Pages, Token};
 use crate::protocol::MessageKind;
 use crate::protocol::handshake::{Rejection, Request};
 use crate::pubsub::{Hub, Subscriptions};
-use crate::server::Pages;
 
 /// A handler with one connection's state.
 pub(super) struct Glue<'a, H: Handler> {

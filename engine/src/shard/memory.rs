@@ -10,10 +10,9 @@ use std::time::Duration;
 use super::core::{Core, CoreConfig};
 use crate::buffer::Batch;
 use crate::connection::{Millis, Phase};
-use crate::handler::{Handler, LocalShard, Mailbox, Token};
+use crate::handler::{Handler, LocalShard, Mailbox, Pages, Token};
 use crate::limits::Limits;
 use crate::metrics::Counters;
-use crate::server::Pages;
 
 /// One step of time, so that deadlines fire in their order.
 const STEP: Duration = Duration::from_millis(50);

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import { addressFromArguments, printSums, run } from "./tap.mjs";
+import { addressFromArguments, finish, run } from "./tap.mjs";
 import { tests as standardTests } from "./standard.mjs";
 
 const address = addressFromArguments();
@@ -282,11 +282,12 @@ const chromiumOnly = [
   }],
 ];
 
+const outcomes = [];
 try {
-  const outcomes = await run(pageTests.map(([name, test]) => [name, () => closingPages(test)]));
+  outcomes.push(...await run(pageTests.map(([name, test]) => [name, () => closingPages(test)])));
   const page = await openTestPage();
   outcomes.push(...await run([...inPage, ...chromiumOnly], page, outcomes.length));
-  printSums(outcomes);
 } finally {
   await browser.close();
 }
+finish(outcomes);

@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect as connectTcp } from "node:net";
 import { WebSocket } from "ws";
-import { addressFromArguments, printSums, run } from "./tap.mjs";
+import { addressFromArguments, finish, run } from "./tap.mjs";
 
 const MIB = 1024 * 1024;
 
@@ -146,6 +146,15 @@ const tests = [
     await close(await open(address), 1000, "r".repeat(123));
   }],
 
+  ["text that is not UTF-8 ends the connection with 1007", async (address) => {
+    for (const bytes of [[0xff], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0x61, 0xe2, 0x82]]) {
+      const socket = await open(address);
+      const end = once(socket, "close");
+      socket.send(Buffer.from(bytes), { binary: false });
+      assert.equal((await end)[0], 1007, `bytes ${bytes}`);
+    }
+  }],
+
   ["messages queued before close all come back", async (address) => {
     const socket = await open(address);
     const answers = receive(socket, 200);
@@ -238,4 +247,4 @@ const tests = [
   }],
 ];
 
-printSums(await run(tests, addressFromArguments()));
+finish(await run(tests, addressFromArguments()));

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "scripts" / "support"))
 
 import environment
-from server_under_test import Server, ServerFailed
+from server_under_test import Server, ServerFailed, end_in_order_at_sigterm
 
 CLIENT_SECONDS_MAX = 240
 # What the process may keep after all connections are gone: descriptors opened once, at first use.
@@ -45,12 +45,17 @@ def run_client(command):
     timer = threading.Timer(CLIENT_SECONDS_MAX, client.kill)
     timer.start()
     passed, failed, closed = 0, 0, False
-    for line in client.stdout:
-        print(line, end="", flush=True)
-        if sums := CLOSING_LINE.match(line.strip()):
-            passed, failed, closed = int(sums[1]), int(sums[2]), True
-    code = client.wait()
-    timer.cancel()
+    try:
+        for line in client.stdout:
+            print(line, end="", flush=True)
+            if sums := CLOSING_LINE.match(line.strip()):
+                passed, failed, closed = int(sums[1]), int(sums[2]), True
+    except BaseException:
+        client.kill()
+        raise
+    finally:
+        code = client.wait()
+        timer.cancel()
     if not closed or (code != 0 and failed == 0) or passed + failed == 0:
         print(f"not ok - the client ended with {code} and no proper closing line")
         failed += 1
@@ -111,6 +116,7 @@ def main():
     parser.add_argument("--driver", action="append", choices=["ring", "epoll"], help="repeatable; both without it")
     parser.add_argument("--only", action="append", choices=["node_ws", "node_builtin", "python_clients", "browser"], help="repeatable")
     arguments = parser.parse_args()
+    end_in_order_at_sigterm()
     sums = Sums()
     for driver in arguments.driver or ["ring", "epoll"]:
         try:

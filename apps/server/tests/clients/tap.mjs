@@ -9,12 +9,12 @@ export function printOutcome(number, { name, error, milliseconds }) {
   if (error) console.log(`  # ${String(error).replaceAll("\n", "\n  # ")}`);
 }
 
-/** Prints the sums and sets the exit code of the process. */
-export function printSums(outcomes) {
+/** Prints the sums and ends the process, even if a failed test has left connections open. */
+export function finish(outcomes) {
   const failed = outcomes.filter((outcome) => outcome.error).length;
   const passed = outcomes.length - failed;
   console.log(`${passed} passed, ${failed} failed`);
-  process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+  process.exit(failed > 0 || passed === 0 ? 1 : 0);
 }
 
 /** Runs `tests`, a list of `[name, async function]`, and returns their outcomes. */

@@ -12,6 +12,7 @@
 #![expect(unsafe_code, reason = "this is the boundary to the kernel")]
 
 mod buffers;
+mod enter;
 mod operations;
 mod probe;
 mod socket;
@@ -23,11 +24,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use io_uring::types::{CancelBuilder, Fd, Timespec};
-use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
+use io_uring::{IoUring, cqueue, opcode, squeue};
 
 use crate::buffer::Batch;
 use crate::handler::Token;
 use buffers::BufferRing;
+use enter::EnterHandle;
 use operations::{OperationTable, Owned, Pending};
 use tag::{Operation, Tag};
 
@@ -150,6 +152,7 @@ pub(crate) enum Completion {
 pub(crate) struct DataRing {
     // Declared first, dropped first: the kernel lets go of all memory below with it.
     ring: IoUring,
+    handle: EnterHandle,
     buffers: BufferRing,
     operations: OperationTable,
     tick: Box<Timespec>,
@@ -172,14 +175,12 @@ impl DataRing {
     /// The kernel's: `EPERM` and `ENOSYS` where io_uring is forbidden or absent, `ENOMEM` when the
     /// locked-memory limit is too low even for the smallest ring.
     pub(crate) fn new(config: &RingConfig) -> io::Result<Self> {
-        let mut ring = set_up(config)?;
-        // Saves the look-up of the ring's file at each system call; refused only when a thread has
-        // sixteen such rings, and then nothing is lost.
-        let _ = ring.submitter().register_ring_fd();
+        let ring = set_up(config)?;
         let entries = config.receive_buffers;
         let buffers = BufferRing::new(&ring, GROUP, entries, config.receive_buffer_bytes)?;
-        let _ = ring.completion();
+        let handle = EnterHandle::new(&ring);
         Ok(Self {
+            handle,
             ring,
             buffers,
             operations: OperationTable::default(),
@@ -309,17 +310,7 @@ impl DataRing {
         }
         let want = if self.ring.completion().is_empty() { want } else { 0 };
         let waiting = self.ring.submission().len() as u32;
-        // SAFETY: no argument is passed that the kernel would read. GETEVENTS is always set: with
-        // deferred task work, completions are produced in this call only.
-        let entered = unsafe {
-            self.ring.submitter().enter::<libc::sigset_t>(
-                waiting,
-                want,
-                EnterFlags::GETEVENTS.bits(),
-                None,
-            )
-        };
-        match entered {
+        match self.handle.enter(waiting, want) {
             Ok(_) => {}
             // Interrupted, or no room for completions: reading some makes room.
             Err(error)
@@ -477,12 +468,10 @@ impl DataRing {
         // SAFETY: every pointer in an entry that reaches this function leads to memory owned by
         // `operations`, `tick` or `buffers`, which outlive the operation.
         while unsafe { self.ring.submission().push(&entry) }.is_err() {
-            if let Err(error) = self.ring.submit()
-                && error.raw_os_error() != Some(libc::EINTR)
-            {
+            let waiting = self.ring.submission().len() as u32;
+            if self.handle.enter(waiting, 0).is_err() {
                 // The kernel takes no submissions until completions are read.
-                let room = self.ring.completion();
-                self.reaped.extend(room);
+                self.reaped.extend(self.ring.completion());
             }
         }
     }
@@ -510,6 +499,7 @@ impl Drop for DataRing {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
+        self.handle.release();
         if self.outstanding > 0 {
             tracing::error!(
                 operations = self.outstanding,

@@ -58,7 +58,7 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn add(&mut self, path: String, page: Page) {
+    pub(crate) fn add(&mut self, path: String, page: Page) {
         self.entries.retain(|(known, _)| *known != path);
         self.entries.push((path, page));
     }

@@ -1,0 +1,185 @@
+//! Rules of the code that a compiler does not check: who may import whom, where `unsafe` may stand,
+//! how long files are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each module of `src` with the modules it may import, lowest first. A module may always import
+/// itself. What is not in the table may not exist.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("limits", &[]),
+    ("metrics", &[]),
+    ("simd", &[]),
+    ("buffer", &["limits"]),
+    ("protocol", &["limits", "simd", "buffer"]),
+    ("pubsub", &["limits", "buffer", "protocol"]),
+    ("connection", &["limits", "metrics", "buffer", "protocol"]),
+    ("handler", &["limits", "buffer", "protocol", "connection", "pubsub"]),
+    ("driver", &["limits", "buffer", "handler"]),
+    (
+        "shard",
+        &[
+            "limits",
+            "metrics",
+            "buffer",
+            "protocol",
+            "connection",
+            "pubsub",
+            "handler",
+            "driver",
+            "server",
+        ],
+    ),
+    ("server", &["limits", "protocol", "connection", "handler", "driver", "shard"]),
+];
+
+/// Files that may contain `unsafe`, by the start of their path.
+const UNSAFE_ALLOWED: &[&str] = &["simd/", "driver/ring/", "driver/epoll/mod.rs"];
+
+/// Lines from which on a file certainly holds two things. Tests do not count.
+const FILE_LINES_MAX: usize = 600;
+
+fn sources(root: &Path) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                files.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    assert!(files.len() > 40, "the sources were not found");
+    files
+}
+
+fn engine_sources() -> Vec<(String, String)> {
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+}
+
+/// The code of a line: comments and documentation examples import what they like.
+fn code(line: &str) -> &str {
+    line.split("//").next().unwrap_or_default()
+}
+
+fn module_of(file: &str) -> &str {
+    file.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+#[test]
+fn modules_import_only_what_their_layer_allows() {
+    let mut wrong = Vec::new();
+    for (file, text) in engine_sources() {
+        let module = module_of(&file);
+        if module == "lib" {
+            continue;
+        }
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == module) else {
+            wrong.push(format!("{file}: the module {module} is not in the table of layers"));
+            continue;
+        };
+        for (number, line) in text.lines().enumerate() {
+            let line = code(line);
+            if line.contains("crate::{") || line.contains("super::super") {
+                wrong.push(format!("{file}:{}: hides which module it imports", number + 1));
+            }
+            for used in line.split("crate::").skip(1) {
+                let name: String =
+                    used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let is_module = LAYERS.iter().any(|(known, _)| *known == name);
+                if is_module && name != module && !allowed.contains(&name.as_str()) {
+                    wrong.push(format!("{file}:{}: {module} may not import {name}", number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_code_stands_only_where_it_is_allowed() {
+    let mut wrong = Vec::new();
+    for (file, text) in engine_sources() {
+        if UNSAFE_ALLOWED.iter().any(|allowed| file.starts_with(allowed)) {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let words = code(line).split(|c: char| !c.is_alphanumeric() && c != '_');
+            if words.into_iter().any(|word| word == "unsafe") {
+                wrong.push(format!("{file}:{}", number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_stay_short_enough_to_read() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut wrong = Vec::new();
+    for folder in ["engine/src", "apps", "loadgen/src", "bench/src"] {
+        let root = repository.join(folder);
+        let mut folders = vec![root];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() && !path.ends_with("node_modules") {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    let text = fs::read_to_string(&path).unwrap();
+                    let lines = text.lines().take_while(|line| !line.contains("#[cfg(test)]"));
+                    let (count, longest) =
+                        (lines.clone().count(), lines.map(|line| line.chars().count()).max());
+                    if count > FILE_LINES_MAX {
+                        wrong.push(format!("{}: {count} lines", path.display()));
+                    }
+                    if longest > Some(120) {
+                        wrong.push(format!("{}: a line of {longest:?} characters", path.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn module_documentation_is_there() {
+    for (file, text) in engine_sources() {
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.starts_with("//!"), "{file} does not begin by saying what it is");
+    }
+}
+
+#[test]
+fn applications_use_the_public_interface_only() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for folder in ["apps", "loadgen", "bench"] {
+        for (file, text) in [repository.join(folder)].iter().flat_map(|root| all(root)) {
+            assert!(!text.contains("#[path"), "{file} reaches into another crate's sources");
+        }
+    }
+}
+
+fn all(root: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("node_modules") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.display().to_string(), text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no sources in {}", root.display());
+    found
+}
