@@ -38,7 +38,8 @@ pub struct Limits {
     /// Control frames a peer may send at once before the rate counts, at most 65,535. Default 200.
     pub control_frames_burst: u32,
     /// Bytes that may wait to be sent to one peer. A message is taken while less than this waits,
-    /// so memory is bounded by this plus one message; beyond it close 1008. Default 1 MiB.
+    /// so memory is bounded by this plus one message; beyond it close 1008. To echo its longest
+    /// message beside others it must exceed `message_bytes_max`. Default 2 MiB.
     pub send_queue_bytes_max: usize,
     /// Bytes waiting from which on nothing more is received from that peer until half of them are
     /// sent: a peer that does not read its answers is not asked for more. Default 256 KiB.
@@ -78,7 +79,7 @@ impl Default for Limits {
             assembly_timeout: Duration::from_secs(30),
             control_frames_per_second: 20,
             control_frames_burst: 200,
-            send_queue_bytes_max: MIB,
+            send_queue_bytes_max: 2 * MIB,
             receive_pause_bytes: 256 * KIB,
             write_stall_timeout: Duration::from_secs(30),
             ping_interval: Duration::from_secs(30),

@@ -31,7 +31,7 @@ impl Handler for Echo {
 pub fn configure(server: ServerBuilder) -> ServerBuilder {
     let limits = Limits {
         message_bytes_max: 64 * MIB,
-        send_queue_bytes_max: 64 * MIB,
+        send_queue_bytes_max: 128 * MIB,
         receive_pause_bytes: 4 * MIB,
         ..Limits::default()
     };

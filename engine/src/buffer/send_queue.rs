@@ -113,10 +113,12 @@ impl SendQueue {
         self.tail.len()
     }
 
-    /// Appends through `write` to the contiguous tail; what it appends is counted.
-    pub fn append(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends through `write` to the contiguous tail; what it appends is counted. `expected` is
+    /// about how many bytes that will be.
+    #[inline]
+    pub fn append(&mut self, pool: &mut Pool, expected: usize, write: impl FnOnce(&mut Vec<u8>)) {
         if self.tail.capacity() == 0 {
-            self.tail = pool.take_small();
+            self.tail = pool.take(expected);
         }
         let before = self.tail.len();
         write(&mut self.tail);
@@ -190,8 +192,8 @@ mod tests {
     fn small_appends_leave_as_one_run() {
         let mut pool = Pool::new();
         let mut queue = SendQueue::default();
-        queue.append(&mut pool, |out| out.extend_from_slice(b"ab"));
-        queue.append(&mut pool, |out| out.extend_from_slice(b"cd"));
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"ab"));
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"cd"));
         assert_eq!(queue.queued_bytes(), 4);
         let batch = queue.take().unwrap();
         assert!(matches!(batch, Batch::One(_)));
@@ -206,9 +208,9 @@ mod tests {
     fn order_holds_between_copied_and_shared_segments() {
         let mut pool = Pool::new();
         let mut queue = SendQueue::default();
-        queue.append(&mut pool, |out| out.extend_from_slice(b"1"));
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"1"));
         queue.push(Segment::Shared(Bytes::from_static(b"22")));
-        queue.append(&mut pool, |out| out.extend_from_slice(b"3"));
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"3"));
         queue.push(Segment::Owned { bytes: b"xx44".to_vec(), start: 2 });
         let batch = queue.take().unwrap();
         assert_eq!(flat(&batch), b"122344");
@@ -223,7 +225,7 @@ mod tests {
         for _ in 0..SEGMENTS_MAX + 10 {
             queue.push(Segment::Shared(Bytes::from_static(b"x")));
         }
-        queue.append(&mut pool, |out| out.extend_from_slice(b"y"));
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"y"));
         let first = queue.take().unwrap();
         assert_eq!(first.segments().len(), SEGMENTS_MAX);
         let second = queue.take().unwrap();
@@ -235,9 +237,9 @@ mod tests {
     fn clearing_forgets_what_waits_but_not_what_is_in_flight() {
         let mut pool = Pool::new();
         let mut queue = SendQueue::default();
-        queue.append(&mut pool, |out| out.extend_from_slice(b"flying"));
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"flying"));
         let batch = queue.take().unwrap();
-        queue.append(&mut pool, |out| out.extend_from_slice(b"waiting"));
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"waiting"));
         queue.clear(&mut pool);
         assert_eq!(queue.queued_bytes(), batch.len());
         assert!(!queue.has_waiting());

@@ -24,7 +24,7 @@ pub use opening::ClientHandshake;
 pub use services::{Masks, Services};
 pub use time::Millis;
 
-use opening::Opening;
+use opening::{HEAD_BYTES, Opening};
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,9 @@ pub struct Connection {
     control_credit: u16,
     control_refilled: Millis,
     last_received: Millis,
+    /// The payload of the latest Ping, when too much waits to answer each.
+    #[expect(clippy::box_collection, reason = "one word, because it is there hardly ever")]
+    owed_pong: Option<Box<Vec<u8>>>,
     /// Since when the present phase lasts, for the phases that have a deadline.
     phase_since: Millis,
     /// Since when a message is being assembled.
@@ -82,7 +85,7 @@ impl Connection {
     #[must_use]
     pub fn client(handshake: ClientHandshake, now: Millis, services: &mut Services) -> Self {
         let mut connection = Self::new(Role::Client, now, services);
-        connection.queue.append(&mut services.pool, |out| handshake.write_to(out));
+        connection.queue.append(&mut services.pool, HEAD_BYTES, |out| handshake.write_to(out));
         connection.opening = Some(Box::new(Opening::client(handshake)));
         connection.stalled_since = Some(now);
         connection
@@ -105,6 +108,7 @@ impl Connection {
             assembly_since: None,
             stalled_since: None,
             lingered_bytes: 0,
+            owed_pong: None,
         }
     }
 
@@ -158,10 +162,13 @@ impl Connection {
     }
 
     /// Says that a batch taken before has left, or that it never will (`delivered` false).
-    pub fn handle_transmitted(&mut self, bytes: usize, delivered: bool, now: Millis) {
+    pub fn handle_transmitted(&mut self, bytes: usize, delivered: bool, services: &mut Services) {
         self.queue.sent(bytes);
         let waits = delivered && self.queue.queued_bytes() > 0;
-        self.stalled_since = waits.then_some(now);
+        self.stalled_since = waits.then_some(services.now);
+        if self.owed_pong.is_some() {
+            self.send_owed_pong(services);
+        }
     }
 
     fn enter(&mut self, phase: Phase, now: Millis) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Application, CloseInfo, ClosedBy, Connection, Millis, Phase, Services};
 use crate::buffer::{HEADROOM_BYTES, Payload, Segment};
 use crate::protocol::{
-    CloseCode, Encoder, Event, FrameHeader, MessageKind, Opcode, ProtocolError, Received, Role,
+    CONTROL_BYTES_MAX, CloseCode, Encoder, Event, FrameHeader, HEADER_BYTES_MAX, MessageKind,
+    Opcode, ProtocolError, Received, Role,
 };
 
 /// Payloads from this size on are sent from where they lie, not copied behind other frames, when
@@ -187,8 +188,23 @@ impl Connection {
     }
 
     fn send_pong(&mut self, payload: &[u8], services: &mut Services) {
-        if self.phase == Phase::Open && self.queue.tail_bytes() < PONG_BACKLOG_BYTES {
+        if self.phase != Phase::Open {
+            return;
+        }
+        if self.queue.tail_bytes() < PONG_BACKLOG_BYTES {
             self.queue_frame(Opcode::Pong, payload, services);
+        } else {
+            self.owed_pong = Some(Box::new(payload.to_vec()));
+        }
+    }
+
+    /// Answers the latest of the Pings that were not answered one by one.
+    pub(super) fn send_owed_pong(&mut self, services: &mut Services) {
+        if self.queue.tail_bytes() < PONG_BACKLOG_BYTES
+            && let Some(payload) = self.owed_pong.take()
+            && self.phase == Phase::Open
+        {
+            self.queue_frame(Opcode::Pong, &payload, services);
         }
     }
 
@@ -212,6 +228,7 @@ impl Connection {
     }
 
     /// Queues a message. It never blocks.
+    #[inline]
     pub fn send(
         &mut self,
         kind: MessageKind,
@@ -227,6 +244,7 @@ impl Connection {
     }
 
     /// Queues a received message, from where it lies if its vector is ours and it is large.
+    #[inline]
     pub fn send_payload(
         &mut self,
         kind: MessageKind,
@@ -274,23 +292,32 @@ impl Connection {
 
     /// Whether a message cannot be queued: not open, or too much waits already, in which case the
     /// connection ends at the next opportunity.
+    #[inline]
     fn refuses(&mut self, services: &mut Services) -> Option<SendOutcome> {
-        if self.phase != Phase::Open {
-            return Some(SendOutcome::Closing);
-        }
-        if self.queue.queued_bytes() < services.limits.send_queue_bytes_max {
+        if self.phase == Phase::Open
+            && self.queue.queued_bytes() < services.limits.send_queue_bytes_max
+        {
             return None;
+        }
+        Some(self.refuse(services))
+    }
+
+    #[cold]
+    fn refuse(&mut self, services: &mut Services) -> SendOutcome {
+        if self.phase != Phase::Open {
+            return SendOutcome::Closing;
         }
         services.counters.violations += 1;
         let error = ProtocolError::SlowConsumer;
         self.close(error.close_code(), error.reason(), services);
-        Some(SendOutcome::Dropped)
+        SendOutcome::Dropped
     }
 
+    #[inline]
     fn queue_frame(&mut self, opcode: Opcode, payload: &[u8], services: &mut Services) {
         let encoder = Encoder::new(self.role);
         let masks = &mut services.masks;
-        self.queue.append(&mut services.pool, |out| {
+        self.queue.append(&mut services.pool, payload.len() + HEADER_BYTES_MAX, |out| {
             encoder.frame(out, opcode, true, payload, &mut || masks.next_mask());
         });
     }
@@ -298,7 +325,7 @@ impl Connection {
     fn queue_close(&mut self, code: Option<CloseCode>, reason: &str, services: &mut Services) {
         let encoder = Encoder::new(self.role);
         let masks = &mut services.masks;
-        self.queue.append(&mut services.pool, |out| {
+        self.queue.append(&mut services.pool, CONTROL_BYTES_MAX, |out| {
             encoder.close(out, code, reason, &mut || masks.next_mask());
         });
     }

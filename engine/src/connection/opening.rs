@@ -8,6 +8,9 @@ use crate::protocol::handshake::{
 };
 use crate::protocol::{CloseCode, Role};
 
+/// About how long an answer's head is.
+pub(super) const HEAD_BYTES: usize = 256;
+
 /// The request of an outbound connection, kept to check the answer against it.
 #[derive(Debug)]
 pub struct ClientHandshake {
@@ -139,7 +142,7 @@ impl Connection {
             return match answer {
                 Decision::Page { status, content_type, body } => {
                     services.counters.rejected += 1;
-                    self.queue.append(&mut services.pool, |out| {
+                    self.queue.append(&mut services.pool, HEAD_BYTES, |out| {
                         write_page(out, status, &content_type, &body, head_only);
                     });
                     self.enter(Phase::Lingering, services.now);
@@ -158,7 +161,7 @@ impl Connection {
             Decision::Accept { subprotocol, headers } => {
                 let name = services.server_name.as_deref();
                 let chosen = subprotocol.as_deref();
-                self.queue.append(&mut services.pool, |out| {
+                self.queue.append(&mut services.pool, HEAD_BYTES, |out| {
                     write_switching_protocols(out, &facts.accept, chosen, None, name, &headers);
                 });
                 self.open(services, application);
@@ -201,7 +204,7 @@ impl Connection {
         services: &mut Services,
     ) {
         services.counters.rejected += 1;
-        self.queue.append(&mut services.pool, |out| rejection.write_to(out, head_only));
+        self.queue.append(&mut services.pool, HEAD_BYTES, |out| rejection.write_to(out, head_only));
         self.enter(Phase::Lingering, services.now);
     }
 

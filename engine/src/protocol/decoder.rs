@@ -34,28 +34,6 @@ impl Received<'_> {
     }
 }
 
-/// The payload of a Ping or Pong: at most 125 bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ControlPayload {
-    bytes: [u8; 125],
-    length: u8,
-}
-
-impl ControlPayload {
-    fn new(payload: &[u8]) -> Self {
-        let mut bytes = [0; 125];
-        let length = payload.len().min(125);
-        bytes[..length].copy_from_slice(&payload[..length]);
-        Self { bytes, length: length as u8 }
-    }
-
-    /// The payload.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
-    }
-}
-
 /// What the peer's bytes say.
 #[derive(Debug)]
 pub enum Event<'b> {
@@ -66,10 +44,10 @@ pub enum Event<'b> {
         /// Its bytes, unmasked.
         payload: Received<'b>,
     },
-    /// A Ping.
-    Ping(ControlPayload),
-    /// A Pong.
-    Pong(ControlPayload),
+    /// A Ping with at most 125 bytes.
+    Ping(Received<'b>),
+    /// A Pong with at most 125 bytes.
+    Pong(Received<'b>),
     /// A Close frame; nothing after it counts.
     Close {
         /// The code, if there was one.
@@ -280,8 +258,8 @@ fn whole_frame(header: FrameHeader, payload: &mut [u8]) -> Result<Event<'_>, Pro
         Opcode::Text if validate(payload) => MessageKind::Text,
         Opcode::Text => return Err(ProtocolError::InvalidUtf8),
         Opcode::Binary | Opcode::Continuation => MessageKind::Binary,
-        Opcode::Ping => return Ok(Event::Ping(ControlPayload::new(payload))),
-        Opcode::Pong => return Ok(Event::Pong(ControlPayload::new(payload))),
+        Opcode::Ping => return Ok(Event::Ping(Received::InPlace(payload))),
+        Opcode::Pong => return Ok(Event::Pong(Received::InPlace(payload))),
         Opcode::Close => return close_event(payload),
     };
     Ok(Event::Message { kind, payload: Received::InPlace(payload) })
@@ -303,18 +281,24 @@ fn close_event(body: &[u8]) -> Result<Event<'_>, ProtocolError> {
 }
 
 impl Event<'_> {
-    /// The same event without a borrow: control events own what they carry.
+    /// The same event without a borrow, for a control frame that was cut.
     fn detached(self) -> Event<'static> {
         match self {
-            Event::Ping(payload) => Event::Ping(payload),
-            Event::Pong(payload) => Event::Pong(payload),
+            Event::Ping(payload) => Event::Ping(payload.detached()),
+            Event::Pong(payload) => Event::Pong(payload.detached()),
             Event::Close { code, reason } => Event::Close { code, reason },
             Event::Message { kind, payload } => {
-                let mut vector = vec![0; HEADROOM_BYTES];
-                vector.extend_from_slice(payload.bytes());
-                Event::Message { kind, payload: Received::Assembled(vector) }
+                Event::Message { kind, payload: payload.detached() }
             }
         }
+    }
+}
+
+impl Received<'_> {
+    fn detached(self) -> Received<'static> {
+        let mut vector = vec![0; HEADROOM_BYTES];
+        vector.extend_from_slice(self.bytes());
+        Received::Assembled(vector)
     }
 }
 

@@ -28,6 +28,13 @@ impl Encoder {
         payload: &[u8],
         masks: &mut impl FnMut() -> [u8; 4],
     ) {
+        if self.role == Role::Server && payload.len() <= 125 {
+            // The hottest case: a short frame from a server is two bytes and the payload.
+            out.reserve(2 + payload.len());
+            out.extend_from_slice(&[u8::from(fin) << 7 | opcode as u8, payload.len() as u8]);
+            out.extend_from_slice(payload);
+            return;
+        }
         let mask = (self.role == Role::Client).then(masks);
         let header = FrameHeader { fin, opcode, mask, payload_bytes: payload.len() as u64 };
         let (bytes, size) = header.encode();

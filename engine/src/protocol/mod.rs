@@ -24,7 +24,7 @@ mod frame;
 pub mod handshake;
 
 pub use close::{CLOSE_REASON_BYTES_MAX, CloseCode, truncate_reason};
-pub use decoder::{ControlPayload, Decoder, Event, Received};
+pub use decoder::{Decoder, Event, Received};
 pub use encoder::Encoder;
 pub use error::ProtocolError;
 pub use frame::{CONTROL_BYTES_MAX, FrameHeader, HEADER_BYTES_MAX, Opcode, Role};

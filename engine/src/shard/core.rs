@@ -229,7 +229,7 @@ impl<H: Handler, D> Core<H, D> {
     /// Says what became of a batch.
     pub(super) fn transmitted(&mut self, token: Token, bytes: usize, delivered: bool) {
         let Some(slot) = self.slots.get_mut(token) else { return };
-        slot.connection.handle_transmitted(bytes, delivered, self.services.now);
+        slot.connection.handle_transmitted(bytes, delivered, &mut self.services);
         if slot.paused && slot.connection.wants_resume(&self.services) {
             slot.paused = false;
             self.with(token, |connection, services, glue| glue.drained(connection, services));

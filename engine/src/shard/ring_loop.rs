@@ -47,6 +47,8 @@ pub(super) struct RingSide {
     busy: bool,
     connecting: bool,
     shut: bool,
+    /// Its last message was received directly, so its next one may be.
+    large: bool,
     /// Everything under way was cancelled.
     cancelled: bool,
 }
@@ -54,7 +56,14 @@ pub(super) struct RingSide {
 impl RingSide {
     fn new(connecting: bool) -> Self {
         let receiving = Receiving::Idle;
-        Self { receiving, busy: connecting, connecting, shut: false, cancelled: false }
+        Self {
+            receiving,
+            busy: connecting,
+            connecting,
+            shut: false,
+            large: false,
+            cancelled: false,
+        }
     }
 }
 
@@ -282,6 +291,13 @@ impl<H: Handler> RingLoop<H> {
             connection.handle_receive(bytes, services, glue);
         });
         self.ring.give_back(lease);
+        if let Some(slot) = self.core.slots.get_mut(token)
+            && slot.driver.large
+            && slot.connection.missing_bytes() < DIRECT_BYTES_MIN
+        {
+            // What came was not the beginning of a large message after all.
+            slot.driver.large = false;
+        }
     }
 
     fn end(&mut self, token: Token, reset: bool) {
@@ -379,17 +395,23 @@ impl<H: Handler> RingLoop<H> {
             slot.paused = true;
         }
         let wants = !slot.paused && connection.phase() != Phase::Flushing && !side.connecting;
-        let direct = connection.missing_bytes() >= DIRECT_BYTES_MIN;
+        let missing = connection.missing_bytes();
+        let direct = missing >= DIRECT_BYTES_MIN || (side.large && missing > 0);
         match side.receiving {
             Receiving::Idle if wants && direct => {
                 if let Some((buffer, room)) = connection.lend_assembly(services) {
                     side.receiving = Receiving::Direct;
+                    side.large = true;
                     self.ring.receive_direct(token, socket.as_fd(), buffer, room);
                 }
             }
             Receiving::Idle if wants => {
                 side.receiving = Receiving::Multishot;
-                self.ring.receive(token, socket.as_fd());
+                if side.large {
+                    self.ring.receive_once(token, socket.as_fd());
+                } else {
+                    self.ring.receive(token, socket.as_fd());
+                }
             }
             Receiving::Multishot if !wants || direct => {
                 side.receiving = Receiving::Cancelling;

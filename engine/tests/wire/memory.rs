@@ -18,7 +18,7 @@ use crate::subject::{Effort, Link, Received, Subject};
 /// Time passes in steps of this length, so that deadlines are met with this precision.
 const STEP: Duration = Duration::from_millis(20);
 /// Most bytes of one receive; what they cause is sent before the next, as a driver does.
-const RECEIVE_BYTES_MAX: usize = 16 * 1024;
+const RECEIVE_BYTES_MAX: usize = 64 * 1024;
 
 /// Servers with the default limits.
 #[derive(Default)]
@@ -90,7 +90,7 @@ impl MemoryLink {
             for segment in batch.segments() {
                 self.sent.extend_from_slice(segment.bytes());
             }
-            self.connection.handle_transmitted(batch.len(), true, now);
+            self.connection.handle_transmitted(batch.len(), true, &mut self.services);
             batch.recycle(&mut self.services.pool);
         }
     }

@@ -13,12 +13,14 @@
 //! expect = { frames = [{ close = 1002 }] }
 //! ```
 //!
-//! `send` is a list of steps: `text`, `hex`, `request` (a valid opening handshake with changes),
-//! `frame` (masked unless it says otherwise), `repeat`, `wait`, and the bare words
-//! `"finish-sending"` and `"reset"`. `expect` is one answer or a list of acceptable ones.
-//! Frames of an answer are whole messages, in order; payloads are `"text"`, `{ hex = ".." }`,
-//! `{ letters = N }`, `{ octets = N }` or `{ repeated = ["text", N] }`. `opened = true` at the top of
-//! a file says that its rows begin after a successful opening handshake.
+//! - `send` is a list of steps: `text`, `hex`, `request` (a valid opening handshake with changes),
+//!   `frame` (masked unless it says otherwise), `repeat`, `wait`, and the bare words
+//!   `"finish-sending"` and `"reset"`.
+//! - `expect` is one answer or a list of acceptable ones. `frames` are whole messages and control
+//!   frames, in order; no others may come. `{}` is a connection that is dropped without a word.
+//! - Payloads are `"text"`, `{ hex = ".." }`, `{ letters = N }`, `{ octets = N }` or
+//!   `{ repeated = ["text", N] }`. Numbers may be strings, so that `$each` can stand for them.
+//! - `opened = true` at the top of a file says that its rows begin after the opening handshake.
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
@@ -293,6 +295,18 @@ pub(crate) enum ExpectedFrame {
     Close(OneOrMany<Number>),
     /// A Close without a code.
     CloseEmpty,
+    /// The same frames many times.
+    Repeat(RepeatedFrames),
+}
+
+/// The same frames many times.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RepeatedFrames {
+    /// How often.
+    pub(crate) times: usize,
+    /// What.
+    pub(crate) frames: Vec<ExpectedFrame>,
 }
 
 /// How a connection must end up.

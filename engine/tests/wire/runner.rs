@@ -50,16 +50,19 @@ impl Report {
     pub(crate) fn conclude(&self, subject: &str) {
         let Self { rows, runs, left_out, failures } = self;
         let failed = failures.len();
-        let counts = format!(
-            "{subject}: rows {rows}, runs {runs}, failed {failed}, left out {}\n",
-            left_out.len()
-        );
-        // Not printed, which a test that passes does in vain: the counts are always to be seen.
-        let _ = std::io::stderr().write_all(counts.as_bytes());
+        announce(subject, *rows, *runs, failed, left_out.len());
         assert!(*runs > 0, "no row was run against {subject}");
         let listed: Vec<_> = failures.iter().map(Failure::to_string).collect();
         assert!(failures.is_empty(), "{failed} of {rows} rows failed:\n{}", listed.join("\n"));
     }
+}
+
+/// Says how much was run. Not printed, which a test that passes does in vain: the counts are always
+/// to be seen.
+pub(crate) fn announce(subject: &str, rows: usize, runs: usize, failed: usize, left_out: usize) {
+    let counts =
+        format!("{subject}: rows {rows}, runs {runs}, failed {failed}, left out {left_out}\n");
+    let _ = std::io::stderr().write_all(counts.as_bytes());
 }
 
 /// Runs every row that `subject` can run.

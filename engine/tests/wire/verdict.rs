@@ -172,7 +172,8 @@ pub(crate) fn compare_messages(
     // A peer may ask whether the other is alive whenever it likes.
     let asked = |message: &&Message| !matches!(message, Message::Ping(_));
     let mut messages = received.iter().filter(asked).peekable();
-    for (at, frame) in expected.iter().enumerate() {
+    let expected = unrolled(expected);
+    for (at, frame) in expected.iter().copied().enumerate() {
         if matches!(frame, ExpectedFrame::AnyPongs) {
             let next = expected.get(at + 1);
             let skipped = |message: &&&Message| -> bool {
@@ -195,6 +196,21 @@ pub(crate) fn compare_messages(
         Some(message) => Err(format!("{} too much", described_message(message))),
         None => Ok(None),
     }
+}
+
+/// Every frame on its own.
+fn unrolled(frames: &[ExpectedFrame]) -> Vec<&ExpectedFrame> {
+    let mut all = Vec::new();
+    for frame in frames {
+        match frame {
+            ExpectedFrame::Repeat(repeat) => {
+                let once = unrolled(&repeat.frames);
+                all.extend((0..repeat.times).flat_map(|_| once.iter().copied()));
+            }
+            _ => all.push(frame),
+        }
+    }
+    all
 }
 
 fn fits(frame: &ExpectedFrame, message: &Message) -> Result<bool, String> {
@@ -243,6 +259,10 @@ fn described(frame: &ExpectedFrame) -> String {
             format!("close {}", codes.join(" or "))
         }
         ExpectedFrame::CloseEmpty => "close without code".to_owned(),
+        ExpectedFrame::Repeat(repeat) => {
+            let once: Vec<_> = repeat.frames.iter().map(described).collect();
+            format!("{} times ({})", repeat.times, once.join(", "))
+        }
     }
 }
 
@@ -262,4 +282,53 @@ fn described_content(kind: &str, content: &[u8]) -> String {
         return format!("{kind} of {} bytes", content.len());
     }
     format!("{kind} \"{}\"", content.escape_ascii())
+}
+
+#[test]
+fn answers_with_something_wrong_or_too_much_are_told_from_right_ones() {
+    let expected = |text: &str| toml::from_str::<Expectation>(text).expect("an expectation");
+    let judged = |text: &str, bytes: &[u8], ended| {
+        judge(&expected(text), false, &Arrived { bytes: bytes.to_vec(), ended })
+    };
+    let refusal = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
+    let upgrade = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+    );
+    let with = |frames: &[u8]| [upgrade.as_bytes(), frames].concat();
+    let closing = "status = 101\nframes = [{ text = 'Hi' }, { close = 1002 }]";
+    let met = [
+        judged("status = [400, 426]", refusal.as_bytes(), true),
+        judged("status = 101", upgrade.as_bytes(), false),
+        judged(closing, &with(b"\x81\x02Hi\x88\x02\x03\xea"), true),
+        judged("", b"", true),
+    ];
+    assert!(met.iter().all(|judgement| *judgement == Judgement::Met), "{met:?}");
+    let wrong = [
+        judged("status = 431", refusal.as_bytes(), true),
+        judged("status = 400", &[refusal, refusal].concat().into_bytes(), true),
+        judged("status = 400", &refusal.as_bytes()[..refusal.len() - 1], true),
+        judged("status = 400", refusal.replace("Connection: close\r\n", "").as_bytes(), true),
+        judged("status = 400\nheaders = ['Allow: GET']", refusal.as_bytes(), true),
+        judged("status = 400\nabsent = ['Content-Length']", refusal.as_bytes(), true),
+        judged("status = 400\nbodyless = true", refusal.as_bytes(), true),
+        judged("", refusal.as_bytes(), true),
+        judged("status = 101", upgrade.as_bytes(), true),
+        judged("status = 101", upgrade.replace("s3pP", "S3pP").as_bytes(), false),
+        judged(
+            "status = 101",
+            upgrade.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: a\r\n\r\n").as_bytes(),
+            false,
+        ),
+        judged("status = 101", &with(b"\x81\x02Hi"), false),
+        judged(closing, &with(b"\x82\x02Hi\x88\x02\x03\xea"), true),
+        judged(closing, &with(b"\x81\x02Ho\x88\x02\x03\xea"), true),
+        judged(closing, &with(b"\x81\x02Hi\x88\x02\x03\xe8"), true),
+        judged(closing, &with(b"\x81\x02Hi\x88\x02\x03\xea\x81\x00"), true),
+        judged(closing, &with(b"\x81\x02Hi"), true),
+    ];
+    let broken = |judgement: &Judgement| matches!(judgement, Judgement::Broken(_));
+    assert!(wrong.iter().all(broken), "{wrong:?}");
+    let unfinished = judged(closing, &with(b"\x81\x02Hi\x88\x02\x03\xea"), false);
+    assert!(matches!(unfinished, Judgement::NotYet(_)), "{unfinished:?}");
 }

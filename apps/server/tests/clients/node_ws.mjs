@@ -20,7 +20,8 @@ async function close(socket, code = 1000, reason = "") {
   socket.close(code, reason);
   const [gotCode, gotReason] = await end;
   assert.equal(gotCode, code);
-  assert.equal(gotReason.toString(), reason);
+  // RFC 6455, 5.5.1 has the code sent back; the reason may be, but is no other.
+  assert.ok(["", reason].includes(gotReason.toString()), `the answer has another reason: ${gotReason}`);
 }
 
 /** The next `count` messages as `{ data, binary }`, in order; fails when the connection ends before. */
@@ -139,7 +140,7 @@ const tests = [
     await close(socket);
   }],
 
-  ["close codes and reasons are answered as sent", async (address) => {
+  ["close codes are answered as sent", async (address) => {
     for (const code of [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999]) {
       await close(await open(address), code, `reason of ${code}`);
     }

@@ -227,6 +227,16 @@ impl DataRing {
         self.start(entry.user_data(tag.pack()));
     }
 
+    /// Receives once into a provided buffer: for a connection whose next bytes probably begin
+    /// something that is then received directly.
+    pub(crate) fn receive_once(&mut self, token: Token, fd: BorrowedFd<'_>) {
+        let tag = Tag::new(Operation::Receive, token.generation, token.slot);
+        let any = std::ptr::null_mut();
+        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), any, 0).buf_group(GROUP).build();
+        let entry = entry.flags(squeue::Flags::BUFFER_SELECT);
+        self.start(entry.user_data(tag.pack()));
+    }
+
     /// Ends a multishot receive; its last completion still comes.
     pub(crate) fn cancel_receive(&mut self, token: Token) {
         self.cancel(Tag::new(Operation::Receive, token.generation, token.slot));

@@ -1,0 +1,283 @@
+//! The shards that make the load, and the main thread's view of them: starts them, waits, measures
+//! a window, ends them. What they do on their connections is the modes' business.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringsock::protocol::HEADER_BYTES_MAX;
+use ringsock::{Handler, Limits, MIB, Running, Server, ShardInfo};
+
+use crate::cli::EngineArguments;
+use crate::failure::{Failure, Phase};
+use crate::output::StatusLine;
+use crate::place::Place;
+use crate::procfs::ProcessSample;
+use crate::scoreboard::{Scoreboard, Stage, Totals};
+use crate::target::Target;
+
+/// Pause between two looks at the counts.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// Time without any progress after which waiting is given up. Longer than a handshake may take.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// Time given to what is under way when sending stops.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// Time for a closing handshake.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+/// Time after which shards are ended whatever their connections do.
+const END_MAX: Duration = Duration::from_secs(6);
+/// Longest message that is received.
+const MESSAGE_BYTES_MAX: usize = 64 * MIB;
+
+/// Running shards with their scoreboard.
+pub(crate) struct Crew {
+    running: Running,
+    board: Arc<Scoreboard>,
+    target: Target,
+    server_pid: Option<u32>,
+}
+
+/// How much there is at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoadSize {
+    pub(crate) connections: usize,
+    /// Bytes that one connection may have to send.
+    pub(crate) queue_bytes: usize,
+    /// Messages that the main thread may send.
+    pub(crate) mailbox_messages: usize,
+}
+
+impl LoadSize {
+    /// So many connections with so many messages of this payload under way on each.
+    pub(crate) fn new(connections: usize, payload_bytes: usize, pipeline: usize) -> Self {
+        Self {
+            connections,
+            queue_bytes: (payload_bytes + HEADER_BYTES_MAX).saturating_mul(pipeline),
+            mailbox_messages: connections,
+        }
+    }
+}
+
+impl Crew {
+    /// Starts shards for a load of this size.
+    pub(crate) fn start<H, F>(
+        engine: &EngineArguments,
+        target: &Target,
+        server_pid: Option<u32>,
+        load: LoadSize,
+        factory: F,
+    ) -> Result<Self, Failure>
+    where
+        H: Handler,
+        F: Fn(Place) -> H + Send + Sync + 'static,
+    {
+        if let Some(process) = server_pid {
+            sample_server(process)?;
+        }
+        let board = Scoreboard::new();
+        let shared = Arc::clone(&board);
+        let running = Server::builder()
+            .cores(engine.cores.clone())
+            .driver(engine.driver)
+            .limits(limits(load))
+            .start(move |shard| {
+                let (board, tally) = (Arc::clone(&shared), shared.join());
+                factory(Place { shard, board, tally })
+            })
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Self { running, board, target: target.clone(), server_pid })
+    }
+
+    /// The driver that the load runs on.
+    pub(crate) fn driver(&self) -> String {
+        self.running.driver().to_string()
+    }
+
+    /// The counts and the stage.
+    pub(crate) fn board(&self) -> &Scoreboard {
+        &self.board
+    }
+
+    /// Waits until the counts are as wanted. Fails when a shard reports a failure or when nothing
+    /// moves any more.
+    pub(crate) fn wait_until(
+        &self,
+        phase: Phase,
+        status: &mut StatusLine,
+        mut reached: impl FnMut(&Totals) -> bool,
+    ) -> Result<(), Failure> {
+        let (mut last, mut moved) = (self.board.totals(), Instant::now());
+        loop {
+            let totals = self.board.totals();
+            if let Some(failure) = self.board.failure() {
+                return Err(failure);
+            }
+            if reached(&totals) {
+                return Ok(());
+            }
+            if totals != last {
+                (last, moved) = (totals, Instant::now());
+            } else if moved.elapsed() > PATIENCE {
+                let cause = format!("nothing has come back for {} s", PATIENCE.as_secs());
+                return Err(Failure::of_server(&self.target, phase, &cause));
+            }
+            status.show(&totals);
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// Waits until this many connections are open.
+    pub(crate) fn wait_for_open(
+        &self,
+        connections: usize,
+        status: &mut StatusLine,
+    ) -> Result<(), Failure> {
+        self.wait_until(Phase::Handshake, status, |totals| totals.opened >= connections as u64)
+    }
+
+    /// Lets time pass with messages flowing.
+    pub(crate) fn pass(&self, span: Duration, status: &mut StatusLine) -> Result<(), Failure> {
+        let end = Instant::now() + span;
+        self.wait_until(Phase::Echo, status, |_| Instant::now() >= end)
+    }
+
+    /// Begins to count.
+    pub(crate) fn start_counting(&self) -> Result<Sample, Failure> {
+        self.board.enter(Stage::Counting);
+        self.sample()
+    }
+
+    /// What happened since counting began, and what it cost.
+    pub(crate) fn counted_since(&self, before: &Sample) -> Result<Window, Failure> {
+        Ok(Window::between(before, &self.sample()?))
+    }
+
+    /// Counts for this long.
+    pub(crate) fn count_for(
+        &self,
+        span: Duration,
+        status: &mut StatusLine,
+    ) -> Result<Window, Failure> {
+        let before = self.start_counting()?;
+        self.pass(span, status)?;
+        self.counted_since(&before)
+    }
+
+    /// Stops sending, and waits for what is under way: until the condition holds, a connection is
+    /// lost or the time for it is over.
+    pub(crate) fn drain(&self, mut settled: impl FnMut(&Totals) -> bool) {
+        self.board.enter(Stage::Draining);
+        let end = Instant::now() + DRAIN_MAX;
+        while Instant::now() < end {
+            let totals = self.board.totals();
+            if settled(&totals) || totals.lost > 0 || self.board.failure().is_some() {
+                break;
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// Ends all connections with a closing handshake, then the shards; the final counts.
+    pub(crate) fn end(self) -> Result<Arc<Scoreboard>, Failure> {
+        self.board.enter(Stage::Closing);
+        let controller = self.running.controller();
+        controller.drain();
+        thread::spawn(move || {
+            thread::sleep(END_MAX);
+            controller.stop();
+        });
+        self.running.join().map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(self.board)
+    }
+
+    fn sample(&self) -> Result<Sample, Failure> {
+        Ok(Sample {
+            server: self.server_pid.map(sample_server).transpose()?,
+            client: ProcessSample::of_self(),
+            totals: self.board.totals(),
+            taken: Instant::now(),
+        })
+    }
+}
+
+/// Samples the process that the user says is the server.
+pub(crate) fn sample_server(process: u32) -> Result<ProcessSample, Failure> {
+    ProcessSample::of(process)
+        .map_err(|error| Failure::usage(format!("--server-pid {process}: {error}")))
+}
+
+/// The engine's bounds, as wide as the run needs: a load generator that paused, pinged or dropped
+/// a connection by itself would measure itself.
+fn limits(load: LoadSize) -> Limits {
+    let day = Duration::from_secs(24 * 3600);
+    let queue_bytes = load.queue_bytes + MIB;
+    Limits {
+        message_bytes_max: MESSAGE_BYTES_MAX,
+        send_queue_bytes_max: queue_bytes,
+        receive_pause_bytes: queue_bytes,
+        write_stall_timeout: day,
+        assembly_timeout: day,
+        ping_interval: day,
+        close_timeout: CLOSE_MAX,
+        connections_max: load.connections.clamp(1, 1 << 24),
+        mailbox_commands_max: load.mailbox_messages.clamp(1024, 1 << 24),
+        ..Limits::default()
+    }
+}
+
+/// Both processes and the counts at one moment.
+pub(crate) struct Sample {
+    server: Option<ProcessSample>,
+    client: ProcessSample,
+    totals: Totals,
+    taken: Instant,
+}
+
+/// What a process used in a window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessUse {
+    pub(crate) cpu_ns: u64,
+    pub(crate) voluntary_switches: u64,
+    pub(crate) involuntary_switches: u64,
+    /// At the end of the window.
+    pub(crate) rss_bytes: u64,
+    /// At the end of the window.
+    pub(crate) anon_bytes: u64,
+}
+
+impl ProcessUse {
+    fn between(before: &ProcessSample, after: &ProcessSample) -> Self {
+        Self {
+            cpu_ns: after.cpu_ns.saturating_sub(before.cpu_ns),
+            voluntary_switches: after.voluntary_switches.saturating_sub(before.voluntary_switches),
+            involuntary_switches: after
+                .involuntary_switches
+                .saturating_sub(before.involuntary_switches),
+            rss_bytes: after.rss_bytes,
+            anon_bytes: after.anon_bytes,
+        }
+    }
+}
+
+/// What happened between two moments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) seconds: f64,
+    pub(crate) received: u64,
+    pub(crate) cycles: u64,
+    pub(crate) server: Option<ProcessUse>,
+    pub(crate) client: ProcessUse,
+}
+
+impl Window {
+    fn between(before: &Sample, after: &Sample) -> Self {
+        let server = before.server.zip(after.server);
+        Self {
+            seconds: after.taken.duration_since(before.taken).as_secs_f64(),
+            received: after.totals.received - before.totals.received,
+            cycles: after.totals.cycles - before.totals.cycles,
+            server: server.map(|(before, after)| ProcessUse::between(&before, &after)),
+            client: ProcessUse::between(&before.client, &after.client),
+        }
+    }
+}

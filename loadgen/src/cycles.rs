@@ -1,0 +1,124 @@
+//! The churn load of one shard: a fixed number of connections at once, each of which is opened,
+//! echoes a few messages, is closed, and is followed by another. A cycle lasts from the request to
+//! connect until the closing handshake is complete.
+
+use std::sync::Arc;
+
+use ringsock::protocol::handshake::Status;
+use ringsock::{
+    CloseCode, CloseInfo, ClosedBy, Conn, Handler, Message, Outbound, Request, Upgrade,
+};
+
+use crate::pattern::{Pattern, Verify};
+use crate::place::Place;
+use crate::target::Target;
+
+/// What every cycle does.
+#[derive(Debug)]
+pub(crate) struct CyclePlan {
+    pub(crate) target: Arc<Target>,
+    /// Connections under way at once, of all shards.
+    pub(crate) connections: usize,
+    /// Messages echoed on each, at least one.
+    pub(crate) messages: u64,
+    pub(crate) pattern: Pattern,
+    pub(crate) verify: Verify,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Cycle {
+    number: u32,
+    began_ns: u64,
+    received: u64,
+}
+
+/// One shard's connections.
+pub(crate) struct Cycles {
+    plan: Arc<CyclePlan>,
+    place: Place,
+    /// The number of the next connection; a shard counts in steps of the number of shards.
+    next: usize,
+}
+
+impl Cycles {
+    pub(crate) fn new(plan: &Arc<CyclePlan>, place: Place) -> Self {
+        let next = place.shard.shard;
+        Self { plan: Arc::clone(plan), place, next }
+    }
+
+    fn open(&mut self, outbound: &mut Outbound<Cycle>) {
+        let number = self.next;
+        self.next += self.place.shard.shards;
+        let began_ns = self.place.board.nanoseconds();
+        match self.plan.target.short_request(number) {
+            Ok(request) => {
+                outbound.connect(request, Cycle { number: number as u32, began_ns, received: 0 });
+            }
+            Err(failure) => self.place.board.fail(failure),
+        }
+    }
+
+    fn send(&self, conn: &mut Conn<'_, Cycle>) {
+        let (number, sequence) = (conn.state().number, conn.state().received);
+        // When it cannot be queued, the connection is ending, which is counted there.
+        let _ = self.plan.pattern.send(conn, number, sequence);
+        self.place.tally.sent.add(1);
+    }
+}
+
+impl Handler for Cycles {
+    type State = Cycle;
+
+    fn on_start(&mut self, outbound: &mut Outbound<Cycle>) {
+        let shards = self.place.shard.shards;
+        for _ in (self.place.shard.shard..self.plan.connections).step_by(shards) {
+            self.open(outbound);
+        }
+    }
+
+    fn on_upgrade(&mut self, _: &Request<'_>) -> Upgrade<Cycle> {
+        Upgrade::reject(Status::NOT_FOUND, "nothing is served here")
+    }
+
+    fn on_open(&mut self, conn: &mut Conn<'_, Cycle>) {
+        self.place.tally.opened.add(1);
+        self.send(conn);
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_, Cycle>, message: Message<'_>) {
+        let cycle = conn.state_mut();
+        let (number, sequence) = (cycle.number, cycle.received);
+        cycle.received += 1;
+        self.place.tally.received.add(1);
+        self.place.judge(&self.plan.pattern, self.plan.verify, (number, sequence), &message);
+        if sequence + 1 < self.plan.messages {
+            self.send(conn);
+        } else {
+            conn.close(CloseCode::NORMAL, "");
+        }
+    }
+
+    fn on_close(&mut self, conn: &mut Conn<'_, Cycle>, info: CloseInfo<'_>) {
+        let cycle = conn.state();
+        let number = cycle.number;
+        let complete = cycle.received == self.plan.messages
+            && (info.by, info.code) == (ClosedBy::Local, CloseCode::NORMAL);
+        if complete {
+            if self.place.board.is_counting() {
+                let now = self.place.board.nanoseconds();
+                self.place.tally.record(now.saturating_sub(conn.state().began_ns));
+            }
+            self.place.tally.cycles.add(1);
+        } else {
+            self.place.lose(number, info);
+        }
+        if self.place.board.is_sending() {
+            self.open(conn.outbound());
+        }
+    }
+
+    fn on_connect_failed(&mut self, _: &mut Outbound<Cycle>, _: Cycle, reason: &str) {
+        self.place.fail_to_open(&self.plan.target, reason);
+    }
+}

@@ -1,0 +1,94 @@
+//! Latencies as they are collected (nanoseconds, three significant digits) and as they are told.
+//! A closed loop sends only after an answer: what is collected says how long answers took at the
+//! rate reached, not how they would take at a rate that was demanded.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// The longest time told apart; longer ones count as this.
+const LATENCY_NS_MAX: u64 = 120_000_000_000;
+
+/// A histogram of latencies.
+#[derive(Clone, Debug)]
+pub(crate) struct Latencies {
+    histogram: Histogram<u64>,
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        let histogram = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3);
+        Self { histogram: histogram.expect("the bounds are constants that the crate accepts") }
+    }
+}
+
+impl Latencies {
+    /// Adds one.
+    #[inline]
+    pub(crate) fn record(&mut self, nanoseconds: u64) {
+        self.histogram.saturating_record(nanoseconds);
+    }
+
+    /// Adds all of another.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        // Both have the same bounds, so nothing can be out of range.
+        let _ = self.histogram.add(&other.histogram);
+    }
+
+    /// What is told of them.
+    pub(crate) fn summary(&self) -> LatencySummary {
+        let at = |quantile| self.histogram.value_at_quantile(quantile) as f64 / 1000.0;
+        LatencySummary {
+            count: self.histogram.len(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: self.histogram.max() as f64 / 1000.0,
+        }
+    }
+}
+
+/// Quantiles in microseconds; zeros if nothing was collected.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct LatencySummary {
+    pub(crate) count: u64,
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    pub(crate) max: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_a_sorted_list_within_a_thousandth() {
+        let values: Vec<u64> = (1..=10_000).map(|step| step * 1_000).collect();
+        let (mut even, mut odd) = (Latencies::default(), Latencies::default());
+        for &value in &values {
+            if value % 2_000 == 0 { even.record(value) } else { odd.record(value) }
+        }
+        even.merge(&odd);
+        let summary = even.summary();
+        assert_eq!(summary.count, 10_000);
+        for (quantile, told) in
+            [(0.5, summary.p50), (0.9, summary.p90), (0.99, summary.p99), (0.999, summary.p999)]
+        {
+            let index = (quantile * values.len() as f64).ceil() as usize - 1;
+            let exact = values[index] as f64 / 1000.0;
+            assert!((told - exact).abs() / exact < 0.001, "{quantile}: {told} is not {exact}");
+        }
+        assert!((summary.max - 10_000.0).abs() < 10.0);
+    }
+
+    #[test]
+    fn nothing_collected_is_all_zeros_and_a_day_counts_as_the_longest() {
+        let mut latencies = Latencies::default();
+        assert_eq!(latencies.summary().count, 0);
+        assert!(latencies.summary().p99.abs() < f64::EPSILON);
+        latencies.record(86_400_000_000_000);
+        assert!((latencies.summary().max - 120_000_000.0).abs() < 100_000.0);
+    }
+}

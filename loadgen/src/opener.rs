@@ -1,0 +1,82 @@
+//! Opens one shard's share of the connections, a bounded number of handshakes at a time so that
+//! no server's backlog overflows. It keeps no connection.
+
+use std::sync::Arc;
+
+use ringsock::{Outbound, ShardInfo};
+
+use crate::scoreboard::Scoreboard;
+use crate::target::Target;
+
+/// Handshakes of one shard that are under way at once.
+pub(crate) const HANDSHAKES_MAX: usize = 128;
+
+/// The connections that a shard has still to open.
+#[derive(Debug)]
+pub(crate) struct Opener {
+    target: Arc<Target>,
+    board: Arc<Scoreboard>,
+    next: usize,
+    step: usize,
+    end: usize,
+}
+
+impl Opener {
+    /// The share of this shard: of the numbers up to `connections`, every so-manieth.
+    pub(crate) fn new(
+        target: &Arc<Target>,
+        board: &Arc<Scoreboard>,
+        shard: ShardInfo,
+        connections: usize,
+    ) -> Self {
+        let (target, board) = (Arc::clone(target), Arc::clone(board));
+        Self { target, board, next: shard.shard, step: shard.shards.max(1), end: connections }
+    }
+
+    /// How many are left.
+    pub(crate) fn left(&self) -> usize {
+        self.end.saturating_sub(self.next).div_ceil(self.step)
+    }
+
+    /// Opens up to `count` more; `make_state` is told each one's number.
+    pub(crate) fn open<S>(
+        &mut self,
+        outbound: &mut Outbound<S>,
+        count: usize,
+        mut make_state: impl FnMut(u32) -> S,
+    ) {
+        for _ in 0..count.min(self.left()) {
+            let number = self.next;
+            self.next += self.step;
+            match self.target.request(number) {
+                Ok(request) => outbound.connect(request, make_state(number as u32)),
+                Err(failure) => self.board.fail(failure),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_all_numbers_among_them_and_none_twice() {
+        let target = Arc::new(Target::parse("ws://127.0.0.1:9/", false).unwrap());
+        let board = Scoreboard::new();
+        for (connections, shards) in [(0, 1), (1, 3), (10, 3), (9, 3), (100, 1)] {
+            let mut numbers = Vec::new();
+            for shard in 0..shards {
+                let shard = ShardInfo { shard, shards, core: 0 };
+                let mut opener = Opener::new(&target, &board, shard, connections);
+                let (share, before) = (opener.left(), numbers.len());
+                while opener.left() > 0 {
+                    opener.open(&mut Outbound::default(), 2, |number| numbers.push(number));
+                }
+                assert_eq!(numbers.len() - before, share);
+            }
+            numbers.sort_unstable();
+            assert_eq!(numbers, (0..connections as u32).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! A shard's place in the run: where it reports what happens on its connections. It decides nothing
+//! about the run.
+
+use std::sync::Arc;
+
+use ringsock::{CloseInfo, Message, ShardInfo};
+
+use crate::failure::{Failure, Phase};
+use crate::pattern::{Pattern, Verdict, Verify};
+use crate::scoreboard::{Scoreboard, Tally};
+use crate::target::Target;
+
+/// What a shard's handler is made from.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) shard: ShardInfo,
+    pub(crate) board: Arc<Scoreboard>,
+    pub(crate) tally: Arc<Tally>,
+}
+
+impl Place {
+    /// Judges an echo of a message, told by its connection's and its own number, and counts the
+    /// verdict.
+    pub(crate) fn judge(
+        &self,
+        pattern: &Pattern,
+        verify: Verify,
+        (number, sequence): (u32, u64),
+        message: &Message<'_>,
+    ) {
+        match verify.judge(pattern, number, sequence, message) {
+            Verdict::Counted => {}
+            Verdict::Compared => self.tally.compared.add(1),
+            Verdict::Wrong => {
+                let (due, came) = (pattern.payload_bytes(), message.bytes().len());
+                self.fault(|| {
+                    format!(
+                        "connection {number}: message {sequence} of {due} bytes came back as \
+                         {came} other bytes"
+                    )
+                });
+            }
+        }
+    }
+
+    /// Counts a message that was not what was due.
+    pub(crate) fn fault(&self, describe: impl FnOnce() -> String) {
+        self.tally.wrong.add(1);
+        self.board.note_fault(describe);
+    }
+
+    /// A connection has ended; it counts as lost unless the run is ending its connections.
+    pub(crate) fn lose(&self, number: u32, info: CloseInfo<'_>) {
+        if self.board.is_closing() {
+            return;
+        }
+        self.tally.lost.add(1);
+        self.board.note_fault(|| {
+            let space = if info.reason.is_empty() { "" } else { " " };
+            let (code, reason, by) = (info.code.0, info.reason, info.by);
+            format!("connection {number} ended with {code}{space}{reason}, by {by:?}")
+        });
+    }
+
+    /// A connection could not be opened, which ends the run.
+    pub(crate) fn fail_to_open(&self, target: &Target, reason: &str) {
+        if !self.board.is_closing() {
+            self.board.fail(Failure::of_server(target, Phase::of_reason(reason), reason));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a process has used, as the kernel tells it under `/proc`. Nothing is traced and nothing
+//! slows the process down; threads that ended between two samples are missing from the later one.
+
+use std::fs;
+use std::io;
+
+/// A process at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProcessSample {
+    /// CPU time of all threads, user and kernel.
+    pub(crate) cpu_ns: u64,
+    /// Resident memory.
+    pub(crate) rss_bytes: u64,
+    /// Resident memory that no file backs: what was allocated and touched.
+    pub(crate) anon_bytes: u64,
+    /// Times a thread has waited.
+    pub(crate) voluntary_switches: u64,
+    /// Times a thread was made to yield.
+    pub(crate) involuntary_switches: u64,
+}
+
+impl ProcessSample {
+    /// Samples a process.
+    pub(crate) fn of(process: u32) -> io::Result<Self> {
+        let folder = format!("/proc/{process}");
+        let mut sample = Self::default();
+        let status = fs::read_to_string(format!("{folder}/status"))?;
+        sample.rss_bytes = field(&status, "VmRSS").unwrap_or(0) * 1024;
+        sample.anon_bytes = field(&status, "RssAnon").unwrap_or(0) * 1024;
+        for task in fs::read_dir(format!("{folder}/task"))? {
+            let task = task?.path();
+            // A thread that ends meanwhile takes its share with it.
+            let Ok(schedule) = fs::read_to_string(task.join("schedstat")) else { continue };
+            let Ok(status) = fs::read_to_string(task.join("status")) else { continue };
+            sample.cpu_ns += run_time(&schedule).unwrap_or(0);
+            sample.voluntary_switches += field(&status, "voluntary_ctxt_switches").unwrap_or(0);
+            sample.involuntary_switches +=
+                field(&status, "nonvoluntary_ctxt_switches").unwrap_or(0);
+        }
+        Ok(sample)
+    }
+
+    /// Samples this process.
+    pub(crate) fn of_self() -> Self {
+        Self::of(std::process::id()).unwrap_or_default()
+    }
+}
+
+/// The number of a line such as `VmRSS:     1760 kB`.
+fn field(status: &str, name: &str) -> Option<u64> {
+    let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = lines.find(|(key, _)| *key == name)?;
+    value.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// The first number of `schedstat`: nanoseconds on a CPU.
+fn run_time(schedule: &str) -> Option<u64> {
+    schedule.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\tringsock: server\nVmRSS:\t    1760 kB\nRssAnon:\t     112 kB\n\
+        voluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t3\n";
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        assert_eq!(field(STATUS, "VmRSS"), Some(1760));
+        assert_eq!(field(STATUS, "RssAnon"), Some(112));
+        assert_eq!(field(STATUS, "voluntary_ctxt_switches"), Some(7));
+        assert_eq!(field(STATUS, "nonvoluntary_ctxt_switches"), Some(3));
+        assert_eq!(field(STATUS, "Rss"), None);
+    }
+
+    #[test]
+    fn run_time_is_the_first_number() {
+        assert_eq!(run_time("123456789 42 17\n"), Some(123_456_789));
+        assert_eq!(run_time(""), None);
+    }
+
+    #[test]
+    fn work_done_shows_in_the_samples_of_this_process() {
+        let before = ProcessSample::of_self();
+        let began = std::time::Instant::now();
+        let mut memory = vec![0_u8; 64 << 20];
+        while began.elapsed() < std::time::Duration::from_millis(60) {
+            memory.iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
+            std::hint::black_box(&memory);
+        }
+        let after = ProcessSample::of_self();
+        assert!(after.cpu_ns - before.cpu_ns > 20_000_000, "{before:?} {after:?}");
+        assert!(after.anon_bytes - before.anon_bytes > 32 << 20, "{before:?} {after:?}");
+        assert!(after.rss_bytes >= after.anon_bytes);
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_an_error() {
+        assert!(ProcessSample::of(u32::MAX).is_err());
+    }
+}

@@ -1,0 +1,255 @@
+//! Results as they are written: the parts that the reports of all modes share, for people and as
+//! JSON. Nothing is measured here.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::crew::{ProcessUse, Window};
+use crate::latency::LatencySummary;
+use crate::output::{grouped, mib};
+use crate::scoreboard::{Scoreboard, Totals};
+
+/// What a mode hands back.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// For people.
+    pub(crate) text: String,
+    /// For programs.
+    pub(crate) json: Value,
+    /// Whether nothing was lost and nothing was wrong.
+    pub(crate) sound: bool,
+}
+
+impl Outcome {
+    /// Joins the forms of one report.
+    pub(crate) fn new(report: &impl Serialize, text: String, sound: bool) -> Self {
+        // A struct of numbers and texts always has a JSON form.
+        let json = serde_json::to_value(report).unwrap_or_default();
+        Self { text, json, sound }
+    }
+}
+
+/// What CPU time is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Message,
+    Cycle,
+    Delivery,
+}
+
+/// CPU time of one unit in nanoseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) enum CpuCost {
+    #[serde(rename = "cpu_ns_per_message")]
+    Message(f64),
+    #[serde(rename = "cpu_ns_per_cycle")]
+    Cycle(f64),
+    #[serde(rename = "cpu_ns_per_delivery")]
+    Delivery(f64),
+}
+
+impl CpuCost {
+    fn new(unit: Unit, cpu_ns: u64, count: u64) -> Self {
+        let each = cpu_ns as f64 / count.max(1) as f64;
+        match unit {
+            Unit::Message => Self::Message(each),
+            Unit::Cycle => Self::Cycle(each),
+            Unit::Delivery => Self::Delivery(each),
+        }
+    }
+
+    /// The number with its unit.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Message(ns) => format!("{} ns CPU a message", grouped(ns)),
+            Self::Cycle(ns) => format!("{:.2} µs CPU a cycle", ns / 1000.0),
+            Self::Delivery(ns) => format!("{} ns CPU a delivery", grouped(ns)),
+        }
+    }
+}
+
+/// What the server used in the counted window.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct ServerUse {
+    #[serde(flatten)]
+    pub(crate) cost: CpuCost,
+    /// Cores kept busy: 1.0 is one core all the time.
+    pub(crate) cores_busy: f64,
+    pub(crate) rss_bytes: u64,
+    pub(crate) anon_bytes: u64,
+    pub(crate) voluntary_switches: u64,
+    pub(crate) involuntary_switches: u64,
+}
+
+/// What this process used in the counted window.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct ClientUse {
+    #[serde(flatten)]
+    pub(crate) cost: CpuCost,
+    /// Cores kept busy: where it equals the cores it may use, the load generator is the limit.
+    pub(crate) cores_busy: f64,
+}
+
+/// Who spent how much on `count` units.
+pub(crate) fn costs(window: &Window, unit: Unit, count: u64) -> (Option<ServerUse>, ClientUse) {
+    let busy = |used: &ProcessUse| used.cpu_ns as f64 / 1e9 / window.seconds.max(1e-9);
+    let server = window.server.map(|used| ServerUse {
+        cost: CpuCost::new(unit, used.cpu_ns, count),
+        cores_busy: busy(&used),
+        rss_bytes: used.rss_bytes,
+        anon_bytes: used.anon_bytes,
+        voluntary_switches: used.voluntary_switches,
+        involuntary_switches: used.involuntary_switches,
+    });
+    let cost = CpuCost::new(unit, window.client.cpu_ns, count);
+    (server, ClientUse { cost, cores_busy: busy(&window.client) })
+}
+
+/// What was checked over the whole run, warm-up included.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Checked {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    /// Of those received, how many were compared byte for byte.
+    pub(crate) compared: u64,
+}
+
+impl Checked {
+    /// Of a run with these sums.
+    pub(crate) fn of(totals: &Totals) -> Self {
+        let Totals { sent, received, compared, .. } = *totals;
+        Self { sent, received, compared }
+    }
+}
+
+/// What went wrong; all zero after a sound run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Errors {
+    pub(crate) lost_messages: u64,
+    pub(crate) wrong_messages: u64,
+    pub(crate) lost_connections: u64,
+    /// The first fault in words.
+    pub(crate) first: Option<String>,
+}
+
+impl Errors {
+    /// The errors of a run in which `due` messages had to come back.
+    pub(crate) fn new(board: &Scoreboard, totals: &Totals, due: u64) -> Self {
+        Self {
+            lost_messages: due.saturating_sub(totals.received),
+            wrong_messages: totals.wrong + totals.received.saturating_sub(due),
+            lost_connections: totals.lost,
+            first: board.first_fault(),
+        }
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lost_messages + self.wrong_messages + self.lost_connections == 0
+    }
+}
+
+/// The line on latency.
+pub(crate) fn latency_line(latency: &LatencySummary) -> String {
+    format!(
+        "latency   p50 {:.1} µs   p90 {:.1}   p99 {:.1}   p99.9 {:.1}   max {:.1}\n",
+        latency.p50, latency.p90, latency.p99, latency.p999, latency.max
+    )
+}
+
+/// The lines on what both sides used.
+pub(crate) fn use_lines(server: Option<&ServerUse>, client: &ClientUse) -> String {
+    let mut text = String::new();
+    if let Some(server) = server {
+        text += &format!(
+            "server    {}, {:.2} cores busy, RSS {} MiB, anonymous {} MiB, {} + {} switches\n",
+            server.cost.text(),
+            server.cores_busy,
+            mib(server.rss_bytes),
+            mib(server.anon_bytes),
+            server.voluntary_switches,
+            server.involuntary_switches,
+        );
+    }
+    text + &format!("client    {}, {:.2} cores busy\n", client.cost.text(), client.cores_busy)
+}
+
+/// The lines on what was checked and what was wrong with it.
+pub(crate) fn check_lines(checked: &Checked, errors: &Errors) -> String {
+    let mut text = format!(
+        "checked   {} sent, {} received, {} compared byte for byte\n",
+        grouped(checked.sent as f64),
+        grouped(checked.received as f64),
+        grouped(checked.compared as f64)
+    );
+    if !errors.is_empty() {
+        text += &format!(
+            "WRONG     {} messages lost, {} wrong, {} connections lost{}\n",
+            errors.lost_messages,
+            errors.wrong_messages,
+            errors.lost_connections,
+            errors.first.as_ref().map(|first| format!("; first: {first}")).unwrap_or_default()
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(server: Option<ProcessUse>) -> Window {
+        let client = used(3_000_000_000);
+        Window { seconds: 2.0, received: 1_000_000, cycles: 0, server, client }
+    }
+
+    fn used(cpu_ns: u64) -> ProcessUse {
+        let (voluntary_switches, involuntary_switches) = (7, 8);
+        let (rss_bytes, anon_bytes) = (2 << 20, 1 << 20);
+        ProcessUse { cpu_ns, voluntary_switches, involuntary_switches, rss_bytes, anon_bytes }
+    }
+
+    #[test]
+    fn cpu_time_is_divided_by_what_was_counted_and_named_after_it() {
+        let (server, client) = costs(&window(Some(used(500_000_000))), Unit::Message, 1_000_000);
+        let server = serde_json::to_value(server).unwrap();
+        assert_eq!(server["cpu_ns_per_message"], 500.0);
+        assert_eq!(server["cores_busy"], 0.25);
+        assert_eq!(server["anon_bytes"], 1 << 20);
+        let client = serde_json::to_value(client).unwrap();
+        assert_eq!(client["cpu_ns_per_message"], 3000.0);
+        let (server, _) = costs(&window(Some(used(1000))), Unit::Delivery, 10);
+        assert_eq!(serde_json::to_value(server).unwrap()["cpu_ns_per_delivery"], 100.0);
+        assert!(costs(&window(None), Unit::Cycle, 1).0.is_none());
+    }
+
+    #[test]
+    fn nothing_counted_divides_by_one_and_not_by_zero() {
+        let (server, _) = costs(&window(Some(used(5))), Unit::Cycle, 0);
+        assert_eq!(serde_json::to_value(server).unwrap()["cpu_ns_per_cycle"], 5.0);
+    }
+
+    #[test]
+    fn too_few_are_lost_and_too_many_are_wrong() {
+        let board = Scoreboard::new();
+        let errors = |received| {
+            let totals = Totals { received, ..Totals::default() };
+            Errors::new(&board, &totals, 10)
+        };
+        assert!(errors(10).is_empty());
+        assert_eq!((errors(7).lost_messages, errors(7).wrong_messages), (3, 0));
+        assert_eq!((errors(11).lost_messages, errors(11).wrong_messages), (0, 1));
+    }
+
+    #[test]
+    fn faults_are_told_only_when_there_are_some() {
+        let checked = Checked { sent: 10, received: 9, compared: 1 };
+        let mut errors =
+            Errors { lost_messages: 0, wrong_messages: 0, lost_connections: 0, first: None };
+        assert!(!check_lines(&checked, &errors).contains("WRONG"));
+        errors.lost_messages = 1;
+        errors.first = Some("connection 3 ended".to_owned());
+        assert!(check_lines(&checked, &errors).contains("1 messages lost"));
+        assert!(check_lines(&checked, &errors).contains("first: connection 3 ended"));
+    }
+}

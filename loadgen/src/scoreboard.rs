@@ -1,0 +1,241 @@
+//! What the main thread and the shards share during a run: the stage, written by the one, and the
+//! counts, written by the others. It judges nothing and never makes a shard wait.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::failure::Failure;
+use crate::latency::Latencies;
+
+/// What a run is doing. Stages only advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Connections are opened and messages flow, and nothing is measured.
+    Warmup,
+    /// What comes back is measured.
+    Counting,
+    /// Nothing new is sent; what is under way still comes back.
+    Draining,
+    /// Connections are ending because we end them.
+    Closing,
+}
+
+/// A count that one thread writes and others may read.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds, as the only writer: a plain load and store, no locked instruction.
+    #[inline]
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counts of one shard, on cache lines of their own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Tally {
+    /// Connections whose handshake is complete.
+    pub(crate) opened: Counter,
+    /// Connections that ended although nobody here ended them.
+    pub(crate) lost: Counter,
+    /// Messages sent.
+    pub(crate) sent: Counter,
+    /// Messages received.
+    pub(crate) received: Counter,
+    /// Messages received whose bytes were compared and right.
+    pub(crate) compared: Counter,
+    /// Messages received that were not what was due.
+    pub(crate) wrong: Counter,
+    /// Whole cycles of a connection, from its beginning to its end.
+    pub(crate) cycles: Counter,
+    latencies: Mutex<Latencies>,
+}
+
+impl Tally {
+    /// Adds a latency. The lock is the shard's own until the end.
+    #[inline]
+    pub(crate) fn record(&self, nanoseconds: u64) {
+        lock(&self.latencies).record(nanoseconds);
+    }
+}
+
+/// Sums over all shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) opened: u64,
+    pub(crate) lost: u64,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) compared: u64,
+    pub(crate) wrong: u64,
+    pub(crate) cycles: u64,
+}
+
+/// Shared by all threads of a run.
+#[derive(Debug)]
+pub(crate) struct Scoreboard {
+    began: Instant,
+    stage: AtomicU8,
+    tallies: Mutex<Vec<Arc<Tally>>>,
+    /// Messages that no shard counted as sent, because another thread sent them.
+    sent_from_outside: AtomicU64,
+    failure: Mutex<Option<Failure>>,
+    first_fault: Mutex<Option<String>>,
+}
+
+impl Scoreboard {
+    /// A board without shards, in the first stage.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            stage: AtomicU8::new(Stage::Warmup as u8),
+            tallies: Mutex::default(),
+            sent_from_outside: AtomicU64::new(0),
+            failure: Mutex::default(),
+            first_fault: Mutex::default(),
+        })
+    }
+
+    /// Adds a shard; the tally is its own to write.
+    pub(crate) fn join(&self) -> Arc<Tally> {
+        let tally = Arc::new(Tally::default());
+        lock(&self.tallies).push(Arc::clone(&tally));
+        tally
+    }
+
+    /// Nanoseconds since the run began.
+    #[inline]
+    pub(crate) fn nanoseconds(&self) -> u64 {
+        self.began.elapsed().as_nanos() as u64
+    }
+
+    /// Whether latencies count now.
+    #[inline]
+    pub(crate) fn is_counting(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) == Stage::Counting as u8
+    }
+
+    /// Whether new messages are to be sent.
+    #[inline]
+    pub(crate) fn is_sending(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) < Stage::Draining as u8
+    }
+
+    /// Whether connections end because we end them.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) >= Stage::Closing as u8
+    }
+
+    /// Enters a stage.
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    /// Ends the run; the first failure is the one that is told.
+    pub(crate) fn fail(&self, failure: Failure) {
+        lock(&self.failure).get_or_insert(failure);
+    }
+
+    /// The failure, if there was one.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        lock(&self.failure).clone()
+    }
+
+    /// Keeps the first fault, to be told beside the counts.
+    pub(crate) fn note_fault(&self, describe: impl FnOnce() -> String) {
+        lock(&self.first_fault).get_or_insert_with(describe);
+    }
+
+    /// The first fault.
+    pub(crate) fn first_fault(&self) -> Option<String> {
+        lock(&self.first_fault).clone()
+    }
+
+    /// Counts messages that are sent from outside the shards.
+    pub(crate) fn add_sent(&self, messages: u64) {
+        self.sent_from_outside.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// The sums at this moment.
+    pub(crate) fn totals(&self) -> Totals {
+        let sent = self.sent_from_outside.load(Ordering::Relaxed);
+        let mut totals = Totals { sent, ..Totals::default() };
+        for tally in lock(&self.tallies).iter() {
+            totals.opened += tally.opened.get();
+            totals.lost += tally.lost.get();
+            totals.sent += tally.sent.get();
+            totals.received += tally.received.get();
+            totals.compared += tally.compared.get();
+            totals.wrong += tally.wrong.get();
+            totals.cycles += tally.cycles.get();
+        }
+        totals
+    }
+
+    /// The latencies of all shards.
+    pub(crate) fn latencies(&self) -> Latencies {
+        let mut all = Latencies::default();
+        for tally in lock(&self.tallies).iter() {
+            all.merge(&lock(&tally.latencies));
+        }
+        all
+    }
+}
+
+/// A thread that panicked leaves counts that are as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_latencies_are_summed_over_shards() {
+        let board = Scoreboard::new();
+        for amount in [1, 10] {
+            let tally = board.join();
+            tally.sent.add(amount);
+            tally.sent.add(amount);
+            tally.received.add(amount);
+            tally.record(amount * 1000);
+        }
+        let totals = board.totals();
+        assert_eq!((totals.sent, totals.received, totals.lost), (22, 11, 0));
+        board.add_sent(3);
+        assert_eq!(board.totals().sent, 25);
+        assert_eq!(board.latencies().summary().count, 2);
+    }
+
+    #[test]
+    fn the_first_failure_and_the_first_fault_are_kept() {
+        let board = Scoreboard::new();
+        for text in ["first", "second"] {
+            board.fail(Failure::usage(text));
+            board.note_fault(|| text.to_owned());
+        }
+        assert_eq!(board.failure(), Some(Failure::usage("first")));
+        assert_eq!(board.first_fault().as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn stages_say_what_may_still_happen() {
+        let board = Scoreboard::new();
+        let seen = [Stage::Warmup, Stage::Counting, Stage::Draining, Stage::Closing].map(|stage| {
+            board.enter(stage);
+            (board.is_sending(), board.is_counting(), board.is_closing())
+        });
+        assert_eq!(
+            seen,
+            [(true, false, false), (true, true, false), (false, false, false), (false, false, true)]
+        );
+    }
+}
