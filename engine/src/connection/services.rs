@@ -15,8 +15,9 @@ pub struct Services {
     pub pool: Pool,
     /// The bounds.
     pub limits: Limits,
-    /// The shortest span from now to any deadline that an open connection can get.
-    pub open_deadline_min: Duration,
+    /// The earliest deadline that an open connection can get from now on.
+    pub open_horizon: Millis,
+    open_deadline_min: Duration,
     /// What happened.
     pub counters: Counters,
     /// The time of this turn.
@@ -37,12 +38,27 @@ impl Services {
                 .ping_interval
                 .min(limits.assembly_timeout)
                 .min(limits.write_stall_timeout),
+            open_horizon: Millis(0),
             limits,
             counters: Counters::default(),
             now: Millis(0),
             masks: Masks::default(),
             server_name,
         }
+        .at_time(Millis(0))
+    }
+
+    fn at_time(mut self, now: Millis) -> Self {
+        self.set_time(now);
+        self
+    }
+}
+
+impl Services {
+    /// Moves to the time of a new turn.
+    pub fn set_time(&mut self, now: Millis) {
+        self.now = now;
+        self.open_horizon = now.after(self.open_deadline_min);
     }
 }
 

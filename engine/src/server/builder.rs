@@ -118,6 +118,7 @@ impl ServerBuilder {
             completion_entries: 8,
             receive_buffers: 4,
             receive_buffer_bytes: 256,
+            registered_files: 8,
         };
         self.receive_bytes = Some(256);
         self

@@ -28,6 +28,9 @@ pub(super) struct Slot<S, D> {
     pub(super) dirty: bool,
     /// Receiving is paused until the peer has read what waits for it.
     pub(super) paused: bool,
+    /// Where its deadline is on the wheel; kept here too, so that a turn without news of it touches
+    /// no other memory.
+    due: Millis,
     pub(super) driver: D,
     pub(super) state: Option<S>,
 }
@@ -85,7 +88,7 @@ impl<H: Handler, D> Core<H, D> {
     }
 
     pub(super) fn set_time(&mut self, now: Millis) {
-        self.services.now = now;
+        self.services.set_time(now);
         self.services.counters.turns += 1;
     }
 
@@ -132,6 +135,7 @@ impl<H: Handler, D> Core<H, D> {
             subscriptions: Subscriptions::default(),
             dirty: false,
             paused: false,
+            due,
             driver,
             state,
         });
@@ -241,16 +245,14 @@ impl<H: Handler, D> Core<H, D> {
     /// Keeps the connection's entry in the wheel no later than its next deadline.
     pub(super) fn schedule(&mut self, token: Token) {
         let Some(slot) = self.slots.get_mut(token) else { return };
-        let now = self.services.now;
-        let due = self.wheel.due(token.slot);
-        if slot.connection.phase() == Phase::Open
-            && due.is_some_and(|due| now.after(self.services.open_deadline_min).reached(due))
-        {
+        let horizon = self.services.open_horizon;
+        if slot.connection.phase() == Phase::Open && horizon.reached(slot.due) {
             // No deadline of an open connection that begins now is earlier than that.
             return;
         }
         let next = slot.connection.next_deadline(&self.services);
-        if due.is_none_or(|due| due != next && due.reached(next)) {
+        if next != slot.due && slot.due.reached(next) {
+            slot.due = next;
             self.wheel.set(token.slot, next);
         }
     }
@@ -270,8 +272,8 @@ impl<H: Handler, D> Core<H, D> {
                 connection.handle_deadline(services, glue);
             });
             if let Some(slot) = self.slots.get_mut(token) {
-                let next = slot.connection.next_deadline(&self.services);
-                self.wheel.set(token.slot, next);
+                slot.due = slot.connection.next_deadline(&self.services);
+                self.wheel.set(token.slot, slot.due);
             }
         }
         self.expired = expired;

@@ -16,13 +16,17 @@ use super::core::Core;
 use crate::connection::{Millis, Phase};
 use crate::driver::epoll::Readiness;
 use crate::driver::outbound_socket;
-use crate::driver::ring::{Completion, DataRing, Lease, Received, RingConfig};
+use crate::driver::ring::{Completion, DataRing, Lease, Received, RingConfig, prefetch};
 use crate::handler::{Handler, Token};
 
 /// Payload bytes still missing from which on a receive goes straight into the assembly.
 const DIRECT_BYTES_MIN: u64 = 64 * 1024;
 /// Time until accepting is tried again after file descriptors or memory ran out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Batches after which a connection's socket is registered with the ring. A send then costs a few
+/// per cent less, which pays for the two system calls within about as many sends again.
+const SENDS_BEFORE_REGISTERING: u8 = 32;
 
 /// What the ring does for one connection's receiving side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,10 @@ pub(super) struct RingSide {
     busy: bool,
     connecting: bool,
     shut: bool,
+    /// Batches sent, up to [`SENDS_BEFORE_REGISTERING`].
+    sends: u8,
+    /// Its socket is among the ring's registered files.
+    registered: bool,
     /// Its last message was received directly, so its next one may be.
     large: bool,
     /// Everything under way was cancelled.
@@ -61,6 +69,8 @@ impl RingSide {
             busy: connecting,
             connecting,
             shut: false,
+            sends: 0,
+            registered: false,
             large: false,
             cancelled: false,
         }
@@ -177,16 +187,20 @@ impl<H: Handler> RingLoop<H> {
     }
 
     fn take_completions(&mut self) {
-        while let Some(completion) = self.ring.next_completion() {
+        loop {
+            if let Some(token) = self.ring.look_ahead()
+                && let Some(slot) = self.core.slots.peek(token)
+            {
+                prefetch(slot);
+            }
+            let Some(completion) = self.ring.next_completion(&mut self.core.services.pool) else {
+                return;
+            };
             match completion {
                 Completion::Received { token, received, more } => {
                     self.received(token, received, more);
                 }
-                Completion::Sent { token, batch, result } => {
-                    let bytes = batch.len();
-                    batch.recycle(&mut self.core.services.pool);
-                    self.sent(token, bytes, result);
-                }
+                Completion::Sent { token, bytes, result } => self.sent(token, bytes, result),
                 Completion::Accepted { listener, result, more } => {
                     self.accepted(listener, result, more);
                 }
@@ -369,7 +383,12 @@ impl<H: Handler> RingLoop<H> {
             && let Some(batch) = connection.poll_transmit(self.core.services.now)
         {
             side.busy = true;
-            self.ring.send(token, socket.as_fd(), batch);
+            if side.sends < SENDS_BEFORE_REGISTERING {
+                side.sends += 1;
+                side.registered = side.sends == SENDS_BEFORE_REGISTERING
+                    && self.ring.register_file(token, socket.as_fd());
+            }
+            self.ring.send(token, socket.as_fd(), side.registered, batch);
         }
         let flushed = !side.busy && !connection.has_waiting();
         match connection.phase() {
@@ -445,6 +464,9 @@ impl<H: Handler> RingLoop<H> {
         if let Some(slot) = self.core.remove(token)
             && let Some(socket) = slot.socket
         {
+            if slot.driver.registered {
+                self.ring.unregister_file(token);
+            }
             self.ring.close(socket);
         }
     }

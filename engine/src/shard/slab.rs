@@ -57,6 +57,12 @@ impl<T> Slab<T> {
         self.slot_mut(token)?.value.as_mut()
     }
 
+    /// The value now in a slot, whichever it is, without reading it.
+    pub(super) fn peek(&self, token: Token) -> Option<&impl Sized> {
+        let chunk = self.chunks.get(token.slot as usize / CHUNK)?;
+        Some(&chunk[token.slot as usize % CHUNK])
+    }
+
     /// The value now in a slot, whichever it is.
     pub(super) fn at_mut(&mut self, slot: u32) -> Option<(Token, &mut T)> {
         let chunk = self.chunks.get_mut(slot as usize / CHUNK)?;

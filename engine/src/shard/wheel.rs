@@ -49,6 +49,7 @@ impl Wheel {
     }
 
     /// When the slot's deadline is.
+    #[cfg(test)]
     pub(super) fn due(&self, slot: u32) -> Option<Millis> {
         self.entries.get(slot as usize).and_then(|entry| entry.due)
     }

@@ -54,7 +54,9 @@ fn connection_at(moment: Moment, server: &Served) -> Client {
         Moment::WithinRequest => client.send_bytes(&request.as_bytes()[..50]),
         Moment::AfterRequest => client.send_bytes(request.as_bytes()),
         Moment::WithinHeader => client.send_bytes(&[0x82, 0xfe, 1]),
-        Moment::WithinMessage => client.send_bytes(&client::frame(true, BINARY, &[1; 900], 1)[..500]),
+        Moment::WithinMessage => {
+            client.send_bytes(&client::frame(true, BINARY, &[1; 900], 1)[..500])
+        }
         Moment::WithinLargeMessage => {
             client.send_bytes(&client::frame(true, BINARY, &[1; 500_000], 1)[..200_000]);
         }

@@ -21,14 +21,14 @@ struct Desk {
 }
 
 /// A server with a desk on each shard, and what the desks hand out.
-fn start(driver: Driver, limits: Limits) -> (Served, Receiver<RemotePeer>, Receiver<Result<(), Gone>>) {
+fn start(
+    driver: Driver,
+    limits: Limits,
+) -> (Served, Receiver<RemotePeer>, Receiver<Result<(), Gone>>) {
     let (remotes, handles) = mpsc::channel();
     let (outcomes, results) = mpsc::channel();
-    let factory = move |_| Desk {
-        remotes: remotes.clone(),
-        outcomes: outcomes.clone(),
-        left: Vec::new(),
-    };
+    let factory =
+        move |_| Desk { remotes: remotes.clone(), outcomes: outcomes.clone(), left: Vec::new() };
     let configure = |server: ringsock::ServerBuilder| server.limits(limits);
     (Served::configured(driver, configure, factory), handles, results)
 }
@@ -63,7 +63,8 @@ impl Handler for Desk {
                 let _queued = conn.send(Text("unblocked"));
             }
             Some(("subscribe", topic)) => {
-                let _queued = conn.send(Text(conn.subscribe(topic).to_string()));
+                let subscribed = conn.subscribe(topic);
+                let _queued = conn.send(Text(subscribed.to_string()));
             }
             Some(("unsubscribe", topic)) => {
                 conn.unsubscribe(topic);
@@ -302,7 +303,8 @@ fn subscriptions_have_their_limits() {
         let limits = Limits { subscriptions_max: 2, topic_bytes_max: 10, ..Limits::default() };
         let (server, ..) = start(driver, limits);
         let mut client = Client::connect(server.address);
-        let asked = [("a234567890", "true"), ("a2345678901", "false"), ("b", "true"), ("c", "false")];
+        let asked =
+            [("a234567890", "true"), ("a2345678901", "false"), ("b", "true"), ("c", "false")];
         for (topic, answer) in asked {
             client.send_text(&format!("subscribe {topic}"));
             client.expect_text(answer);

@@ -18,6 +18,12 @@ impl Random {
         self.next() % bound
     }
 
+    /// A size below one of `bounds`, each of them as likely as the others.
+    pub(crate) fn size(&mut self, bounds: &[u64]) -> usize {
+        let bound = bounds[self.below(bounds.len() as u64) as usize];
+        self.below(bound) as usize
+    }
+
     /// This many bytes.
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(count + 8);

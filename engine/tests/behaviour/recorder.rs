@@ -99,8 +99,7 @@ impl Handler for Recorder {
     }
 
     fn on_close(&mut self, conn: &mut Conn<'_, Count>, info: CloseInfo<'_>) {
-        let ending =
-            Ending { code: info.code.0, reason: info.reason.to_owned(), by: info.by };
+        let ending = Ending { code: info.code.0, reason: info.reason.to_owned(), by: info.by };
         self.tell(Seen::Closed(conn.state().connection, ending));
         assert_ne!(info.reason, "panic in on_close", "as the test wants");
     }

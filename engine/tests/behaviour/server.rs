@@ -96,8 +96,7 @@ fn many_sizes_in_one_stream_keep_their_order() {
         let mut writer = reader.sender();
         let sizes: Vec<usize> = {
             let mut random = Random(3);
-            let larger = [100, 100, 1_000, 20_000, 200_000];
-            (0..400).map(|_| random.below(larger[random.below(5) as usize]) as usize).collect()
+            (0..400).map(|_| random.size(&[100, 100, 1_000, 20_000, 200_000])).collect()
         };
         let to_send = sizes.clone();
         let thread = thread::spawn(move || {
@@ -115,8 +114,11 @@ fn many_sizes_in_one_stream_keep_their_order() {
 #[test]
 fn ten_thousand_pipelined_messages_reach_a_slow_reader_in_order() {
     for_each_driver(|driver| {
-        let limits =
-            Limits { receive_pause_bytes: 16 * KIB, send_queue_bytes_max: MIB, ..Limits::default() };
+        let limits = Limits {
+            receive_pause_bytes: 16 * KIB,
+            send_queue_bytes_max: MIB,
+            ..Limits::default()
+        };
         let server = Served::configured(driver, |server| server.limits(limits), |_| Echo);
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         // Small windows, so that the server cannot send all at once.

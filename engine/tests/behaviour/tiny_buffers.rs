@@ -16,8 +16,7 @@ const ROUNDS: u64 = 4;
 /// Mostly small messages, some that need many buffers.
 fn payload(connection: usize, round: u64) -> Vec<u8> {
     let mut random = Random(connection as u64 * 1_000 + round);
-    let sizes = [10, 100, 300, 300, 1_000, 1_000, 5_000, 40_000];
-    let size = random.below(sizes[random.below(8) as usize]) as usize;
+    let size = random.size(&[10, 100, 300, 300, 1_000, 1_000, 5_000, 40_000]);
     let mut bytes = random.bytes(size);
     // Whose it is: a message that reaches another connection is found out.
     bytes.extend_from_slice(&(connection as u32).to_be_bytes());

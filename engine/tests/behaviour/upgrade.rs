@@ -105,7 +105,8 @@ fn pages_are_served_to_browsers() {
 #[test]
 fn a_path_without_a_page_asks_for_an_upgrade() {
     for_each_driver(|driver| {
-        let server = Served::configured(driver, |server| server.page("/", Page::text("x")), |_| Echo);
+        let server =
+            Served::configured(driver, |server| server.page("/", Page::text("x")), |_| Echo);
         let (head, _) = get(&server, "GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(head.starts_with("HTTP/1.1 426 "), "{head}");
         assert!(head.contains("\r\nUpgrade: websocket"), "{head}");

@@ -14,19 +14,20 @@
 mod buffers;
 mod enter;
 mod operations;
+mod prefetch;
 mod probe;
 mod socket;
 mod tag;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use io_uring::types::{CancelBuilder, Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
-use crate::buffer::Batch;
+use crate::buffer::{Batch, Pool};
 use crate::handler::Token;
 use buffers::BufferRing;
 use enter::EnterHandle;
@@ -34,6 +35,7 @@ use operations::{OperationTable, Owned, Pending};
 use tag::{Operation, Tag};
 
 pub(crate) use buffers::Lease;
+pub(crate) use prefetch::prefetch;
 pub(crate) use probe::probe;
 pub(crate) use socket::choose_port_at_connect;
 pub(crate) use tag::GENERATION_MASK;
@@ -42,6 +44,9 @@ pub(crate) use tag::GENERATION_MASK;
 const GROUP: u16 = 0;
 /// Period of the standing timeout while it is armed.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
+/// Completions between fetching a connection's memory and using it: with thousands of connections
+/// each one has left the near caches since it was last used, and the misses overlap this way.
+const LOOK_AHEAD: usize = 3;
 /// How long the end of a ring waits for operations under way.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
@@ -49,13 +54,15 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RingConfig {
     /// Submissions that can wait for one system call.
-    pub submission_entries: u32,
+    pub(crate) submission_entries: u32,
     /// Completions that can wait to be read.
     pub completion_entries: u32,
     /// Receive buffers, a power of two.
     pub receive_buffers: u16,
     /// Bytes of each.
-    pub receive_buffer_bytes: usize,
+    pub(crate) receive_buffer_bytes: usize,
+    /// Sockets that may be registered; more than the process may have open are refused.
+    pub(crate) registered_files: u32,
 }
 
 impl Default for RingConfig {
@@ -67,6 +74,7 @@ impl Default for RingConfig {
             completion_entries: 16_384,
             receive_buffers: 256,
             receive_buffer_bytes: 16 * 1024 + 128,
+            registered_files: 16 * 1024,
         }
     }
 }
@@ -125,8 +133,8 @@ pub(crate) enum Completion {
     Sent {
         /// The connection.
         token: Token,
-        /// The batch.
-        batch: Batch,
+        /// Bytes of the batch.
+        bytes: usize,
         /// Whether all of it was taken.
         result: io::Result<()>,
     },
@@ -155,6 +163,8 @@ pub(crate) struct DataRing {
     handle: EnterHandle,
     buffers: BufferRing,
     operations: OperationTable,
+    /// Places for registered files.
+    files: u32,
     tick: Box<Timespec>,
     reaped: Vec<cqueue::Entry>,
     next: usize,
@@ -179,11 +189,15 @@ impl DataRing {
         let entries = config.receive_buffers;
         let buffers = BufferRing::new(&ring, GROUP, entries, config.receive_buffer_bytes)?;
         let handle = EnterHandle::new(&ring);
+        // Without them (an old kernel, a low limit of open files) everything works all the same.
+        let registered = ring.submitter().register_files_sparse(config.registered_files);
+        let files = if registered.is_ok() { config.registered_files } else { 0 };
         Ok(Self {
             handle,
             ring,
             buffers,
             operations: OperationTable::default(),
+            files,
             tick: Box::new(Timespec::from(TICK)),
             reaped: Vec::with_capacity(256),
             next: 0,
@@ -254,9 +268,34 @@ impl DataRing {
         self.start_owning(token, fd, owned);
     }
 
-    /// Sends a batch. One at a time for each connection.
-    pub(crate) fn send(&mut self, token: Token, fd: BorrowedFd<'_>, batch: Batch) {
-        self.start_owning(token, fd, Owned::Send { batch, sent: 0, gather: None });
+    /// Sends a batch. One at a time for each connection. `registered` says that its socket was
+    /// taken by [`register_file`](Self::register_file).
+    pub(crate) fn send(
+        &mut self,
+        token: Token,
+        fd: BorrowedFd<'_>,
+        registered: bool,
+        batch: Batch,
+    ) {
+        let total = batch.len();
+        let owned = Owned::Send { batch, sent: 0, total, gather: None };
+        let fd = if registered { token.slot as RawFd } else { fd.as_raw_fd() };
+        let entry = self.operations.insert(Pending { token, fd, fixed: registered, owned });
+        self.start(entry);
+    }
+
+    /// Puts a connection's socket among the ring's registered files, where the kernel finds it
+    /// without counting references. It costs a system call here and one at the end, so it is for
+    /// connections that send a lot. `false` when there is no room.
+    pub(crate) fn register_file(&mut self, token: Token, fd: BorrowedFd<'_>) -> bool {
+        token.slot < self.files
+            && self.ring.submitter().register_files_update(token.slot, &[fd.as_raw_fd()]).is_ok()
+    }
+
+    /// Takes it out again; until then the socket stays open.
+    pub(crate) fn unregister_file(&mut self, token: Token) {
+        // Nothing is sent on a connection that ends, so the place is not in use.
+        let _ = self.ring.submitter().register_files_update(token.slot, &[-1]);
     }
 
     /// Connects.
@@ -342,8 +381,26 @@ impl DataRing {
         self.next < self.reaped.len()
     }
 
-    /// The next completion of those read.
-    pub(crate) fn next_completion(&mut self) -> Option<Completion> {
+    /// The connection that a completion further on concerns, so that its memory can be fetched
+    /// before its turn comes.
+    #[inline]
+    pub(crate) fn look_ahead(&self) -> Option<Token> {
+        let far = self.reaped.get(self.next + 2 * LOOK_AHEAD).map(cqueue::Entry::user_data);
+        if let Some(tag) = far.and_then(Tag::unpack)
+            && tag.operation == Operation::Owning
+        {
+            self.operations.prefetch(tag);
+        }
+        let tag = Tag::unpack(self.reaped.get(self.next + LOOK_AHEAD)?.user_data())?;
+        match tag.operation {
+            Operation::Receive => Some(Token { slot: tag.index, generation: tag.generation }),
+            Operation::Owning => self.operations.token(tag),
+            _ => None,
+        }
+    }
+
+    /// The next completion of those read. What a completed send owned goes to `pool`.
+    pub(crate) fn next_completion(&mut self, pool: &mut Pool) -> Option<Completion> {
         while let Some(entry) = self.reaped.get(self.next) {
             let (bits, result, flags) = (entry.user_data(), entry.result(), entry.flags());
             self.next += 1;
@@ -354,7 +411,7 @@ impl DataRing {
             }
             let completion = match tag.operation {
                 Operation::Receive => self.received(tag, result, flags),
-                Operation::Owning => self.owning_completed(tag, result),
+                Operation::Owning => self.owning_completed(tag, result, pool),
                 Operation::Accept => Completion::Accepted {
                     listener: tag.index,
                     // SAFETY: a non-negative result of an accept is a descriptor that the kernel
@@ -398,20 +455,20 @@ impl DataRing {
         Completion::Received { token, received, more: cqueue::more(flags) }
     }
 
-    fn owning_completed(&mut self, tag: Tag, result: i32) -> Completion {
+    fn owning_completed(&mut self, tag: Tag, result: i32, pool: &mut Pool) -> Completion {
         let Some(pending) = self.operations.get_mut(tag) else { return Completion::Stale };
         let mut failed = None;
-        if let Owned::Send { batch, sent, .. } = &mut pending.owned {
+        if let Owned::Send { sent, total, .. } = &mut pending.owned {
             match outcome(result) {
                 Ok(bytes) => {
                     *sent += bytes;
-                    if *sent < batch.len() && bytes > 0 {
+                    if *sent < *total && bytes > 0 {
                         let token = pending.token;
                         let entry = self.operations.submission(tag.index);
                         self.start(entry);
                         return Completion::Progress { token };
                     }
-                    if *sent < batch.len() {
+                    if *sent < *total {
                         failed = Some(io::ErrorKind::WriteZero.into());
                     }
                 }
@@ -422,8 +479,9 @@ impl DataRing {
             return Completion::Stale;
         };
         match owned {
-            Owned::Send { batch, .. } => {
-                Completion::Sent { token, batch, result: failed.map_or(Ok(()), Err) }
+            Owned::Send { batch, total, .. } => {
+                batch.recycle(pool);
+                Completion::Sent { token, bytes: total, result: failed.map_or(Ok(()), Err) }
             }
             Owned::Receive { mut buffer, room } => {
                 let result = outcome(result).map(|bytes| bytes.min(room));
@@ -458,7 +516,8 @@ impl DataRing {
     }
 
     fn start_owning(&mut self, token: Token, fd: BorrowedFd<'_>, owned: Owned) {
-        let entry = self.operations.insert(Pending { token, fd: fd.as_raw_fd(), owned });
+        let fd = fd.as_raw_fd();
+        let entry = self.operations.insert(Pending { token, fd, fixed: false, owned });
         self.start(entry);
     }
 
@@ -500,7 +559,7 @@ impl Drop for DataRing {
             if self.poll().is_err() {
                 break;
             }
-            while let Some(completion) = self.next_completion() {
+            while let Some(completion) = self.next_completion(&mut Pool::new()) {
                 if let Completion::Received { received: Received::Data(lease), .. } = completion {
                     self.buffers.give_back(lease);
                 }

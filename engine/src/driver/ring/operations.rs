@@ -8,6 +8,7 @@ use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 use socket2::SockAddr;
 
+use super::prefetch::prefetch;
 use super::tag::{GENERATION_MASK, Operation, Tag};
 use crate::buffer::Batch;
 use crate::handler::Token;
@@ -20,7 +21,7 @@ const SLICES_MAX: usize = 1024;
 /// What an operation owns.
 #[derive(Debug)]
 pub(super) enum Owned {
-    Send { batch: Batch, sent: usize, gather: Option<Box<Gather>> },
+    Send { batch: Batch, sent: usize, total: usize, gather: Option<Box<Gather>> },
     Receive { buffer: Vec<u8>, room: usize },
     Connect { address: Box<SockAddr> },
 }
@@ -41,7 +42,9 @@ impl std::fmt::Debug for Gather {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) token: Token,
+    /// The descriptor, or with `fixed` its place among the ring's registered files.
     pub(super) fd: RawFd,
+    pub(super) fixed: bool,
     pub(super) owned: Owned,
 }
 
@@ -75,6 +78,7 @@ impl OperationTable {
         let entry = &mut self.entries[index as usize];
         let tag = Tag::new(Operation::Owning, entry.generation, index);
         let submission = match &mut entry.pending {
+            Some(pending) if pending.fixed => pending.submission().flags(squeue::Flags::FIXED_FILE),
             Some(pending) => pending.submission(),
             None => opcode::Nop::new().build(),
         };
@@ -88,6 +92,19 @@ impl OperationTable {
             return None;
         }
         entry.pending.as_mut()
+    }
+
+    /// Asks for an entry's memory.
+    pub(super) fn prefetch(&self, tag: Tag) {
+        if let Some(entry) = self.entries.get(tag.index as usize) {
+            prefetch(entry);
+        }
+    }
+
+    /// The connection of an operation.
+    pub(super) fn token(&self, tag: Tag) -> Option<Token> {
+        let entry = self.entries.get(tag.index as usize)?;
+        Some(entry.pending.as_ref()?.token)
     }
 
     /// Takes a completed operation out.
@@ -124,7 +141,7 @@ impl Pending {
                 let length = rest.len().min(SEND_BYTES_MAX) as u32;
                 opcode::Send::new(fd, rest.as_ptr(), length).flags(flags).build()
             }
-            Owned::Send { batch: Batch::Many(segments), sent, gather } => {
+            Owned::Send { batch: Batch::Many(segments), sent, gather, .. } => {
                 let mut skip = *sent;
                 let mut bytes = 0;
                 let mut slices = Vec::with_capacity(segments.len().min(SLICES_MAX));

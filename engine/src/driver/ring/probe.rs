@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::{Completion, DataRing, Received, RingConfig};
-use crate::buffer::{Batch, Segment};
+use crate::buffer::{Batch, Pool, Segment};
 use crate::handler::Token;
 
 /// What the probe saw.
@@ -44,6 +44,7 @@ fn exchange() -> Result<(), (&'static str, io::Error)> {
         completion_entries: 32,
         receive_buffers: 4,
         receive_buffer_bytes: 64,
+        registered_files: 1,
     };
     let mut ring = DataRing::new(&config).map_err(|error| ("setting up a ring", error))?;
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| ("listening", error))?;
@@ -57,7 +58,7 @@ fn exchange() -> Result<(), (&'static str, io::Error)> {
     ring.receive(token, accepted.as_fd());
     let received = receive_one(&mut ring).map_err(|error| ("multishot receive", error))?;
     let batch = Batch::One(Segment::Owned { bytes: received, start: 0 });
-    ring.send(token, accepted.as_fd(), batch);
+    ring.send(token, accepted.as_fd(), false, batch);
     wait_for(&mut ring, |completion| match completion {
         Completion::Sent { result, .. } => Some(result),
         _ => None,
@@ -82,7 +83,7 @@ fn wait_for<T>(
     ring.start_tick();
     while Instant::now() < deadline {
         ring.wait()?;
-        while let Some(completion) = ring.next_completion() {
+        while let Some(completion) = ring.next_completion(&mut Pool::new()) {
             if matches!(completion, Completion::Tick) {
                 ring.start_tick();
             } else if let Some(picked) = pick(completion) {
