@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use ringsock::protocol::MessageKind;
 use ringsock::{Cores, Driver, MIB};
 
-use crate::output::{say_aside, say};
+use crate::output::{say, say_aside};
 use crate::pattern::Verify;
 
 const EXAMPLES: &str = "\
@@ -236,9 +236,8 @@ pub(crate) struct FuzzingArguments {
     /// The name under which the server reports
     #[arg(long, value_name = "NAME", default_value = "ringsock")]
     pub(crate) agent: String,
-    /// auto (io_uring where it works, else epoll), ring or epoll
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    pub(crate) driver: Driver,
+    #[command(flatten)]
+    pub(crate) engine: EngineArguments,
     /// Write the result as JSON to this file; - is standard output, without the text
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringsock::protocol::HEADER_BYTES_MAX;
-use ringsock::{Handler, Limits, MIB, Running, Server, ShardInfo};
+use ringsock::{Cores, Handler, Limits, MIB, Running, Server};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::cli::EngineArguments;
 use crate::failure::{Failure, Phase};
@@ -17,7 +18,7 @@ use crate::scoreboard::{Scoreboard, Stage, Totals};
 use crate::target::Target;
 
 /// Pause between two looks at the counts.
-const POLL_INTERVAL: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Time without any progress after which waiting is given up. Longer than a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// Time given to what is under way when sending stops.
@@ -85,6 +86,7 @@ impl Crew {
                 factory(Place { shard, board, tally })
             })
             .map_err(|error| Failure::usage(error.to_string()))?;
+        stay_on(&engine.cores);
         Ok(Self { running, board, target: target.clone(), server_pid })
     }
 
@@ -118,7 +120,12 @@ impl Crew {
             if totals != last {
                 (last, moved) = (totals, Instant::now());
             } else if moved.elapsed() > PATIENCE {
-                let cause = format!("nothing has come back for {} s", PATIENCE.as_secs());
+                let cause = format!(
+                    "nothing has come back for {} s: {} connections opened, {} messages received",
+                    PATIENCE.as_secs(),
+                    totals.opened,
+                    totals.received
+                );
                 return Err(Failure::of_server(&self.target, phase, &cause));
             }
             status.show(&totals);
@@ -204,6 +211,16 @@ impl Crew {
 pub(crate) fn sample_server(process: u32) -> Result<ProcessSample, Failure> {
     ProcessSample::of(process)
         .map_err(|error| Failure::usage(format!("--server-pid {process}: {error}")))
+}
+
+/// Keeps this thread, which only looks at the counts, off the cores that are not for load: the
+/// server is on one of them. Called when the shards run, which have their own cores already.
+fn stay_on(cores: &Cores) {
+    let Cores::List(cores) = cores else { return };
+    let mut set = CpuSet::new();
+    cores.iter().filter(|&&core| core < CpuSet::MAX_CPU).for_each(|&core| set.set(core));
+    // When it is refused, the thread goes where the system likes, as it would have anyway.
+    let _ = sched_setaffinity(None, &set);
 }
 
 /// The engine's bounds, as wide as the run needs: a load generator that paused, pinged or dropped

@@ -48,6 +48,7 @@ impl Cycles {
     }
 
     fn open(&mut self, outbound: &mut Outbound<Cycle>) {
+        self.place.tally.started.add(1);
         let number = self.next;
         self.next += self.place.shard.shards;
         let began_ns = self.place.board.nanoseconds();

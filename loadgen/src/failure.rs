@@ -83,7 +83,10 @@ mod tests {
     fn a_server_that_cannot_be_reached_is_no_lost_message() {
         let target = Target::parse("ws://127.0.0.1:9/", false).unwrap();
         let failure = Failure::of_server(&target, Phase::Connect, "refused");
-        assert_eq!((failure.exit_code(), failure.to_string().as_str()), (2, "127.0.0.1:9: connect: refused"));
+        assert_eq!(
+            (failure.exit_code(), failure.to_string().as_str()),
+            (2, "127.0.0.1:9: connect: refused")
+        );
         assert_eq!(Failure::of_server(&target, Phase::Echo, "stalled").exit_code(), 1);
     }
 }

@@ -2,9 +2,13 @@
 //! made is the modes' business; the connections are the engine's.
 #![forbid(unsafe_code)]
 
+mod audience;
+mod channel;
 mod cli;
 mod crew;
+mod cycles;
 mod failure;
+mod fuzzed;
 mod latency;
 mod modes;
 mod opener;
@@ -14,6 +18,7 @@ mod place;
 mod procfs;
 mod report;
 mod scoreboard;
+mod settlers;
 mod starting_line;
 mod swarm;
 mod target;

@@ -67,7 +67,12 @@ impl Pattern {
     }
 
     /// Sends that payload from a callback.
-    pub(crate) fn send<S>(&self, conn: &mut Conn<'_, S>, number: u32, sequence: u64) -> SendOutcome {
+    pub(crate) fn send<S>(
+        &self,
+        conn: &mut Conn<'_, S>,
+        number: u32,
+        sequence: u64,
+    ) -> SendOutcome {
         let start = window(number, sequence);
         let end = start + self.payload_bytes;
         match &self.bytes {
@@ -193,7 +198,8 @@ mod tests {
     #[test]
     fn a_wrong_length_or_kind_is_wrong() {
         let pattern = Pattern::new(MessageKind::Binary, 4);
-        let short = Message::new(MessageKind::Binary, Payload::InPlace(&mut [0; 3]));
+        let mut bytes = [0; 3];
+        let short = Message::new(MessageKind::Binary, Payload::InPlace(&mut bytes));
         assert_eq!(Verify::None.judge(&pattern, 0, 0, &short), Verdict::Wrong);
         let mut bytes = pattern.payload(0, 0).to_vec();
         let text = Message::new(MessageKind::Text, Payload::InPlace(&mut bytes));

@@ -2,7 +2,6 @@
 //! JSON. Nothing is measured here.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::crew::{ProcessUse, Window};
 use crate::latency::LatencySummary;
@@ -14,8 +13,8 @@ use crate::scoreboard::{Scoreboard, Totals};
 pub(crate) struct Outcome {
     /// For people.
     pub(crate) text: String,
-    /// For programs.
-    pub(crate) json: Value,
+    /// For programs: JSON, in the order of the report's fields.
+    pub(crate) json: String,
     /// Whether nothing was lost and nothing was wrong.
     pub(crate) sound: bool,
 }
@@ -24,7 +23,7 @@ impl Outcome {
     /// Joins the forms of one report.
     pub(crate) fn new(report: &impl Serialize, text: String, sound: bool) -> Self {
         // A struct of numbers and texts always has a JSON form.
-        let json = serde_json::to_value(report).unwrap_or_default();
+        let json = serde_json::to_string_pretty(report).unwrap_or_default();
         Self { text, json, sound }
     }
 }
@@ -55,6 +54,13 @@ impl CpuCost {
             Unit::Message => Self::Message(each),
             Unit::Cycle => Self::Cycle(each),
             Unit::Delivery => Self::Delivery(each),
+        }
+    }
+
+    /// The number.
+    pub(crate) fn ns(self) -> f64 {
+        match self {
+            Self::Message(ns) | Self::Cycle(ns) | Self::Delivery(ns) => ns,
         }
     }
 

@@ -41,6 +41,8 @@ impl Counter {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Tally {
+    /// Connections asked for, where they come and go.
+    pub(crate) started: Counter,
     /// Connections whose handshake is complete.
     pub(crate) opened: Counter,
     /// Connections that ended although nobody here ended them.
@@ -69,6 +71,7 @@ impl Tally {
 /// Sums over all shards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
+    pub(crate) started: u64,
     pub(crate) opened: u64,
     pub(crate) lost: u64,
     pub(crate) sent: u64,
@@ -168,6 +171,7 @@ impl Scoreboard {
         let sent = self.sent_from_outside.load(Ordering::Relaxed);
         let mut totals = Totals { sent, ..Totals::default() };
         for tally in lock(&self.tallies).iter() {
+            totals.started += tally.started.get();
             totals.opened += tally.opened.get();
             totals.lost += tally.lost.get();
             totals.sent += tally.sent.get();
@@ -235,7 +239,12 @@ mod tests {
         });
         assert_eq!(
             seen,
-            [(true, false, false), (true, true, false), (false, false, false), (false, false, true)]
+            [
+                (true, false, false),
+                (true, true, false),
+                (false, false, false),
+                (false, false, true)
+            ]
         );
     }
 }

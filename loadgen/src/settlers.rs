@@ -54,7 +54,7 @@ pub(crate) struct Settlers {
     place: Place,
     opener: Opener,
     share: usize,
-    /// Opened or failed, of this shard.
+    /// Those whose message has come back.
     arrived: usize,
 }
 
@@ -72,8 +72,7 @@ impl Settlers {
         let allowed = self.plan.allowed.load(Ordering::Relaxed);
         // The share of a shard, rounded up so that none has to wait for the others.
         let allowed = allowed.div_ceil(self.place.shard.shards);
-        let count =
-            allowed.saturating_sub(started).min(HANDSHAKES_MAX.saturating_sub(under_way));
+        let count = allowed.saturating_sub(started).min(HANDSHAKES_MAX.saturating_sub(under_way));
         let began_ns = self.place.board.nanoseconds();
         let step = self.place.shard.shards as u32;
         self.opener.open(outbound, count, |number| Settler {
@@ -119,7 +118,8 @@ impl Handler for Settlers {
             self.place.tally.record(self.place.board.nanoseconds().saturating_sub(began_ns));
             self.place.judge(&self.plan.pattern, self.plan.verify, (number, 0), &message);
         } else if !settler.pacer {
-            self.place.fault(|| format!("connection {number}: a message came that answers nothing"));
+            self.place
+                .fault(|| format!("connection {number}: a message came that answers nothing"));
         }
         self.open(conn.outbound());
     }

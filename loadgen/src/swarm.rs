@@ -7,9 +7,9 @@ use std::sync::Arc;
 use ringsock::protocol::handshake::Status;
 use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Request, SendOutcome, Upgrade};
 
-use crate::place::Place;
 use crate::opener::{HANDSHAKES_MAX, Opener};
 use crate::pattern::{Pattern, Verify};
+use crate::place::Place;
 use crate::starting_line::StartingLine;
 use crate::target::Target;
 

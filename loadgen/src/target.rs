@@ -79,8 +79,9 @@ impl Target {
     }
 
     fn request_from(&self, source: usize) -> Result<OutboundRequest, Failure> {
-        let failed =
-            |error: &dyn std::fmt::Display| Failure::of_server(self, Phase::Handshake, &error.to_string());
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::of_server(self, Phase::Handshake, &error.to_string())
+        };
         let request = ClientRequest::new(&self.url).map_err(|error| failed(&error))?;
         let handshake = ClientHandshake::new(request).map_err(|error| failed(&error))?;
         let handshake = if self.trust_peer { handshake.without_verification() } else { handshake };
@@ -128,7 +129,10 @@ mod tests {
         assert!(error("http://h/").to_string().contains("neither ws nor wss"));
         assert!(error("wss://127.0.0.1/").to_string().contains("TLS"));
         let unknown = error("ws://no-such-host.invalid:9001/");
-        assert!(unknown.to_string().starts_with("no-such-host.invalid:9001: resolve: "), "{unknown}");
+        assert!(
+            unknown.to_string().starts_with("no-such-host.invalid:9001: resolve: "),
+            "{unknown}"
+        );
         assert_eq!(unknown.exit_code(), 2);
     }
 }

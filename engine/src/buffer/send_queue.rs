@@ -89,6 +89,7 @@ impl Batch {
 #[derive(Debug, Default)]
 pub struct SendQueue {
     /// Segments before `tail`; absent unless something other than small frames was queued.
+    #[expect(clippy::box_collection, reason = "one word, because most queues never need it")]
     older: Option<Box<VecDeque<Segment>>>,
     tail: Vec<u8>,
     queued_bytes: usize,

@@ -397,7 +397,7 @@ impl Partial {
     }
 
     /// The event of the message that is whole now.
-    fn finish(self: Box<Self>) -> Result<Event<'static>, ProtocolError> {
+    fn finish(self) -> Result<Event<'static>, ProtocolError> {
         if !self.utf8.is_complete() {
             return Err(ProtocolError::InvalidUtf8);
         }

@@ -28,7 +28,6 @@ pub struct Server;
 impl Server {
     /// Starts to describe a server. Without further words it listens nowhere, has one shard on each
     /// core, picks the driver itself, and has the default [`Limits`].
-    #[must_use]
     pub fn builder() -> ServerBuilder {
         ServerBuilder {
             listeners: Vec::new(),

@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
     crew.wait_for_open(1, &mut status)?;
     crew.pass(arguments.warmup, &mut status)?;
     let window = crew.count_for(arguments.duration, &mut status)?;
-    crew.drain(|totals| totals.opened == totals.cycles);
+    crew.drain(|totals| totals.started == totals.cycles);
     drop(status);
     let board = crew.end()?;
     let totals = board.totals();

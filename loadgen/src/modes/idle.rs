@@ -127,7 +127,7 @@ fn open_all(
             stepped = Instant::now();
             plan.allow(step_of(rate, began.elapsed() + RAMP_STEP));
         }
-        totals.received >= plan.connections as u64
+        totals.received >= plan.connections as u64 || totals.lost > 0
     })
 }
 

@@ -12,6 +12,8 @@
 #![expect(unsafe_code, reason = "this is the boundary to the kernel")]
 
 mod buffers;
+mod completion;
+mod config;
 mod enter;
 mod operations;
 mod prefetch;
@@ -30,11 +32,14 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use crate::buffer::{Batch, Pool};
 use crate::handler::Token;
 use buffers::BufferRing;
+use config::set_up;
 use enter::EnterHandle;
 use operations::{OperationTable, Owned, Pending};
 use tag::{Operation, Tag};
 
 pub(crate) use buffers::Lease;
+pub(crate) use completion::{Completion, Received};
+pub(crate) use config::RingConfig;
 pub(crate) use prefetch::prefetch;
 pub(crate) use probe::probe;
 pub(crate) use socket::choose_port_at_connect;
@@ -49,112 +54,6 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 const LOOK_AHEAD: usize = 3;
 /// How long the end of a ring waits for operations under way.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
-
-/// Sizes of a data ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RingConfig {
-    /// Submissions that can wait for one system call.
-    pub(crate) submission_entries: u32,
-    /// Completions that can wait to be read.
-    pub completion_entries: u32,
-    /// Receive buffers, a power of two.
-    pub receive_buffers: u16,
-    /// Bytes of each.
-    pub(crate) receive_buffer_bytes: usize,
-    /// Sockets that may be registered; more than the process may have open are refused.
-    pub(crate) registered_files: u32,
-}
-
-impl Default for RingConfig {
-    /// 256 buffers that hold a 16 KiB message with its header: larger ones leave the cache, smaller
-    /// ones cut messages of that common size.
-    fn default() -> Self {
-        Self {
-            submission_entries: 1024,
-            completion_entries: 16_384,
-            receive_buffers: 256,
-            receive_buffer_bytes: 16 * 1024 + 128,
-            registered_files: 16 * 1024,
-        }
-    }
-}
-
-/// What came of a multishot receive.
-#[derive(Debug)]
-pub(crate) enum Received {
-    /// Bytes, in a buffer that must be given back.
-    Data(Lease),
-    /// The peer sends nothing more.
-    End,
-    /// No buffer was free.
-    NoBuffers,
-    /// Cancelled at our wish.
-    Cancelled,
-    /// The connection is broken.
-    Failed(io::Error),
-}
-
-/// One completed step.
-#[derive(Debug)]
-pub(crate) enum Completion {
-    /// A connection was accepted, or could not be. When not `more`, accept again.
-    Accepted {
-        /// Which listener.
-        listener: u32,
-        /// The connection.
-        result: io::Result<OwnedFd>,
-        /// Whether the operation goes on.
-        more: bool,
-    },
-    /// A multishot receive reports. When not `more`, it has ended.
-    Received {
-        /// The connection.
-        token: Token,
-        /// What.
-        received: Received,
-        /// Whether the operation goes on.
-        more: bool,
-    },
-    /// A direct receive ended: this many bytes were appended to the buffer.
-    ReceivedDirect {
-        /// The connection.
-        token: Token,
-        /// The buffer lent.
-        buffer: Vec<u8>,
-        /// Bytes appended; 0 at the end of the stream.
-        result: io::Result<usize>,
-    },
-    /// Part of a batch has left; the rest is under way.
-    Progress {
-        /// The connection.
-        token: Token,
-    },
-    /// A batch has left, or never will.
-    Sent {
-        /// The connection.
-        token: Token,
-        /// Bytes of the batch.
-        bytes: usize,
-        /// Whether all of it was taken.
-        result: io::Result<()>,
-    },
-    /// A connect ended.
-    Connected {
-        /// The connection.
-        token: Token,
-        /// How.
-        result: io::Result<()>,
-    },
-    /// The mailbox has something. When not `more`, arm it again.
-    Wake {
-        /// Whether the operation goes on.
-        more: bool,
-    },
-    /// The timeout has passed; it is not armed any more.
-    Tick,
-    /// A completion that belongs to nothing under way. Counted, otherwise ignored.
-    Stale,
-}
 
 /// The ring of one shard. It is made, used and dropped on the shard's thread.
 pub(crate) struct DataRing {
@@ -587,31 +486,4 @@ impl Drop for DataRing {
 /// A completion's result as the kernel's functions would return it.
 fn outcome(result: i32) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
-}
-
-/// Sets a ring up, smaller when memory is short (never on another driver: that would hide it).
-fn set_up(config: &RingConfig) -> io::Result<IoUring> {
-    let mut entries = config.submission_entries;
-    let mut completions = config.completion_entries;
-    loop {
-        let mut builder = IoUring::builder();
-        builder
-            .dontfork()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_submit_all()
-            .setup_clamp()
-            .setup_cqsize(completions);
-        match builder.build(entries) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && entries > 256 => {
-                entries /= 2;
-                completions = (completions / 2).max(entries * 2);
-                tracing::warn!(
-                    entries,
-                    "not enough locked memory for the io_uring; trying a smaller one"
-                );
-            }
-            other => return other,
-        }
-    }
 }

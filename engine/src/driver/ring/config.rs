@@ -1,0 +1,61 @@
+//! The sizes of a data ring, and its setting-up with them. No operation is started here.
+
+use std::io;
+
+use io_uring::IoUring;
+
+/// Sizes of a data ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RingConfig {
+    /// Submissions that can wait for one system call.
+    pub(crate) submission_entries: u32,
+    /// Completions that can wait to be read.
+    pub completion_entries: u32,
+    /// Receive buffers, a power of two.
+    pub receive_buffers: u16,
+    /// Bytes of each.
+    pub(crate) receive_buffer_bytes: usize,
+    /// Sockets that may be registered; more than the process may have open are refused.
+    pub(crate) registered_files: u32,
+}
+
+impl Default for RingConfig {
+    /// 256 buffers that hold a 16 KiB message with its header: larger ones leave the cache, smaller
+    /// ones cut messages of that common size.
+    fn default() -> Self {
+        Self {
+            submission_entries: 1024,
+            completion_entries: 16_384,
+            receive_buffers: 256,
+            receive_buffer_bytes: 16 * 1024 + 128,
+            registered_files: 16 * 1024,
+        }
+    }
+}
+
+/// Sets a ring up, smaller when memory is short (never on another driver: that would hide it).
+pub(super) fn set_up(config: &RingConfig) -> io::Result<IoUring> {
+    let mut entries = config.submission_entries;
+    let mut completions = config.completion_entries;
+    loop {
+        let mut builder = IoUring::builder();
+        builder
+            .dontfork()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_submit_all()
+            .setup_clamp()
+            .setup_cqsize(completions);
+        match builder.build(entries) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && entries > 256 => {
+                entries /= 2;
+                completions = (completions / 2).max(entries * 2);
+                tracing::warn!(
+                    entries,
+                    "not enough locked memory for the io_uring; trying a smaller one"
+                );
+            }
+            other => return other,
+        }
+    }
+}

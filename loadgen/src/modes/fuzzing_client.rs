@@ -1,0 +1,77 @@
+//! The conformance client: is led through its cases by a fuzzing server, one at a time. Whether it
+//! behaved is in the server's report, not here.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use ringsock::MIB;
+use serde::Serialize;
+
+use crate::cli::FuzzingArguments;
+use crate::crew::{Crew, LoadSize};
+use crate::failure::{Failure, Phase};
+use crate::fuzzed::{FuzzedClient, Progress};
+use crate::output::{StatusLine, grouped};
+use crate::report::Outcome;
+use crate::target::Target;
+
+/// What may wait to be sent: a case sends thousands of messages before it reads.
+const QUEUE_BYTES_MAX: usize = 256 * MIB;
+
+/// The JSON form.
+#[derive(Debug, Serialize)]
+struct FuzzingReport {
+    mode: &'static str,
+    url: String,
+    agent: String,
+    driver: String,
+    cases: u32,
+    unopened: u32,
+    messages: u64,
+    seconds: f64,
+    first_fault: Option<String>,
+}
+
+/// Runs the mode.
+pub(crate) fn run(arguments: &FuzzingArguments) -> Result<Outcome, Failure> {
+    let target = Target::parse(&arguments.url, false)?;
+    let progress = Arc::new(Progress::default());
+    let load = LoadSize { connections: 16, queue_bytes: QUEUE_BYTES_MAX, mailbox_messages: 0 };
+    let (agent, server, shared) = (arguments.agent.clone(), target.clone(), Arc::clone(&progress));
+    let mut status = StatusLine::new("fuzzing-client");
+    let began = Instant::now();
+    let crew = Crew::start(&arguments.engine, &target, None, load, move |place| {
+        FuzzedClient::new(&server, &agent, &shared, place)
+    })?;
+    let driver = crew.driver();
+    crew.wait_until(Phase::Echo, &mut status, |totals| totals.cycles > 0)?;
+    drop(status);
+    let board = crew.end()?;
+    let report = FuzzingReport {
+        mode: "fuzzing-client",
+        url: target.url(),
+        agent: arguments.agent.clone(),
+        driver,
+        cases: progress.cases.load(Ordering::Relaxed),
+        unopened: progress.unopened.load(Ordering::Relaxed),
+        messages: board.totals().received,
+        seconds: began.elapsed().as_secs_f64(),
+        first_fault: board.first_fault(),
+    };
+    let mut text = format!(
+        "{}: {} cases run as {}, {} messages, {:.1} s, driver {}\n",
+        report.url,
+        report.cases - report.unopened,
+        report.agent,
+        grouped(report.messages as f64),
+        report.seconds,
+        report.driver
+    );
+    if let Some(fault) = &report.first_fault {
+        text +=
+            &format!("WRONG     {} cases could not be opened; first: {fault}\n", report.unopened);
+    }
+    let sound = report.unopened == 0;
+    Ok(Outcome::new(&report, text, sound))
+}

@@ -1,0 +1,227 @@
+//! Headers: echoes payloads of each size class of the frame header (RFC 6455 section 5.2), whose
+//! length takes 0, 2 or 8 bytes more; frames from a client carry 4 bytes of mask besides. An echo
+//! has the same payload both ways, so the six paths are measured in pairs.
+
+use std::sync::Arc;
+
+use ringsock::MIB;
+use ringsock::protocol::{FrameHeader, MessageKind};
+use serde::Serialize;
+
+use crate::cli::HeadersArguments;
+use crate::failure::Failure;
+use crate::latency::LatencySummary;
+use crate::modes::echo::{Measured, Schedule, measure};
+use crate::output::{StatusLine, grouped};
+use crate::pattern::Pattern;
+use crate::report::{Checked, ClientUse, Errors, Outcome, ServerUse, Unit, costs};
+use crate::starting_line::StartingLine;
+use crate::swarm::EchoPlan;
+use crate::target::Target;
+
+/// Both ends of each size class, and common sizes between.
+const PAYLOADS_BYTES: [usize; 8] = [0, 20, 125, 126, 1000, 65_535, 65_536, MIB];
+/// Payload bytes under way on all connections; rows with large payloads have fewer connections, so
+/// that the caches are not what is measured.
+const UNDER_WAY_BYTES_MAX: usize = 16 * MIB;
+
+/// The JSON form.
+#[derive(Debug, Serialize)]
+struct HeadersReport {
+    mode: &'static str,
+    url: String,
+    driver: String,
+    pipeline: usize,
+    rows: Vec<Row>,
+    paths: Vec<Path>,
+}
+
+/// One payload.
+#[derive(Debug, Serialize)]
+struct Row {
+    payload_bytes: usize,
+    client_header_bytes: usize,
+    server_header_bytes: usize,
+    connections: usize,
+    seconds: f64,
+    messages: u64,
+    rate_per_second: f64,
+    mib_per_second: f64,
+    latency_us: LatencySummary,
+    server: Option<ServerUse>,
+    client: ClientUse,
+    checked: Checked,
+    errors: Errors,
+}
+
+/// One size of a header in one direction, over all rows that have it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Path {
+    direction: &'static str,
+    header_bytes: usize,
+    payload_bytes_min: usize,
+    payload_bytes_max: usize,
+    messages: u64,
+    compared: u64,
+    sound: bool,
+}
+
+/// Runs the mode.
+pub(crate) fn run(arguments: &HeadersArguments) -> Result<Outcome, Failure> {
+    let server = &arguments.server;
+    let target = Arc::new(Target::parse(&server.url, server.trust_peer)?);
+    let schedule = Schedule {
+        duration: arguments.seconds_per_row,
+        warmup: arguments.seconds_per_row / 5,
+        hold: std::time::Duration::ZERO,
+        server_pid: server.server_pid,
+    };
+    let mut rows = Vec::new();
+    let mut driver = String::new();
+    for payload_bytes in PAYLOADS_BYTES {
+        let under_way = payload_bytes.max(1) * arguments.pipeline;
+        let plan = Arc::new(EchoPlan {
+            target: Arc::clone(&target),
+            connections: arguments.connections.min((UNDER_WAY_BYTES_MAX / under_way).max(1)),
+            pattern: Pattern::new(arguments.message.kind(), payload_bytes),
+            verify: arguments.message.verify(server),
+            pipeline: arguments.pipeline,
+            messages: None,
+            line: StartingLine::default(),
+        });
+        let mut status = StatusLine::new(format!("headers, {payload_bytes} bytes"));
+        let measured = measure(&plan, &arguments.engine, schedule, &mut status)?;
+        driver.clone_from(&measured.driver);
+        rows.push(row(&plan, measured));
+    }
+    let (url, pipeline) = (target.url(), arguments.pipeline);
+    let paths = paths(&rows);
+    let report = HeadersReport { mode: "headers", url, driver, pipeline, rows, paths };
+    let sound = report.rows.iter().all(|row| row.errors.is_empty());
+    let text = text(&report);
+    Ok(Outcome::new(&report, text, sound))
+}
+
+/// Bytes of a frame's header, with a mask and without.
+fn header_bytes(payload_bytes: usize) -> (usize, usize) {
+    let size = |mask| {
+        let opcode = MessageKind::Binary.opcode();
+        let payload_bytes = payload_bytes as u64;
+        FrameHeader { fin: true, opcode, mask, payload_bytes }.encode().1
+    };
+    (size(Some([0; 4])), size(None))
+}
+
+fn row(plan: &EchoPlan, measured: Measured) -> Row {
+    let Measured { window, latency, checked, errors, .. } = measured;
+    let payload_bytes = plan.pattern.payload_bytes();
+    let (client_header_bytes, server_header_bytes) = header_bytes(payload_bytes);
+    let (server, client) = costs(&window, Unit::Message, window.received);
+    let rate_per_second = window.received as f64 / window.seconds.max(1e-9);
+    Row {
+        payload_bytes,
+        client_header_bytes,
+        server_header_bytes,
+        connections: plan.connections,
+        seconds: window.seconds,
+        messages: window.received,
+        rate_per_second,
+        mib_per_second: rate_per_second * payload_bytes as f64 / MIB as f64,
+        latency_us: latency,
+        server,
+        client,
+        checked,
+        errors,
+    }
+}
+
+/// The six paths, those of the client first.
+fn paths(rows: &[Row]) -> Vec<Path> {
+    let mut paths: Vec<Path> = Vec::new();
+    let directions: [(&'static str, fn(&Row) -> usize); 2] = [
+        ("client to server", |row| row.client_header_bytes),
+        ("server to client", |row| row.server_header_bytes),
+    ];
+    for (direction, header) in directions {
+        for row in rows {
+            let (header_bytes, sound) = (header(row), row.errors.is_empty());
+            let (messages, compared) = (row.checked.received, row.checked.compared);
+            let known = paths
+                .iter_mut()
+                .find(|path| (path.direction, path.header_bytes) == (direction, header_bytes));
+            match known {
+                Some(path) => {
+                    path.payload_bytes_max = row.payload_bytes;
+                    path.messages += messages;
+                    path.compared += compared;
+                    path.sound &= sound;
+                }
+                None => paths.push(Path {
+                    direction,
+                    header_bytes,
+                    payload_bytes_min: row.payload_bytes,
+                    payload_bytes_max: row.payload_bytes,
+                    messages,
+                    compared,
+                    sound,
+                }),
+            }
+        }
+    }
+    paths
+}
+
+fn text(report: &HeadersReport) -> String {
+    let mut text = format!(
+        "{}: headers, {} under way on each connection, driver {}\n\n",
+        report.url, report.pipeline, report.driver
+    );
+    text += "  payload  header ->  header <-  conns   messages/s     MiB/s     p50 µs     p99 µs   \
+             server ns/msg\n";
+    for row in &report.rows {
+        let server = row.server.map_or_else(|| "-".to_owned(), |server| grouped(server.cost.ns()));
+        text += &format!(
+            "{:>9}  {:>9}  {:>9}  {:>5}  {:>11}  {:>8.1}  {:>9.1}  {:>9.1}  {:>14}{}\n",
+            row.payload_bytes,
+            row.client_header_bytes,
+            row.server_header_bytes,
+            row.connections,
+            grouped(row.rate_per_second),
+            row.mib_per_second,
+            row.latency_us.p50,
+            row.latency_us.p99,
+            server,
+            if row.errors.is_empty() { "" } else { "  WRONG" }
+        );
+    }
+    text.push('\n');
+    for path in &report.paths {
+        text += &format!(
+            "{}, header of {:>2} bytes: {} for payloads of {} to {} bytes, {} messages, {} \
+             compared byte for byte\n",
+            path.direction,
+            path.header_bytes,
+            if path.sound { "right" } else { "WRONG" },
+            path.payload_bytes_min,
+            path.payload_bytes_max,
+            grouped(path.messages as f64),
+            grouped(path.compared as f64)
+        );
+    }
+    for row in report.rows.iter().filter(|row| !row.errors.is_empty()) {
+        let fault = row.errors.first.as_deref().unwrap_or("messages were lost");
+        text += &format!("WRONG     {} bytes: {fault}\n", row.payload_bytes);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_payloads_take_all_six_paths_and_both_ends_of_each() {
+        let sizes = PAYLOADS_BYTES.map(header_bytes);
+        assert_eq!(sizes, [(6, 2), (6, 2), (6, 2), (8, 4), (8, 4), (8, 4), (14, 10), (14, 10)]);
+    }
+}

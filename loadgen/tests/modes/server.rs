@@ -1,0 +1,167 @@
+//! Servers for the tests, in this process: one whose behaviour is chosen by the path, made with the
+//! engine, and one that computes no handshake and parses no frame.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+
+use ringsock::protocol::handshake::Status;
+use ringsock::{
+    Binary, CloseCode, Conn, Cores, Driver, Handler, Message, Request, Running, SendOutcome,
+    Server, Text, Upgrade,
+};
+
+/// What a connection does, by its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behaviour {
+    /// `/`: sends everything back.
+    Echo,
+    /// `/corrupt`: changes a byte of the tenth message.
+    Corrupt,
+    /// `/swallow`: keeps the tenth message.
+    Swallow,
+    /// `/leave`: closes after the tenth message.
+    Leave,
+    /// `/greet`: sends a message that nobody asked for, then echoes.
+    Greet,
+    /// `/fanout`: sends everything to everybody.
+    Fanout,
+    /// `/fanout-twice`: the same, and the tenth message twice.
+    FanoutTwice,
+    /// `/getCaseCount`, `/runCase`, `/updateReports`: a fuzzing server with three cases.
+    CaseCount,
+    Case,
+    Report,
+}
+
+/// The handler; it keeps how many messages each connection has sent.
+struct Subject;
+
+impl Handler for Subject {
+    type State = (Behaviour, u32);
+
+    fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<Self::State> {
+        let behaviour = match request.path() {
+            "/" => Behaviour::Echo,
+            "/corrupt" => Behaviour::Corrupt,
+            "/swallow" => Behaviour::Swallow,
+            "/leave" => Behaviour::Leave,
+            "/greet" => Behaviour::Greet,
+            "/fanout" => Behaviour::Fanout,
+            "/fanout-twice" => Behaviour::FanoutTwice,
+            "/getCaseCount" => Behaviour::CaseCount,
+            "/runCase" => Behaviour::Case,
+            "/updateReports" => Behaviour::Report,
+            _ => return Upgrade::reject(Status::FORBIDDEN, "not here"),
+        };
+        Upgrade::accept((behaviour, 0))
+    }
+
+    fn on_open(&mut self, conn: &mut Conn<'_, Self::State>) {
+        match conn.state().0 {
+            Behaviour::Fanout | Behaviour::FanoutTwice => assert!(conn.subscribe("all")),
+            Behaviour::Greet | Behaviour::Case => queue(conn, "hello"),
+            Behaviour::CaseCount => {
+                queue(conn, "3");
+                conn.close(CloseCode::NORMAL, "");
+            }
+            Behaviour::Report => conn.close(CloseCode::NORMAL, ""),
+            _ => {}
+        }
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_, Self::State>, mut message: Message<'_>) {
+        let state = conn.state_mut();
+        state.1 += 1;
+        let (behaviour, tenth) = (state.0, state.1 == 10);
+        match behaviour {
+            Behaviour::Case => {
+                assert_eq!(message.as_text(), Some("hello"));
+                return conn.close(CloseCode::NORMAL, "");
+            }
+            Behaviour::Fanout | Behaviour::FanoutTwice => {
+                if behaviour == Behaviour::FanoutTwice && tenth {
+                    conn.publish("all", Binary(message.bytes().to_vec()));
+                }
+                conn.publish("all", message);
+                return;
+            }
+            Behaviour::Swallow if tenth => return,
+            Behaviour::Leave if tenth => return conn.close(CloseCode::GOING_AWAY, "enough"),
+            Behaviour::Corrupt if tenth => message.payload()[0] ^= 1,
+            _ => {}
+        }
+        let _ = conn.send(message);
+    }
+}
+
+fn queue(conn: &mut Conn<'_, (Behaviour, u32)>, text: &str) {
+    assert_eq!(conn.send(Text(text)), SendOutcome::Queued);
+}
+
+/// A running server; it is ended when this is dropped.
+pub(crate) struct TestServer {
+    running: Option<Running>,
+}
+
+impl TestServer {
+    /// Starts it on a free port, with one shard: topics do not leave a shard.
+    pub(crate) fn start(driver: Driver) -> Self {
+        let running = Server::builder()
+            .cores(Cores::List(vec![first_core()]))
+            .driver(driver)
+            .listen("127.0.0.1:0")
+            .and_then(|server| server.start(|_shard| Subject))
+            .unwrap();
+        Self { running: Some(running) }
+    }
+
+    /// The address of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        let running = self.running.as_ref().unwrap();
+        format!("ws://{}{path}", running.addresses()[0])
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        let running = self.running.take().unwrap();
+        running.controller().stop();
+        running.join().unwrap();
+    }
+}
+
+fn first_core() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    list.trim().split([',', '-']).next().unwrap().parse().unwrap()
+}
+
+/// Starts a server for one connection whose answer to the handshake is valid for no key but one,
+/// and which answers each masked frame with a payload of 20 bytes by one of zeros.
+pub(crate) fn start_canned() -> SocketAddr {
+    const HANDSHAKE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        socket.write_all(HANDSHAKE).unwrap();
+        let mut request = [0; 26];
+        let mut response = [0; 22];
+        response[..2].copy_from_slice(&[0x82, 20]);
+        // The Close frame at the end is shorter, so the read ends with the connection.
+        while socket.read_exact(&mut request).is_ok() {
+            if socket.write_all(&response).is_err() {
+                break;
+            }
+        }
+    });
+    address
+}
