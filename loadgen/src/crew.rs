@@ -11,8 +11,8 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::cli::EngineArguments;
 use crate::failure::{Failure, Phase};
+use crate::loads::Place;
 use crate::output::StatusLine;
-use crate::place::Place;
 use crate::procfs::ProcessSample;
 use crate::scoreboard::{Scoreboard, Stage, Totals};
 use crate::target::Target;

@@ -2,25 +2,17 @@
 //! made is the modes' business; the connections are the engine's.
 #![forbid(unsafe_code)]
 
-mod audience;
-mod channel;
 mod cli;
 mod crew;
-mod cycles;
 mod failure;
-mod fuzzed;
 mod latency;
+mod loads;
 mod modes;
-mod opener;
 mod output;
 mod pattern;
-mod place;
 mod procfs;
 mod report;
 mod scoreboard;
-mod settlers;
-mod starting_line;
-mod swarm;
 mod target;
 
 use std::io::IsTerminal;

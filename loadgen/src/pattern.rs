@@ -144,7 +144,7 @@ impl Verify {
     pub(crate) fn wants(self, number: u32, sequence: u64) -> bool {
         match self {
             Self::None => false,
-            Self::Sample => sequence == 0 || (sequence ^ u64::from(number)) % 64 == 0,
+            Self::Sample => sequence == 0 || (sequence ^ u64::from(number)).is_multiple_of(64),
             Self::All => true,
         }
     }

@@ -6,6 +6,6 @@ mod payload;
 mod pool;
 mod send_queue;
 
-pub use payload::{HEADROOM_BYTES, Payload};
+pub use payload::{HEADROOM_BYTES, InPlace, Payload};
 pub use pool::Pool;
 pub use send_queue::{Batch, Segment, SendQueue};

@@ -2,6 +2,7 @@
 //! hands all that waits to the driver as one [`Batch`], and counts bytes until they are sent.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -22,6 +23,9 @@ pub enum Segment {
     },
     /// Bytes that many connections share.
     Shared(Bytes),
+    /// A range of the receive buffer that is being handled, not shared yet: see
+    /// [`SendQueue::resolve`].
+    Received(Range<usize>),
 }
 
 impl Segment {
@@ -31,6 +35,14 @@ impl Segment {
         match self {
             Self::Owned { bytes, start } => &bytes[*start..],
             Self::Shared(bytes) => bytes,
+            Self::Received(_) => &[],
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Received(range) => range.len(),
+            other => other.bytes().len(),
         }
     }
 
@@ -128,7 +140,7 @@ impl SendQueue {
 
     /// Appends a segment by reference, without copying it.
     pub fn push(&mut self, segment: Segment) {
-        let bytes = segment.bytes().len();
+        let bytes = segment.len();
         if bytes == 0 {
             return;
         }
@@ -139,6 +151,16 @@ impl SendQueue {
             older.push_back(Segment::Owned { bytes: tail, start: 0 });
         }
         older.push_back(segment);
+    }
+
+    /// Turns ranges of the receive buffer into shares of it, once its handling is over. Must come
+    /// before the next [`take`](Self::take).
+    pub fn resolve(&mut self, buffer: &Bytes) {
+        for segment in self.older.iter_mut().flat_map(|older| older.iter_mut()) {
+            if let Segment::Received(range) = segment {
+                *segment = Segment::Shared(buffer.slice(range.clone()));
+            }
+        }
     }
 
     /// Takes what waits, as much as one gathered send holds.
@@ -232,6 +254,18 @@ mod tests {
         let second = queue.take().unwrap();
         assert_eq!(flat(&second), b"xxxxxxxxxxy");
         assert!(queue.take().is_none());
+    }
+
+    #[test]
+    fn ranges_of_the_receive_buffer_become_shares_of_it() {
+        let mut pool = Pool::new();
+        let mut queue = SendQueue::default();
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"1"));
+        queue.push(Segment::Received(2..5));
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"2"));
+        assert_eq!(queue.queued_bytes(), 5);
+        queue.resolve(&Bytes::from_static(b"--abc--"));
+        assert_eq!(flat(&queue.take().unwrap()), b"1abc2");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::protocol::{CloseCode, Decoder, Role};
 pub use events::{Application, CloseInfo, ClosedBy, Decision};
 pub use open::SendOutcome;
 pub use opening::ClientHandshake;
-pub use services::{Masks, Services};
+pub use services::{Masks, ReceivedBuffer, Services};
 pub use time::Millis;
 
 use opening::{HEAD_BYTES, Opening};
@@ -152,6 +152,12 @@ impl Connection {
     #[must_use]
     pub fn missing_bytes(&self) -> u64 {
         if self.phase == Phase::Open { self.decoder.missing_bytes() } else { 0 }
+    }
+
+    /// Turns what the application sent from the receive buffer into shares of that buffer. Must
+    /// follow a [`handle_receive`](Self::handle_receive) after which the services say so.
+    pub fn resolve_received(&mut self, buffer: &bytes::Bytes) {
+        self.queue.resolve(buffer);
     }
 
     /// Takes what waits to be sent, for one gathered send.

@@ -10,8 +10,8 @@ use crate::protocol::{
     Opcode, ProtocolError, Received, Role,
 };
 
-/// Payloads from this size on are sent from where they lie, not copied behind other frames, when
-/// we own the vector. Below, one contiguous send is cheaper than a gather list.
+/// Payloads from this size on are sent from where they lie; shorter ones are copied behind other
+/// frames, because one contiguous send is cheaper than a gather list.
 const COPY_BYTES_MAX: usize = 4 * 1024;
 /// While this much waits untaken, a Ping is not answered one by one: section 5.5.3 allows
 /// answering only the latest, and a peer that does not read is owed nothing more.
@@ -109,6 +109,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn handle_event(
         &mut self,
         event: Event<'_>,
@@ -136,6 +137,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn deliver(
         &mut self,
         kind: MessageKind,
@@ -149,8 +151,8 @@ impl Connection {
             services.counters.messages_received += 1;
         }
         match payload {
-            Received::InPlace(bytes) if deliver => {
-                application.message(self, services, kind, Payload::InPlace(bytes));
+            Received::InPlace(payload) if deliver => {
+                application.message(self, services, kind, Payload::InPlace(payload));
             }
             Received::Assembled(mut vector) => {
                 if deliver {
@@ -251,25 +253,32 @@ impl Connection {
         payload: Payload<'_>,
         services: &mut Services,
     ) -> SendOutcome {
+        let length = payload.bytes().len();
+        if self.role == Role::Client || length < COPY_BYTES_MAX {
+            return self.send(kind, payload.bytes(), services);
+        }
+        if let Some(refused) = self.refuses(services) {
+            return refused;
+        }
+        services.counters.messages_sent += 1;
+        let opcode = kind.opcode();
+        let (header, size) =
+            FrameHeader { fin: true, opcode, mask: None, payload_bytes: length as u64 }.encode();
         match payload {
-            Payload::Assembled(vector)
-                if self.role == Role::Server && vector.len() > COPY_BYTES_MAX + HEADROOM_BYTES =>
-            {
-                if let Some(refused) = self.refuses(services) {
-                    return refused;
-                }
-                services.counters.messages_sent += 1;
-                let payload_bytes = (vector.len() - HEADROOM_BYTES) as u64;
-                let opcode = kind.opcode();
-                let (header, size) =
-                    FrameHeader { fin: true, opcode, mask: None, payload_bytes }.encode();
+            Payload::Assembled(vector) => {
                 let start = HEADROOM_BYTES - size;
                 vector[start..HEADROOM_BYTES].copy_from_slice(&header[..size]);
                 self.queue.push(Segment::Owned { bytes: std::mem::take(vector), start });
-                SendOutcome::Queued
             }
-            other => self.send(kind, other.bytes(), services),
+            Payload::InPlace(mut payload) => {
+                let run = payload.prepend(&header[..size]);
+                match run.and_then(|(address, bytes)| services.share_received(address, bytes)) {
+                    Some(range) => self.queue.push(Segment::Received(range)),
+                    None => self.queue_frame(opcode, payload.bytes(), services),
+                }
+            }
         }
+        SendOutcome::Queued
     }
 
     /// Queues bytes that are already framed and that other connections share.
@@ -352,8 +361,11 @@ impl Connection {
         self.end_with(error.close_code(), error.reason(), services, application);
     }
 
-    /// Fails the connection because our side cannot go on (1011).
+    /// Fails the connection because our side cannot go on: 1011, or 500 before it is open.
     pub fn fail_internally(&mut self, services: &mut Services, application: &mut impl Application) {
+        if self.phase == Phase::Handshake && self.role == Role::Server {
+            return self.reject_internally(services);
+        }
         self.end_with(CloseCode::INTERNAL_ERROR, "internal error", services, application);
     }
 

@@ -208,6 +208,12 @@ impl Connection {
         self.enter(Phase::Lingering, services.now);
     }
 
+    /// The application could not decide on the request.
+    pub(super) fn reject_internally(&mut self, services: &mut Services) {
+        let rejection = Rejection::new(Status::INTERNAL_SERVER_ERROR, "internal error");
+        self.reject(&rejection, false, services);
+    }
+
     pub(super) fn fail_connect(
         &mut self,
         reason: &str,

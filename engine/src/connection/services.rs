@@ -1,6 +1,7 @@
 //! What all connections of a shard share and borrow for the length of one call. It holds no
 //! connection.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::Millis;
@@ -24,6 +25,8 @@ pub struct Services {
     pub now: Millis,
     /// Masks for frames we send as a client.
     pub masks: Masks,
+    /// The receive buffer being handled, if the driver can lend it to the send queue.
+    pub received: Option<ReceivedBuffer>,
     /// The value of the `Server` header, if one is sent.
     pub server_name: Option<String>,
 }
@@ -43,6 +46,7 @@ impl Services {
             counters: Counters::default(),
             now: Millis(0),
             masks: Masks::default(),
+            received: None,
             server_name,
         }
         .at_time(Millis(0))
@@ -59,6 +63,32 @@ impl Services {
     pub fn set_time(&mut self, now: Millis) {
         self.now = now;
         self.open_horizon = now.after(self.open_deadline_min);
+    }
+}
+
+/// A receive buffer whose bytes may be sent without copying them.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceivedBuffer {
+    /// Where it begins in memory.
+    pub address: usize,
+    /// How long it is.
+    pub bytes: usize,
+    /// Whether anything was queued from it: then the driver must keep it.
+    pub shared: bool,
+}
+
+impl Services {
+    /// The place in the receive buffer of a run of bytes that is to be sent from there. `None`
+    /// when the buffer cannot be lent or the run is not in it.
+    pub(crate) fn share_received(&mut self, address: usize, bytes: usize) -> Option<Range<usize>> {
+        let buffer = self.received.as_mut()?;
+        let start = address.checked_sub(buffer.address)?;
+        let end = start.checked_add(bytes)?;
+        if end > buffer.bytes {
+            return None;
+        }
+        buffer.shared = true;
+        Some(start..end)
     }
 }
 

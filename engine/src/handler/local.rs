@@ -3,9 +3,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 use super::{Command, Mailbox, Token};
 
@@ -13,13 +14,22 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<LocalShard>>> = const { RefCell::new(None) };
 }
 
+/// The tasks alive: how to wake each, by a number that is given again when it has ended.
+#[derive(Debug, Default)]
+struct Tasks {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
 /// What tasks and peers of a shard's thread share with its loop.
 #[derive(Debug)]
 pub(crate) struct LocalShard {
     mailbox: Arc<Mailbox>,
     outbox: RefCell<VecDeque<Command>>,
-    tasks: Cell<usize>,
+    tasks: RefCell<Tasks>,
     waker: RefCell<Option<Waker>>,
+    /// The shard has ended, and so must its tasks.
+    ended: Cell<bool>,
     /// The generation of the connection in each slot, `u32::MAX` where there is none, so that a
     /// stale handle is told so at once.
     generations: RefCell<Vec<u32>>,
@@ -32,8 +42,9 @@ impl LocalShard {
         Rc::new(Self {
             mailbox,
             outbox: RefCell::default(),
-            tasks: Cell::new(0),
+            tasks: RefCell::default(),
             waker: RefCell::default(),
+            ended: Cell::new(false),
             generations: RefCell::default(),
         })
     }
@@ -63,7 +74,18 @@ impl LocalShard {
     /// Whether any task spawned through the engine is alive.
     #[must_use]
     pub(crate) fn has_tasks(&self) -> bool {
-        self.tasks.get() > 0
+        let tasks = self.tasks.borrow();
+        tasks.wakers.len() > tasks.free.len()
+    }
+
+    /// Makes every task end the next time it runs, and wakes it. The runtime would not free what a
+    /// task holds that waits for a timer when the runtime is dropped.
+    pub(crate) fn end_tasks(&self) {
+        self.ended.set(true);
+        let wakers = std::mem::take(&mut self.tasks.borrow_mut().wakers);
+        let empty = wakers.iter().map(|_| None).collect();
+        self.tasks.borrow_mut().wakers = empty;
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Queues a command for the next turn and wakes the loop.
@@ -113,13 +135,51 @@ impl LocalShard {
     }
 }
 
-/// Counts a task for as long as it lives, finished, cancelled or panicked.
-struct TaskGuard(Rc<LocalShard>);
+/// A task's entry for as long as it lives: finished, cancelled or panicked.
+struct TaskEntry {
+    local: Rc<LocalShard>,
+    number: usize,
+}
 
-impl Drop for TaskGuard {
+impl TaskEntry {
+    fn new(local: Rc<LocalShard>) -> Self {
+        let mut tasks = local.tasks.borrow_mut();
+        let number = tasks.free.pop().unwrap_or(tasks.wakers.len());
+        if number == tasks.wakers.len() {
+            tasks.wakers.push(None);
+        }
+        drop(tasks);
+        Self { local, number }
+    }
+
+    /// Polls the task's future, unless the shard has ended.
+    fn poll(
+        &self,
+        future: Pin<&mut impl Future<Output = ()>>,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        if self.local.ended.get() {
+            return Poll::Ready(());
+        }
+        let mut tasks = self.local.tasks.borrow_mut();
+        let waker = &mut tasks.wakers[self.number];
+        if !waker.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+        drop(tasks);
+        future.poll(context)
+    }
+}
+
+impl Drop for TaskEntry {
     fn drop(&mut self) {
-        self.0.tasks.set(self.0.tasks.get() - 1);
-        self.0.wake();
+        let mut tasks = self.local.tasks.borrow_mut();
+        let waker = tasks.wakers[self.number].take();
+        tasks.free.push(self.number);
+        drop(tasks);
+        // Not before: it may be the last that holds the task.
+        drop(waker);
+        self.local.wake();
     }
 }
 
@@ -133,10 +193,9 @@ where
     F: Future<Output = ()> + 'static,
 {
     let local = LocalShard::current().expect("ringsock::spawn is for the threads of a shard");
-    local.tasks.set(local.tasks.get() + 1);
-    let guard = TaskGuard(local);
+    let entry = TaskEntry::new(local);
     monoio::spawn(async move {
-        let _guard = guard;
-        future.await;
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|context| entry.poll(future.as_mut(), context)).await;
     });
 }

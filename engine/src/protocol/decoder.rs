@@ -8,7 +8,7 @@
 use super::close::CloseCode;
 use super::frame::{FrameHeader, HEADER_BYTES_MAX, Opcode, Role};
 use super::{MessageKind, ProtocolError};
-use crate::buffer::{HEADROOM_BYTES, Pool};
+use crate::buffer::{HEADROOM_BYTES, InPlace, Pool};
 use crate::simd::{Utf8Stream, apply_mask, validate};
 
 /// The least room offered to a receive that writes straight into the assembly.
@@ -18,7 +18,7 @@ const DIRECT_BYTES_MIN: usize = 64 * 1024;
 #[derive(Debug)]
 pub enum Received<'b> {
     /// In the input.
-    InPlace(&'b mut [u8]),
+    InPlace(InPlace<'b>),
     /// Assembled behind [`HEADROOM_BYTES`] free bytes.
     Assembled(Vec<u8>),
 }
@@ -28,7 +28,7 @@ impl Received<'_> {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Self::InPlace(bytes) => bytes,
+            Self::InPlace(payload) => payload.bytes(),
             Self::Assembled(vector) => vector.get(HEADROOM_BYTES..).unwrap_or_default(),
         }
     }
@@ -129,6 +129,17 @@ impl Decoder {
         message_bytes_max: usize,
     ) -> Result<Option<Event<'b>>, ProtocolError> {
         if self.partial.is_none() {
+            if self.role == Role::Server
+                && let Some((kind, length, mask)) = short_message(input)
+                && length <= message_bytes_max
+            {
+                let mut payload = InPlace::new(split_front(input, 6 + length), 6);
+                apply_mask(payload.bytes_mut(), mask, 0);
+                if kind == MessageKind::Text && !validate(payload.bytes()) {
+                    return Err(ProtocolError::InvalidUtf8);
+                }
+                return Ok(Some(Event::Message { kind, payload: Received::InPlace(payload) }));
+            }
             if let Some((header, size)) = FrameHeader::parse(input, self.role)?
                 && header.fin
                 && header.opcode != Opcode::Continuation
@@ -138,7 +149,8 @@ impl Decoder {
                 if length > message_bytes_max && !header.opcode.is_control() {
                     return Err(ProtocolError::MessageTooBig);
                 }
-                return whole_frame(header, split_front(input, size + length, size)).map(Some);
+                let payload = InPlace::new(split_front(input, size + length), size);
+                return whole_frame(header, payload).map(Some);
             }
             if input.is_empty() {
                 return Ok(None);
@@ -171,10 +183,11 @@ impl Decoder {
             let missing = frame.header.payload_bytes - frame.received;
             let here = missing.min(input.len() as u64) as usize;
             if frame.header.opcode.is_control() {
-                let done = partial.receive_control(split_front(input, here, 0), frame);
+                let done = partial.receive_control(split_front(input, here), frame);
                 if let Some(header) = done {
                     let mut control = std::mem::take(&mut partial.control);
-                    let event = whole_frame(header, &mut control).map(|event| event.detached());
+                    let event = whole_frame(header, InPlace::new(&mut control, 0))
+                        .map(|event| event.detached());
                     if partial.message.is_some() {
                         self.partial = Some(partial);
                     }
@@ -183,9 +196,10 @@ impl Decoder {
             } else {
                 let whole = frame.header.fin && frame.received == 0 && here as u64 == missing;
                 if whole && frame.header.opcode != Opcode::Continuation {
-                    return whole_frame(frame.header, split_front(input, here, 0)).map(Some);
+                    return whole_frame(frame.header, InPlace::new(split_front(input, here), 0))
+                        .map(Some);
                 }
-                partial.append(split_front(input, here, 0), pool);
+                partial.append(split_front(input, here), pool);
                 if partial.advance(here)? {
                     return Ok(Some(partial.finish()?));
                 }
@@ -240,33 +254,47 @@ impl Decoder {
     }
 }
 
-/// Splits `used` bytes off the front of `input` and returns those from `start` on.
+/// The hottest frame of all, recognised by its first two bytes: a whole message of at most 125 bytes
+/// from a client. Everything else, and everything wrong, is for the general case.
 #[inline]
-fn split_front<'b>(input: &mut &'b mut [u8], used: usize, start: usize) -> &'b mut [u8] {
-    let (front, rest) = std::mem::take(input).split_at_mut(used);
-    *input = rest;
-    &mut front[start..]
+fn short_message(input: &[u8]) -> Option<(MessageKind, usize, [u8; 4])> {
+    let [first, second @ 0x80..=0xfd, m0, m1, m2, m3, rest @ ..] = input else { return None };
+    let kind = match first {
+        0x81 => MessageKind::Text,
+        0x82 => MessageKind::Binary,
+        _ => return None,
+    };
+    let length = usize::from(second & 0x7f);
+    (rest.len() >= length).then_some((kind, length, [*m0, *m1, *m2, *m3]))
 }
 
-/// The event of an unfragmented frame whose payload, still masked, lies whole in `payload`.
+/// Splits `used` bytes off the front of `input`.
 #[inline]
-fn whole_frame(header: FrameHeader, payload: &mut [u8]) -> Result<Event<'_>, ProtocolError> {
+fn split_front<'b>(input: &mut &'b mut [u8], used: usize) -> &'b mut [u8] {
+    let (front, rest) = std::mem::take(input).split_at_mut(used);
+    *input = rest;
+    front
+}
+
+/// The event of an unfragmented frame whose payload, still masked, is whole.
+#[inline]
+fn whole_frame(header: FrameHeader, mut payload: InPlace<'_>) -> Result<Event<'_>, ProtocolError> {
     if let Some(mask) = header.mask {
-        apply_mask(payload, mask, 0);
+        apply_mask(payload.bytes_mut(), mask, 0);
     }
     let kind = match header.opcode {
-        Opcode::Text if validate(payload) => MessageKind::Text,
+        Opcode::Text if validate(payload.bytes()) => MessageKind::Text,
         Opcode::Text => return Err(ProtocolError::InvalidUtf8),
         Opcode::Binary | Opcode::Continuation => MessageKind::Binary,
         Opcode::Ping => return Ok(Event::Ping(Received::InPlace(payload))),
         Opcode::Pong => return Ok(Event::Pong(Received::InPlace(payload))),
-        Opcode::Close => return close_event(payload),
+        Opcode::Close => return close_event(payload.bytes()),
     };
     Ok(Event::Message { kind, payload: Received::InPlace(payload) })
 }
 
 /// Checks the body of a Close frame (section 5.5.1).
-fn close_event(body: &[u8]) -> Result<Event<'_>, ProtocolError> {
+fn close_event(body: &[u8]) -> Result<Event<'static>, ProtocolError> {
     let reason = match body {
         [] => return Ok(Event::Close { code: None, reason: String::new() }),
         [_] => return Err(ProtocolError::CloseBodyTooShort),
@@ -316,13 +344,13 @@ impl Partial {
         joined[stashed..stashed + more].copy_from_slice(&input[..more]);
         match FrameHeader::parse(&joined[..stashed + more], role)? {
             Some((header, size)) => {
-                split_front(input, size - stashed, 0);
+                split_front(input, size - stashed);
                 self.stashed = 0;
                 Ok(Some(header))
             }
             None => {
                 // A header misses bytes, so it and what is stashed are shorter than the longest.
-                split_front(input, more, 0);
+                split_front(input, more);
                 self.stash.copy_from_slice(&joined[..HEADER_BYTES_MAX]);
                 self.stashed = (stashed + more) as u8;
                 Ok(None)

@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals;
 use super::choice::{Cores, Driver, DriverInUse};
 use super::error::{Result, SetupError};
 use super::listener::Listener;
-use super::running::{Controller, Running, ShardThread};
+use super::running::{Controller, Running};
 use crate::driver::ring::RingConfig;
 use crate::handler::{Handler, Mailbox, Page, Pages};
 use crate::limits::Limits;
@@ -147,43 +147,52 @@ impl ServerBuilder {
             server_name: self.server_name,
         };
         let factory = Arc::new(factory);
+        let mailbox = || Mailbox::new(self.limits.mailbox_commands_max).map(Arc::new);
+        let mailboxes: Vec<_> = cores
+            .iter()
+            .enumerate()
+            .map(|(shard, _)| mailbox().map_err(|source| SetupError::Shard { shard, source }))
+            .collect::<Result<_>>()?;
+        let shard_sockets = |_| self.listeners.iter_mut().map(Listener::take_socket).collect();
+        let sockets = cores.iter().map(shard_sockets).collect::<Result<Vec<Vec<_>>>>()?;
+        let controller = Controller::new(mailboxes.clone());
         let (report, reports) = mpsc::channel();
         let mut threads = Vec::new();
-        for (shard, &core) in cores.iter().enumerate() {
+        let shards = cores.iter().zip(mailboxes.into_iter().zip(sockets));
+        for (shard, (&core, (mailbox, sockets))) in shards.enumerate() {
             let info = ShardInfo { shard, shards: cores.len(), core };
-            let failed = |source| SetupError::Shard { shard, source };
-            let mailbox = Arc::new(Mailbox::new(self.limits.mailbox_commands_max).map_err(failed)?);
-            let sockets = self.listeners.iter_mut().map(Listener::take_socket);
-            let sockets = sockets.collect::<Result<Vec<_>>>()?;
             let (factory, config, report) = (Arc::clone(&factory), config.clone(), report.clone());
-            let inbox = Arc::clone(&mailbox);
+            let others = StopOnFailure { controller: controller.clone(), armed: true };
             let run = move || {
                 core_affinity::set_for_current(CoreId { id: core });
                 let ready = report.clone();
-                let outcome = shard::run(
-                    move || factory(info),
-                    config,
-                    shard_driver,
-                    sockets,
-                    inbox,
-                    move || {
-                        let _ = ready.send((shard, Ok(())));
-                    },
-                );
-                if let Err(error) = &outcome {
-                    tracing::error!(shard, %error, "a shard ended");
-                    let copy = std::io::Error::new(error.kind(), error.to_string());
-                    let _ = report.send((shard, Err(copy)));
+                let ready = move || {
+                    let _ = ready.send((shard, Ok(())));
+                };
+                let make = move || factory(info);
+                let outcome = shard::run(make, config, shard_driver, sockets, mailbox, ready);
+                match &outcome {
+                    Ok(()) => others.disarm(),
+                    Err(error) => {
+                        tracing::error!(shard, %error, "a shard ended; the server ends with it");
+                        let copy = std::io::Error::new(error.kind(), error.to_string());
+                        let _ = report.send((shard, Err(copy)));
+                    }
                 }
                 outcome
             };
             let name = format!("shard-{shard}");
-            let thread = thread::Builder::new().name(name).spawn(run).map_err(failed)?;
-            threads.push(ShardThread { thread, mailbox });
+            match thread::Builder::new().name(name).spawn(run) {
+                Ok(thread) => threads.push(thread),
+                Err(source) => {
+                    controller.stop();
+                    return Err(SetupError::Shard { shard, source });
+                }
+            }
         }
         drop(report);
         let addresses = self.listeners.iter().map(|listener| listener.address).collect();
-        let running = Running::new(threads, addresses, driver);
+        let running = Running::new(threads, controller, addresses, driver);
         for _ in &cores {
             let (shard, outcome) = reports.recv().unwrap_or_else(|_| {
                 (
@@ -256,5 +265,26 @@ impl ServerBuilder {
         let share = usize::try_from(spare / shards as u64).unwrap_or(usize::MAX);
         self.limits.connections_max = self.limits.connections_max.min(share.max(1));
         Ok(())
+    }
+}
+
+/// Ends the other shards when one fails or panics: a server that quietly serves with fewer cores
+/// than it was given would be found out too late, and a supervisor starts a dead one again.
+struct StopOnFailure {
+    controller: Controller,
+    armed: bool,
+}
+
+impl StopOnFailure {
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for StopOnFailure {
+    fn drop(&mut self) {
+        if self.armed {
+            self.controller.stop();
+        }
     }
 }

@@ -45,6 +45,7 @@ impl Cores {
         match self {
             Self::All if available.is_empty() => Ok(vec![0]),
             Self::All => Ok(available),
+            Self::List(cores) if cores.is_empty() => Err(SetupError::NoCores),
             Self::List(cores) => match cores.iter().find(|core| !available.contains(core)) {
                 Some(&core) => Err(SetupError::NoSuchCore { core, available }),
                 None => Ok(cores.clone()),

@@ -24,6 +24,8 @@ pub enum SetupError {
         /// Why.
         source: io::Error,
     },
+    /// An empty list of cores.
+    NoCores,
     /// A core that this process may not use.
     NoSuchCore {
         /// Which.
@@ -84,6 +86,7 @@ impl fmt::Display for SetupError {
                 };
                 write!(formatter, "cannot listen on {address}: {source}; {advice}")
             }
+            Self::NoCores => formatter.write_str("no core to run on: name at least one, as in 0"),
             Self::NoSuchCore { core, available } => {
                 write!(
                     formatter,

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -10,6 +11,8 @@ use super::error::{Result, SetupError};
 
 /// Connections the kernel keeps ready for a shard that is busy; it lowers this to its own limit.
 const BACKLOG: i32 = 4096;
+/// How long a port may stay in use before that is an error.
+const RESTART_MAX: Duration = Duration::from_millis(500);
 
 /// An address to listen on.
 #[derive(Debug)]
@@ -32,7 +35,7 @@ impl Listener {
         // Shards share the address by SO_REUSEPORT, and so would a second server by accident. A
         // first bind without it finds out.
         if address.port() != 0 {
-            drop(socket(address, false).map_err(failed)?);
+            drop(bind_patiently(address).map_err(failed)?);
         }
         let first = socket(address, true).map_err(failed)?;
         let bound = first.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
@@ -48,6 +51,20 @@ impl Listener {
         let socket =
             socket(address, true).map_err(|source| SetupError::Bind { address, source })?;
         Ok(socket.into())
+    }
+}
+
+/// Binds alone. A process that was killed holds its port until the kernel has wound up its io_uring,
+/// some milliseconds after it is gone; whoever restarts it should not fail over that.
+fn bind_patiently(address: SocketAddr) -> io::Result<Socket> {
+    let deadline = Instant::now() + RESTART_MAX;
+    loop {
+        match socket(address, false) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
     }
 }
 

@@ -9,27 +9,23 @@ use super::choice::DriverInUse;
 use super::error::{Result, SetupError};
 use crate::handler::{Command, Mailbox, MailboxError, Outgoing};
 
-#[derive(Debug)]
-pub(super) struct ShardThread {
-    pub(super) thread: JoinHandle<io::Result<()>>,
-    pub(super) mailbox: Arc<Mailbox>,
-}
-
 /// A started server. Dropping it does not end it.
 #[derive(Debug)]
 pub struct Running {
-    shards: Vec<ShardThread>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    controller: Controller,
     addresses: Vec<SocketAddr>,
     driver: DriverInUse,
 }
 
 impl Running {
     pub(super) fn new(
-        shards: Vec<ShardThread>,
+        threads: Vec<JoinHandle<io::Result<()>>>,
+        controller: Controller,
         addresses: Vec<SocketAddr>,
         driver: DriverInUse,
     ) -> Self {
-        Self { shards, addresses, driver }
+        Self { threads, controller, addresses, driver }
     }
 
     /// Where it listens, in the order of the calls of `listen`.
@@ -47,8 +43,7 @@ impl Running {
     /// A handle for other threads.
     #[must_use]
     pub fn controller(&self) -> Controller {
-        let mailboxes = self.shards.iter().map(|shard| Arc::clone(&shard.mailbox)).collect();
-        Controller { mailboxes }
+        self.controller.clone()
     }
 
     /// Waits until all shards have ended.
@@ -57,7 +52,7 @@ impl Running {
     /// The first shard that ended with an error.
     pub fn join(self) -> Result<()> {
         let mut outcome = Ok(());
-        for (shard, ShardThread { thread, .. }) in self.shards.into_iter().enumerate() {
+        for (shard, thread) in self.threads.into_iter().enumerate() {
             let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("it panicked")));
             if let Err(source) = ended
                 && outcome.is_ok()
@@ -76,6 +71,10 @@ pub struct Controller {
 }
 
 impl Controller {
+    pub(super) fn new(mailboxes: Vec<Arc<Mailbox>>) -> Self {
+        Self { mailboxes }
+    }
+
     /// Stops accepting and closes open connections with 1001; shards end when theirs are gone.
     pub fn drain(&self) {
         self.tell(|| Command::Drain);

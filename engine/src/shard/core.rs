@@ -2,7 +2,7 @@
 //! system call except to close and shut down sockets; a driver loop feeds it and then settles the
 //! connections it lists as dirty.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,6 +35,14 @@ pub(super) struct Slot<S, D> {
     pub(super) state: Option<S>,
 }
 
+/// What a driver keeps for each connection.
+pub(super) trait Side {
+    /// The connection's socket, if it is kept here and not in the [`Slot`].
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
 /// What a shard needs to know of its server.
 #[derive(Clone, Debug)]
 pub(crate) struct CoreConfig {
@@ -63,7 +71,7 @@ pub(super) struct Core<H: Handler, D> {
     expired: Vec<u32>,
 }
 
-impl<H: Handler, D> Core<H, D> {
+impl<H: Handler, D: Side> Core<H, D> {
     pub(super) fn new(handler: H, config: CoreConfig, local: Rc<LocalShard>) -> Self {
         Self {
             handler,
@@ -160,7 +168,7 @@ impl<H: Handler, D> Core<H, D> {
             outbound: &mut self.outbound,
             pages: &self.pages,
             token,
-            socket: slot.socket.as_ref().map(AsFd::as_fd),
+            socket: slot.socket.as_ref().map(AsFd::as_fd).or_else(|| slot.driver.socket()),
         };
         let (connection, services) = (&mut slot.connection, &mut self.services);
         let called = catch_unwind(AssertUnwindSafe(|| call(connection, services, &mut glue)));
@@ -336,6 +344,15 @@ impl<H: Handler, D> Core<H, D> {
     /// Whether the shard has nothing left to do after a drain, or was told to end.
     pub(super) fn is_finished(&self) -> bool {
         self.stopped || (self.draining && self.slots.len() == 0)
+    }
+
+    /// Tells the handler that every connection ends; the sockets are the caller's.
+    pub(super) fn end_all(&mut self) {
+        for token in self.slots.tokens() {
+            self.with(token, |connection, services, glue| {
+                connection.handle_end(true, services, glue);
+            });
+        }
     }
 
     /// Tells the handler that an outbound connection could not be opened.

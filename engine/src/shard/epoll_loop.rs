@@ -5,15 +5,15 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::core::Core;
+use super::core::{Core, Side};
 use crate::buffer::Batch;
 use crate::connection::Phase;
 use crate::driver::TICK;
@@ -26,6 +26,8 @@ const RECEIVE_BYTES: usize = 256 * 1024;
 const READS_MAX: usize = 4;
 /// Time until accepting is tried again after file descriptors or memory ran out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// How long the end of a shard waits for its tasks.
+const END_MAX: Duration = Duration::from_secs(1);
 
 /// The driver's view of one connection.
 #[derive(Debug)]
@@ -44,7 +46,10 @@ struct Shared<H: Handler> {
     buffer: RefCell<Vec<u8>>,
     /// Wakes the main loop.
     main: RefCell<Option<Waker>>,
-    accepting: Cell<bool>,
+    /// Empty once nothing more is accepted.
+    listeners: RefCell<Vec<Rc<TcpListener>>>,
+    /// Tasks of this loop that have not ended.
+    tasks: Cell<usize>,
 }
 
 /// A shard on epoll.
@@ -64,7 +69,8 @@ impl<H: Handler> EpollLoop<H> {
             core: RefCell::new(core),
             buffer: RefCell::new(buffer),
             main: RefCell::default(),
-            accepting: Cell::new(true),
+            listeners: RefCell::default(),
+            tasks: Cell::new(0),
         });
         Self { shared, listeners }
     }
@@ -76,14 +82,20 @@ impl<H: Handler> EpollLoop<H> {
         let mailbox = std::sync::Arc::clone(local.mailbox());
         let wake = Readiness::new(mailbox.wake_fd())?;
         for listener in self.listeners {
-            monoio::spawn(accept(Rc::clone(&shared), listener));
+            let listener = Rc::new(TcpListener::from(listener));
+            listener.set_nonblocking(true)?;
+            let readiness = Readiness::new(listener.as_fd())?;
+            shared.listeners.borrow_mut().push(Rc::clone(&listener));
+            shared.spawn(accept(Rc::clone(&shared), listener, readiness));
         }
         shared.turn(Core::start);
-        monoio::spawn(tick(Rc::clone(&shared)));
+        let mut ticking = std::pin::pin!(tick(Rc::clone(&shared)));
         ready();
         while !shared.core.borrow().is_finished() {
             let mut readable = std::pin::pin!(wake.readable());
             poll_fn(|context| {
+                // It never ends, but is dropped with this function: a task would be forgotten.
+                let _ = ticking.as_mut().poll(context);
                 if local.has_commands() || shared.core.borrow().is_finished() {
                     return Poll::Ready(());
                 }
@@ -96,11 +108,8 @@ impl<H: Handler> EpollLoop<H> {
             shared.turn(|core| commands.for_each(|command| core.execute(command)));
         }
         mailbox.stop();
-        shared.accepting.set(false);
-        let tokens = shared.core.borrow().slots.tokens();
-        for token in tokens {
-            shared.remove(token);
-        }
+        shared.turn(Core::end_all);
+        shared.end_tasks().await;
         Ok(())
     }
 }
@@ -111,7 +120,11 @@ impl<H: Handler> Shared<H> {
         let mut core = self.core.borrow_mut();
         core.read_clock();
         act(&mut core);
+        let draining = core.draining;
         drop(core);
+        if draining {
+            self.stop_accepting();
+        }
         self.open_outbound();
         loop {
             let Some(token) = self.core.borrow_mut().next_dirty() else { break };
@@ -121,6 +134,38 @@ impl<H: Handler> Shared<H> {
             && let Some(main) = self.main.borrow_mut().take()
         {
             main.wake();
+        }
+    }
+
+    /// Spawns a task that [`end_tasks`](Self::end_tasks) waits for.
+    fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        self.tasks.set(self.tasks.get() + 1);
+        let shared = Rc::clone(self);
+        monoio::spawn(async move {
+            task.await;
+            shared.tasks.set(shared.tasks.get() - 1);
+        });
+    }
+
+    /// Lets go of the listeners. Shutting them makes the kernel refuse what we would not serve, and
+    /// wakes the tasks that accept.
+    fn stop_accepting(&self) {
+        for listener in self.listeners.borrow_mut().drain(..) {
+            let _ = SockRef::from(&*listener).shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Lets every task end. The runtime forgets tasks that still wait when it is dropped: what they
+    /// hold, sockets among it, would never be freed.
+    async fn end_tasks(&self) {
+        self.stop_accepting();
+        let tokens = self.core.borrow().slots.tokens();
+        for token in tokens {
+            self.remove(token);
+        }
+        let deadline = Instant::now() + END_MAX;
+        while self.tasks.get() > 0 && Instant::now() < deadline {
+            monoio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -143,7 +188,7 @@ impl<H: Handler> Shared<H> {
                 }
                 Sending::Blocked(batch, sent) => {
                     slot.driver.blocked = Some((batch, sent));
-                    monoio::spawn(write(Rc::clone(self), token, Rc::clone(&stream)));
+                    self.spawn(write(Rc::clone(self), token, Rc::clone(&stream)));
                 }
                 Sending::Failed(batch) => {
                     let bytes = batch.len();
@@ -204,7 +249,7 @@ impl<H: Handler> Shared<H> {
                         let stream = Rc::new(stream);
                         let side = EpollSide::new(Rc::clone(&stream), true);
                         let token = self.core.borrow_mut().connecting(None, request, state, side);
-                        monoio::spawn(connect(Rc::clone(self), token, stream));
+                        self.spawn(connect(Rc::clone(self), token, stream));
                     }
                     Err(error) => {
                         self.core.borrow_mut().connect_failed(state, &error.to_string());
@@ -248,6 +293,12 @@ impl<H: Handler> Shared<H> {
     }
 }
 
+impl Side for EpollSide {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.stream.socket())
+    }
+}
+
 impl EpollSide {
     fn new(stream: Rc<EpollStream>, connecting: bool) -> Self {
         Self { stream, blocked: None, reader: None, connecting, shut: false }
@@ -275,20 +326,19 @@ fn send(stream: &EpollStream, batch: Batch, mut sent: usize) -> Sending {
     Sending::Done(batch)
 }
 
-/// Accepts from one listener.
-async fn accept<H: Handler>(shared: Rc<Shared<H>>, listener: OwnedFd) {
-    let listener = std::net::TcpListener::from(listener);
-    let Ok(readiness) = Readiness::new(std::os::fd::AsFd::as_fd(&listener)) else { return };
-    if listener.set_nonblocking(true).is_err() {
-        return;
-    }
-    while shared.accepting.get() && !shared.core.borrow().draining {
+/// Accepts from one listener until it is shut.
+async fn accept<H: Handler>(
+    shared: Rc<Shared<H>>,
+    listener: Rc<TcpListener>,
+    readiness: Readiness,
+) {
+    while !shared.listeners.borrow().is_empty() {
         match listener.accept() {
             Ok((socket, _)) => adopt(&shared, socket),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Looks up now and then, so that a drain lets go of the listener.
-                let wait = Duration::from_millis(100);
-                let _ = monoio::time::timeout(wait, readiness.readable()).await;
+                if readiness.readable().await.is_err() {
+                    yield_now().await;
+                }
             }
             Err(error) => match error.raw_os_error() {
                 // Out of descriptors or memory: trying again at once would only spin.
@@ -313,7 +363,7 @@ fn adopt<H: Handler>(shared: &Rc<Shared<H>>, socket: TcpStream) {
     core.read_clock();
     let token = core.accepted(None, EpollSide::new(Rc::clone(&stream), false));
     drop(core);
-    monoio::spawn(serve(Rc::clone(shared), token, stream));
+    shared.spawn(serve(Rc::clone(shared), token, stream));
 }
 
 /// Reads from one connection until it ends.
@@ -405,9 +455,9 @@ async fn connect<H: Handler>(shared: Rc<Shared<H>>, token: Token, stream: Rc<Epo
     serve(shared, token, stream).await;
 }
 
-/// Looks after deadlines.
+/// Looks after deadlines, for ever.
 async fn tick<H: Handler>(shared: Rc<Shared<H>>) {
-    while shared.accepting.get() {
+    loop {
         monoio::time::sleep(TICK).await;
         if shared.core.borrow().has_deadlines() {
             shared.turn(Core::expire);

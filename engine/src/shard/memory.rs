@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{Core, CoreConfig};
+use super::core::{Core, CoreConfig, Side};
 use crate::buffer::Batch;
 use crate::connection::{Millis, Phase};
 use crate::handler::{Handler, LocalShard, Mailbox, Pages, Token};
@@ -29,6 +29,8 @@ struct MemorySide {
     blocked: Option<Batch>,
     shut: bool,
 }
+
+impl Side for MemorySide {}
 
 /// A server in memory.
 ///

@@ -13,7 +13,9 @@ mod wheel;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use monoio::{LegacyDriver, RuntimeBuilder};
 
@@ -23,6 +25,9 @@ use crate::handler::{Handler, LocalShard, Mailbox};
 
 pub(crate) use self::core::CoreConfig;
 pub use self::memory::{MemoryConnection, MemoryServer};
+
+/// How long the end of a shard waits for the handler's tasks.
+const TASKS_END_MAX: Duration = Duration::from_secs(1);
 
 /// How a shard moves its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -48,18 +53,29 @@ pub(crate) fn run<H: Handler>(
     let local = LocalShard::new(mailbox);
     local.enter();
     let outcome = runtime.block_on(async {
-        let handler = handler();
-        match driver {
+        let (handler, own) = (handler(), Rc::clone(&local));
+        let outcome = match driver {
             ShardDriver::Ring(ring) => {
-                let core = Core::new(handler, config, local);
+                let core = Core::new(handler, config, own);
                 ring_loop::RingLoop::new(core, &ring, listeners)?.run(ready).await
             }
             ShardDriver::Epoll(receive_bytes) => {
-                let core = Core::new(handler, config, local);
+                let core = Core::new(handler, config, own);
                 epoll_loop::EpollLoop::new(core, listeners, receive_bytes).run(ready).await
             }
-        }
+        };
+        end_tasks(&local).await;
+        outcome
     });
     LocalShard::leave();
     outcome
+}
+
+/// Ends what the handler has spawned while the runtime still runs it.
+async fn end_tasks(local: &LocalShard) {
+    local.end_tasks();
+    let deadline = Instant::now() + TASKS_END_MAX;
+    while local.has_tasks() && Instant::now() < deadline {
+        monoio::time::sleep(Duration::from_millis(1)).await;
+    }
 }

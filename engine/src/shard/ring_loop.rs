@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, eventfd};
 use socket2::SockRef;
 
-use super::core::Core;
-use crate::connection::{Millis, Phase};
+use super::core::{Core, Side};
+use crate::connection::{Millis, Phase, ReceivedBuffer};
 use crate::driver::epoll::Readiness;
 use crate::driver::outbound_socket;
 use crate::driver::ring::{Completion, DataRing, Lease, Received, RingConfig, prefetch};
@@ -76,6 +76,8 @@ impl RingSide {
         }
     }
 }
+
+impl Side for RingSide {}
 
 /// A shard on the data ring.
 pub(super) struct RingLoop<H: Handler> {
@@ -142,6 +144,7 @@ impl<H: Handler> RingLoop<H> {
             }
         }
         mailbox.stop();
+        self.core.end_all();
         Ok(())
     }
 
@@ -207,7 +210,7 @@ impl<H: Handler> RingLoop<H> {
                 Completion::ReceivedDirect { token, buffer, result } => {
                     self.received_direct(token, buffer, result);
                 }
-                Completion::Progress { token } => self.core.transmitted(token, 0, true),
+                Completion::Progress { token } => self.progressed(token),
                 Completion::Connected { token, result } => self.connected(token, result),
                 Completion::Wake { more } => self.wake(more),
                 Completion::Tick => self.tick(),
@@ -300,11 +303,24 @@ impl<H: Handler> RingLoop<H> {
 
     #[inline]
     fn data(&mut self, token: Token, lease: Lease) {
+        let may_share = self.ring.may_share();
         let bytes = self.ring.bytes_mut(&lease);
+        self.core.services.received = may_share.then_some(ReceivedBuffer {
+            address: bytes.as_ptr().addr(),
+            bytes: bytes.len(),
+            shared: false,
+        });
         self.core.with(token, |connection, services, glue| {
             connection.handle_receive(bytes, services, glue);
         });
-        self.ring.give_back(lease);
+        if self.core.services.received.take().is_some_and(|buffer| buffer.shared) {
+            let buffer = self.ring.share(lease);
+            if let Some(slot) = self.core.slots.get_mut(token) {
+                slot.connection.resolve_received(&buffer);
+            }
+        } else {
+            self.ring.give_back(lease);
+        }
         if let Some(slot) = self.core.slots.get_mut(token)
             && slot.driver.large
             && slot.connection.missing_bytes() < DIRECT_BYTES_MIN
@@ -344,6 +360,15 @@ impl<H: Handler> RingLoop<H> {
         if result.is_err() {
             self.end(token, true);
         }
+    }
+
+    /// Part of a batch has left, the rest is under way. A send that was cancelled ends like this
+    /// when some of it had been taken, so the rest must be cancelled in its turn.
+    fn progressed(&mut self, token: Token) {
+        if let Some(slot) = self.core.slots.get_mut(token) {
+            slot.driver.cancelled = false;
+        }
+        self.core.transmitted(token, 0, true);
     }
 
     fn connected(&mut self, token: Token, result: io::Result<()>) {

@@ -224,7 +224,8 @@ fn a_panic_in_on_upgrade_is_answered_with_500() {
         let head = client.head().expect("an answer, not just the end");
         assert!(head.starts_with("HTTP/1.1 500 "), "{head}");
         client.rest();
-        Client::connect(server.address).echo("still here");
+        let mut next = Client::connect(server.address);
+        next.echo("still here");
         record.opened(0);
         record.expect_nothing(MOMENT);
     });

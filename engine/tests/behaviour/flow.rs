@@ -66,6 +66,26 @@ fn a_peer_that_does_not_read_is_not_read_from() {
 }
 
 #[test]
+fn a_client_that_reads_may_send_as_fast_as_it_can() {
+    for_each_driver(|driver| {
+        let server = Served::start(driver, |_| Echo);
+        let mut reader = Client::connect(server.address);
+        let mut writer = reader.sender();
+        let count = 5_000;
+        let thread = std::thread::spawn(move || {
+            let frame = client::frame(true, BINARY, &[3; 10_000], 7);
+            let burst = frame.repeat(100);
+            (0..count / 100).for_each(|_| writer.send_bytes(&burst));
+        });
+        for number in 0..count {
+            let frame = reader.expect_frame();
+            assert_eq!(frame.opcode, BINARY, "message {number}: {frame:?}");
+        }
+        thread.join().unwrap();
+    });
+}
+
+#[test]
 fn on_drain_comes_when_the_peer_has_caught_up() {
     for_each_driver(|driver| {
         let (factory, record) = Recorder::new();

@@ -137,6 +137,13 @@ impl Record {
 
     /// All that has come and all that comes until the server has ended.
     pub(crate) fn rest(self) -> Vec<Seen> {
-        self.0.iter().collect()
+        let mut seen = Vec::new();
+        loop {
+            match self.0.recv_timeout(PATIENCE) {
+                Ok(next) => seen.push(next),
+                Err(RecvTimeoutError::Disconnected) => return seen,
+                Err(RecvTimeoutError::Timeout) => panic!("the handlers have not been dropped"),
+            }
+        }
     }
 }

@@ -28,7 +28,7 @@ fn server() -> ServerBuilder {
 
 #[test]
 fn an_address_that_is_none_is_shown_with_an_example() {
-    for bad in ["", "localhost", "127.0.0.1", "127.0.0.1:", ":::1", "127.0.0.1:65536", "[::1:80"] {
+    for bad in ["", "localhost", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "[::1:80"] {
         let quoted = format!("'{bad}'");
         check(Server::builder().listen(bad), &[&quoted, "HOST:PORT", "127.0.0.1:9001"]);
     }
@@ -120,10 +120,10 @@ fn a_factory_that_panics_is_an_error_and_stops_the_other_shards() {
         let descriptors = process::descriptors();
         for panics_on in [0, 1] {
             let error = start_half(driver, panics_on).expect_err("one shard has no handler");
-            let shard = format!("shard {panics_on}");
-            check::<()>(Err(error), &[&shard, "panicked"]);
-            assert_eq!(process::shard_threads(), 0, "driver {driver:?}");
-            assert_eq!(process::descriptors(), descriptors, "driver {driver:?}");
+            check::<()>(Err(error), &["could not start", "panicked"]);
+            process::wait_until(Duration::from_secs(5), "both shards have ended", || {
+                process::shard_threads() == 0 && process::descriptors() == descriptors
+            });
         }
     });
 }

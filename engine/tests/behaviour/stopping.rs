@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ringsock::ClosedBy;
+use ringsock::{ClosedBy, Conn, Handler, Message};
 
 use crate::client::{Client, upgrade_request};
 use crate::process;
@@ -201,6 +201,50 @@ fn connections_that_arrive_during_a_stop_leave_no_descriptor_behind() {
             server.stop();
             drop(crowd.join().unwrap());
         }
+        assert_eq!(process::descriptors(), descriptors, "driver {driver:?}");
+    });
+}
+
+/// Spawns tasks that sleep for longer than any test takes.
+struct Sleepy(Arc<AtomicBool>);
+
+impl Handler for Sleepy {
+    type State = ();
+
+    fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
+        let witness = Witness(Arc::clone(&self.0));
+        ringsock::spawn(async move {
+            monoio::time::sleep(Duration::from_secs(1_000)).await;
+            drop(witness);
+        });
+        let _queued = conn.send(message);
+    }
+}
+
+/// Tells that it was dropped.
+struct Witness(Arc<AtomicBool>);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn tasks_that_wait_end_with_their_server() {
+    alone_for_each_driver(|driver| {
+        let descriptors = process::descriptors();
+        let dropped = Arc::new(AtomicBool::new(false));
+        let witness = Arc::clone(&dropped);
+        let server = Served::start(driver, move |_| Sleepy(Arc::clone(&witness)));
+        let mut client = Client::connect(server.address);
+        for _ in 0..10 {
+            client.echo("sleep");
+        }
+        assert!(!dropped.load(Ordering::Relaxed));
+        server.stop();
+        assert!(dropped.load(Ordering::Relaxed), "driver {driver:?}");
+        drop(client);
         assert_eq!(process::descriptors(), descriptors, "driver {driver:?}");
     });
 }

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::cli::ChurnArguments;
 use crate::crew::{Crew, LoadSize};
-use crate::cycles::{CyclePlan, Cycles};
 use crate::failure::Failure;
 use crate::latency::LatencySummary;
+use crate::loads::{CyclePlan, Cycles};
 use crate::output::{StatusLine, grouped};
 use crate::pattern::Pattern;
 use crate::report::{

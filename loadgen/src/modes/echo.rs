@@ -12,14 +12,13 @@ use crate::cli::{EchoArguments, EngineArguments};
 use crate::crew::{Crew, LoadSize, Window, sample_server};
 use crate::failure::{Failure, Phase};
 use crate::latency::LatencySummary;
+use crate::loads::{EchoPlan, StartingLine, Swarm};
 use crate::output::{StatusLine, grouped};
 use crate::pattern::Pattern;
 use crate::report::{
     Checked, ClientUse, Errors, Outcome, ServerUse, Unit, check_lines, costs, latency_line,
     use_lines,
 };
-use crate::starting_line::StartingLine;
-use crate::swarm::{EchoPlan, Swarm};
 use crate::target::Target;
 
 /// How long an echo run is and what is looked at besides the messages.

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::audience::Audience;
-use crate::channel::Channel;
 use crate::cli::FanoutArguments;
 use crate::crew::{Crew, LoadSize, Window};
 use crate::failure::Failure;
 use crate::latency::LatencySummary;
+use crate::loads::{Audience, Channel};
 use crate::output::{StatusLine, grouped};
 use crate::pattern::Pattern;
 use crate::report::{

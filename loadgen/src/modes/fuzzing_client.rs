@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::FuzzingArguments;
 use crate::crew::{Crew, LoadSize};
 use crate::failure::{Failure, Phase};
-use crate::fuzzed::{FuzzedClient, Progress};
+use crate::loads::{FuzzedClient, Progress};
 use crate::output::{StatusLine, grouped};
 use crate::report::Outcome;
 use crate::target::Target;

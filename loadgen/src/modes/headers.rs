@@ -11,12 +11,11 @@ use serde::Serialize;
 use crate::cli::HeadersArguments;
 use crate::failure::Failure;
 use crate::latency::LatencySummary;
+use crate::loads::{EchoPlan, StartingLine};
 use crate::modes::echo::{Measured, Schedule, measure};
 use crate::output::{StatusLine, grouped};
 use crate::pattern::Pattern;
 use crate::report::{Checked, ClientUse, Errors, Outcome, ServerUse, Unit, costs};
-use crate::starting_line::StartingLine;
-use crate::swarm::EchoPlan;
 use crate::target::Target;
 
 /// Both ends of each size class, and common sizes between.
@@ -138,14 +137,12 @@ fn row(plan: &EchoPlan, measured: Measured) -> Row {
 /// The six paths, those of the client first.
 fn paths(rows: &[Row]) -> Vec<Path> {
     let mut paths: Vec<Path> = Vec::new();
-    let directions: [(&'static str, fn(&Row) -> usize); 2] = [
-        ("client to server", |row| row.client_header_bytes),
-        ("server to client", |row| row.server_header_bytes),
-    ];
-    for (direction, header) in directions {
+    for (direction, by_client) in [("client to server", true), ("server to client", false)] {
         for row in rows {
-            let (header_bytes, sound) = (header(row), row.errors.is_empty());
+            let header_bytes =
+                if by_client { row.client_header_bytes } else { row.server_header_bytes };
             let (messages, compared) = (row.checked.received, row.checked.compared);
+            let sound = row.errors.is_empty();
             let known = paths
                 .iter_mut()
                 .find(|path| (path.direction, path.header_bytes) == (direction, header_bytes));

@@ -12,11 +12,11 @@ use crate::cli::IdleArguments;
 use crate::crew::{Crew, LoadSize, sample_server};
 use crate::failure::{Failure, Phase};
 use crate::latency::LatencySummary;
+use crate::loads::{IdlePlan, Settlers};
 use crate::output::{StatusLine, grouped, mib};
 use crate::pattern::Pattern;
 use crate::procfs::ProcessSample;
 use crate::report::{Checked, Errors, Outcome, check_lines, latency_line};
-use crate::settlers::{IdlePlan, Settlers};
 use crate::target::Target;
 
 /// Time for the server to give back what only opening needed.

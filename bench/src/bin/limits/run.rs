@@ -64,11 +64,11 @@ impl Bench {
             Load::Echo { connections, payload_bytes, in_flight } => {
                 let mut ringload = self.ringload("echo", &running, connections, payload_bytes);
                 ringload.args(["--pipeline", &in_flight.to_string()]);
-                self.drive(&mut ringload, &running, "server_cpu_ns_per_message")
+                self.drive(&mut ringload, &running, "/server/cpu_ns_per_message")
             }
             Load::Churn { connections, payload_bytes } => {
                 let mut ringload = self.ringload("churn", &running, connections, payload_bytes);
-                self.drive(&mut ringload, &running, "server_cpu_ns_per_connection")
+                self.drive(&mut ringload, &running, "/server/cpu_ns_per_cycle")
             }
             Load::Idle { connections, payload_bytes } => {
                 idle::bytes_per_connection(&running, connections, payload_bytes)
@@ -122,7 +122,7 @@ impl Bench {
         let text = fs::read_to_string(&file)?;
         fs::remove_file(&file)?;
         let result: Value = serde_json::from_str(&text)?;
-        let number = result.get(field).and_then(Value::as_f64);
+        let number = result.pointer(field).and_then(Value::as_f64);
         Ok(number.ok_or_else(|| format!("ringload wrote no {field}: {text}"))?)
     }
 }

@@ -27,7 +27,7 @@ enum Operation {
     Accept,
     Receive,
     Send,
-    /// Shutdown and close, heard of only when they fail.
+    /// Cancellation and close, heard of only when they fail.
     Quiet,
 }
 
@@ -237,18 +237,15 @@ impl State {
         self.send(index);
     }
 
-    /// Ends both directions, which also completes the receive that still holds the socket.
+    /// Cancels the receive that still holds the socket; its last completion closes it. A shutdown
+    /// would run on a worker thread, late enough to hit the next connection with this index.
     fn shut_down(&mut self, index: u32) {
         self.connections[index as usize].ended = true;
-        let shutdown = match self.descriptors {
-            Descriptors::Plain => {
-                opcode::Shutdown::new(types::Fd(index as i32), libc::SHUT_RDWR).build()
-            }
-            Descriptors::Direct => {
-                opcode::Shutdown::new(types::Fixed(index), libc::SHUT_RDWR).build()
-            }
-        };
-        self.push(shutdown.flags(Flags::SKIP_SUCCESS), Operation::Quiet, index);
+        if self.connections[index as usize].receiving {
+            let receive = u64::from(Operation::Receive as u32) << 32 | u64::from(index);
+            let cancel = opcode::AsyncCancel::new(receive).build();
+            self.push(cancel.flags(Flags::SKIP_SUCCESS), Operation::Quiet, index);
+        }
         self.close_if_idle(index);
     }
 

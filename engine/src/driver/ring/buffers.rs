@@ -5,7 +5,9 @@
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
@@ -13,6 +15,10 @@ use io_uring::types::BufRingEntry;
 /// distance between buffers from being a power of two, where all of them would compete for the
 /// same few cache sets.
 const PADDING_BYTES: usize = 64;
+
+/// Buffers lent before it is known how many are needed: more receives than this rarely complete in
+/// one turn, and together they fit the second-level cache.
+const LENT_AT_FIRST: u16 = 64;
 
 /// A buffer the kernel has filled, until it is given back.
 #[derive(Debug)]
@@ -27,6 +33,40 @@ pub(crate) struct Lease {
 struct Mapping {
     address: NonNull<u8>,
     bytes: usize,
+}
+
+// SAFETY: a mapping is plain memory that belongs to no thread; who may touch which part of it is
+// settled by leases, not by this type.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; the type itself offers no access.
+unsafe impl Sync for Mapping {}
+
+/// A buffer that is being sent from. When the last share is dropped, it is noted for its return.
+#[derive(Debug)]
+struct SharedLease {
+    memory: Arc<Mapping>,
+    offset: usize,
+    bytes: usize,
+    buffer: u16,
+    returned: Arc<Mutex<Vec<u16>>>,
+}
+
+impl AsRef<[u8]> for SharedLease {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the range was checked when the lease was made, `memory` keeps it mapped, and
+        // nobody writes to it until the buffer has been returned, which dropping this does.
+        unsafe {
+            let start = self.memory.address.as_ptr().add(self.offset);
+            std::slice::from_raw_parts(start, self.bytes)
+        }
+    }
+}
+
+impl Drop for SharedLease {
+    fn drop(&mut self) {
+        let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        returned.push(self.buffer);
+    }
 }
 
 impl Mapping {
@@ -65,13 +105,21 @@ impl Drop for Mapping {
 #[derive(Debug)]
 pub(super) struct BufferRing {
     ring: Mapping,
-    memory: Mapping,
+    memory: Arc<Mapping>,
     entries: u16,
     buffer_bytes: usize,
     stride_bytes: usize,
     tail: u16,
-    /// Buffers with us, not with the kernel.
-    leased: u16,
+    /// Buffers the kernel has now.
+    lent: u16,
+    /// Buffers the kernel is to have. The kernel takes them in turn, so the fewer there are the
+    /// sooner each is used again, while it is still in the cache; more are lent once they ran out.
+    lent_target: u16,
+    /// Those it does not have, the one used last on top.
+    reserve: Vec<u16>,
+    /// Those of them that are being sent from.
+    shared: u16,
+    returned: Arc<Mutex<Vec<u16>>>,
 }
 
 impl BufferRing {
@@ -88,20 +136,22 @@ impl BufferRing {
         let ring_bytes = usize::from(entries) * size_of::<BufRingEntry>();
         let mut buffers = Self {
             ring: Mapping::new(ring_bytes.max(4096))?,
-            memory: Mapping::new(usize::from(entries) * stride_bytes)?,
+            memory: Arc::new(Mapping::new(usize::from(entries) * stride_bytes)?),
             entries,
             buffer_bytes,
             stride_bytes,
             tail: 0,
-            leased: entries,
+            lent: 0,
+            lent_target: entries.min(LENT_AT_FIRST),
+            reserve: (0..entries).rev().collect(),
+            shared: 0,
+            returned: Arc::default(),
         };
         let address = buffers.ring.address.as_ptr() as u64;
         // SAFETY: the address is that of a page-aligned mapping of `entries` ring entries, which
         // lives in this value; the ring that uses it is dropped first (`DataRing` declares it so).
         unsafe { ring.submitter().register_buf_ring_with_flags(address, entries, group, 0) }?;
-        for buffer in 0..entries {
-            buffers.give_back(Lease { buffer, bytes: 0 });
-        }
+        buffers.lend_reserve();
         Ok(buffers)
     }
 
@@ -110,7 +160,7 @@ impl BufferRing {
         if buffer >= self.entries || bytes as usize > self.buffer_bytes {
             return None;
         }
-        self.leased += 1;
+        self.lent = self.lent.saturating_sub(1);
         Some(Lease { buffer, bytes })
     }
 
@@ -126,11 +176,72 @@ impl BufferRing {
         }
     }
 
-    /// Lends the buffer to the kernel again.
+    /// Whether a buffer may be kept to send from: never more than half of them, so that peers who
+    /// do not read cannot take the receive buffers from all the others.
+    pub(super) fn may_share(&self) -> bool {
+        self.shared < self.entries / 2
+    }
+
+    /// Keeps the buffer for sending; it comes back by itself when the last share is dropped.
+    pub(super) fn share(&mut self, lease: Lease) -> Bytes {
+        self.shared += 1;
+        self.lend_reserve();
+        Bytes::from_owner(SharedLease {
+            memory: Arc::clone(&self.memory),
+            offset: usize::from(lease.buffer) * self.stride_bytes,
+            bytes: lease.bytes as usize,
+            buffer: lease.buffer,
+            returned: Arc::clone(&self.returned),
+        })
+    }
+
+    /// Lends the kernel what was shared and is not any more.
+    pub(super) fn collect(&mut self) {
+        if self.shared == 0 {
+            return;
+        }
+        let mut returned = {
+            let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *returned)
+        };
+        self.shared -= returned.len() as u16;
+        for buffer in returned.drain(..) {
+            self.give_back(Lease { buffer, bytes: 0 });
+        }
+        // The vector's room is kept, unless another has grown meanwhile.
+        let mut place = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        if place.capacity() == 0 {
+            *place = returned;
+        }
+    }
+
+    /// Takes a buffer back from whoever handled it and lends it to the kernel again.
     pub(super) fn give_back(&mut self, lease: Lease) {
+        if self.lent < self.lent_target {
+            self.lend(lease.buffer);
+        } else {
+            self.reserve.push(lease.buffer);
+        }
+    }
+
+    /// Lends twice as many from now on: they ran out.
+    pub(super) fn widen(&mut self) {
+        self.lent_target = self.lent_target.saturating_mul(2).min(self.entries);
+        self.lend_reserve();
+    }
+
+    fn lend_reserve(&mut self) {
+        while self.lent < self.lent_target
+            && let Some(buffer) = self.reserve.pop()
+        {
+            self.lend(buffer);
+        }
+    }
+
+    fn lend(&mut self, buffer: u16) {
         let entries = self.ring.address.as_ptr().cast::<BufRingEntry>();
         let index = usize::from(self.tail & (self.entries - 1));
-        let offset = usize::from(lease.buffer) * self.stride_bytes;
+        let offset = usize::from(buffer) * self.stride_bytes;
         // SAFETY: the index is below `entries`, so the entry lies in the ring's mapping; the kernel
         // reads an entry only below the tail published after. Entry 0 shares its last field with
         // the tail itself, which the three setters leave alone.
@@ -138,16 +249,16 @@ impl BufferRing {
             let entry = &mut *entries.add(index);
             entry.set_addr(self.memory.address.as_ptr().add(offset) as u64);
             entry.set_len(self.buffer_bytes as u32);
-            entry.set_bid(lease.buffer);
+            entry.set_bid(buffer);
             &*BufRingEntry::tail(entries).cast::<AtomicU16>()
         };
         self.tail = self.tail.wrapping_add(1);
-        self.leased -= 1;
+        self.lent += 1;
         tail.store(self.tail, Ordering::Release);
     }
 
-    /// Whether the kernel has at least a quarter of the buffers.
+    /// Whether the kernel has at least a quarter of what it is to have.
     pub(super) fn has_spare(&self) -> bool {
-        self.entries - self.leased >= self.entries.div_ceil(4)
+        self.lent >= self.lent_target.div_ceil(4)
     }
 }

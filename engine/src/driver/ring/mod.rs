@@ -256,6 +256,7 @@ impl DataRing {
         if self.next < self.reaped.len() {
             return Ok(());
         }
+        self.buffers.collect();
         let want = if self.ring.completion().is_empty() { want } else { 0 };
         let waiting = self.ring.submission().len() as u32;
         match self.handle.enter(waiting, want) {
@@ -345,7 +346,10 @@ impl DataRing {
                     self.buffers.give_back(lease);
                 }
                 match error.raw_os_error() {
-                    Some(libc::ENOBUFS) => Received::NoBuffers,
+                    Some(libc::ENOBUFS) => {
+                        self.buffers.widen();
+                        Received::NoBuffers
+                    }
                     Some(libc::ECANCELED) => Received::Cancelled,
                     _ => Received::Failed(error),
                 }
@@ -401,6 +405,17 @@ impl DataRing {
     /// The bytes of a lease.
     pub(crate) fn bytes_mut(&mut self, lease: &Lease) -> &mut [u8] {
         self.buffers.bytes_mut(lease)
+    }
+
+    /// Whether [`share`](Self::share) may be used now.
+    #[must_use]
+    pub(crate) fn may_share(&self) -> bool {
+        self.buffers.may_share()
+    }
+
+    /// Keeps a buffer to send from. It returns to the kernel when the last share is dropped.
+    pub(crate) fn share(&mut self, lease: Lease) -> bytes::Bytes {
+        self.buffers.share(lease)
     }
 
     /// Gives a buffer back to the kernel.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use ringsock::protocol::handshake::Status;
 use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Request, SendOutcome, Upgrade};
 
-use crate::opener::{HANDSHAKES_MAX, Opener};
+use super::opener::{HANDSHAKES_MAX, Opener};
+use super::place::Place;
+use super::starting_line::StartingLine;
 use crate::pattern::{Pattern, Verify};
-use crate::place::Place;
-use crate::starting_line::StartingLine;
 use crate::target::Target;
 
 /// What every connection of a run does.

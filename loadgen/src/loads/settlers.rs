@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ringsock::protocol::handshake::Status;
 use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, RemotePeer, Request, Upgrade};
 
-use crate::opener::{HANDSHAKES_MAX, Opener};
+use super::opener::{HANDSHAKES_MAX, Opener};
+use super::place::Place;
 use crate::pattern::{Pattern, Verify};
-use crate::place::Place;
 use crate::target::Target;
 
 /// What every connection does, and how many there may be.

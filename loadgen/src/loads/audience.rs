@@ -6,9 +6,9 @@ use std::sync::Arc;
 use ringsock::protocol::handshake::Status;
 use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Request, Upgrade};
 
-use crate::channel::Channel;
-use crate::opener::{HANDSHAKES_MAX, Opener};
-use crate::place::Place;
+use super::channel::Channel;
+use super::opener::{HANDSHAKES_MAX, Opener};
+use super::place::Place;
 use crate::target::Target;
 
 /// One subscriber. The one with number 0 publishes as well.

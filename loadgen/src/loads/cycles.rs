@@ -9,8 +9,8 @@ use ringsock::{
     CloseCode, CloseInfo, ClosedBy, Conn, Handler, Message, Outbound, Request, Upgrade,
 };
 
+use super::place::Place;
 use crate::pattern::{Pattern, Verify};
-use crate::place::Place;
 use crate::target::Target;
 
 /// What every cycle does.

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ringsock::protocol::handshake::Status;
 use ringsock::{CloseCode, CloseInfo, Conn, Handler, Message, Outbound, Request, Upgrade};
 
+use super::place::Place;
 use crate::failure::{Failure, Phase};
-use crate::place::Place;
 use crate::target::Target;
 
 /// How far the cases are.

@@ -22,7 +22,8 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    /// The share of this shard: of the numbers up to `connections`, every so-manieth.
+    /// The share of this shard: the numbers below `connections`, in steps of the number
+    /// of shards.
     pub(crate) fn new(
         target: &Arc<Target>,
         board: &Arc<Scoreboard>,
