@@ -27,7 +27,6 @@ impl Handler for Echo {
 
 /// The limits and the page of an echo server: messages of up to 64 MiB, and `/` shows a page that
 /// measures the connection it was loaded over.
-#[must_use]
 pub fn configure(server: ServerBuilder) -> ServerBuilder {
     let limits = Limits {
         message_bytes_max: 64 * MIB,

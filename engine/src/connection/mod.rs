@@ -23,6 +23,7 @@ pub use open::SendOutcome;
 pub use opening::ClientHandshake;
 pub use services::{Masks, ReceivedBuffer, Services};
 pub use time::Millis;
+use time::Since;
 
 use opening::{HEAD_BYTES, Opening};
 
@@ -68,9 +69,9 @@ pub struct Connection {
     /// Since when the present phase lasts, for the phases that have a deadline.
     phase_since: Millis,
     /// Since when a message is being assembled.
-    assembly_since: Option<Millis>,
+    assembly_since: Since,
     /// Since when bytes wait and none was accepted by the peer.
-    stalled_since: Option<Millis>,
+    stalled_since: Since,
     lingered_bytes: u32,
 }
 
@@ -87,7 +88,7 @@ impl Connection {
         let mut connection = Self::new(Role::Client, now, services);
         connection.queue.append(&mut services.pool, HEAD_BYTES, |out| handshake.write_to(out));
         connection.opening = Some(Box::new(Opening::client(handshake)));
-        connection.stalled_since = Some(now);
+        connection.stalled_since = Since::at(now);
         connection
     }
 
@@ -105,8 +106,8 @@ impl Connection {
             control_refilled: now,
             last_received: now,
             phase_since: now,
-            assembly_since: None,
-            stalled_since: None,
+            assembly_since: Since::NEVER,
+            stalled_since: Since::NEVER,
             lingered_bytes: 0,
             owed_pong: None,
         }
@@ -163,7 +164,7 @@ impl Connection {
     /// Takes what waits to be sent, for one gathered send.
     pub fn poll_transmit(&mut self, now: Millis) -> Option<Batch> {
         let batch = self.queue.take()?;
-        self.stalled_since = Some(now);
+        self.stalled_since = Since::at(now);
         Some(batch)
     }
 
@@ -171,7 +172,7 @@ impl Connection {
     pub fn handle_transmitted(&mut self, bytes: usize, delivered: bool, services: &mut Services) {
         self.queue.sent(bytes);
         let waits = delivered && self.queue.queued_bytes() > 0;
-        self.stalled_since = waits.then_some(services.now);
+        self.stalled_since = if waits { Since::at(services.now) } else { Since::NEVER };
         if self.owed_pong.is_some() {
             self.send_owed_pong(services);
         }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::time::Since;
 use super::{Application, CloseInfo, ClosedBy, Connection, Millis, Phase, Services};
 use crate::buffer::{HEADROOM_BYTES, Payload, Segment};
 use crate::protocol::{
@@ -103,9 +104,9 @@ impl Connection {
     /// moved by progress, so that trickling bytes does not prolong it.
     fn note_assembly(&mut self, now: Millis) {
         if !self.decoder.is_assembling() {
-            self.assembly_since = None;
-        } else if self.assembly_since.is_none() {
-            self.assembly_since = Some(now);
+            self.assembly_since = Since::NEVER;
+        } else if self.assembly_since == Since::NEVER {
+            self.assembly_since = Since::at(now);
         }
     }
 
@@ -118,7 +119,7 @@ impl Connection {
     ) {
         match event {
             Event::Message { kind, payload } => {
-                self.assembly_since = None;
+                self.assembly_since = Since::NEVER;
                 self.deliver(kind, payload, services, application);
             }
             Event::Ping(payload) => {
@@ -391,7 +392,7 @@ impl Connection {
         services: &mut Services,
         application: &mut impl Application,
     ) {
-        self.assembly_since = None;
+        self.assembly_since = Since::NEVER;
         if std::mem::take(&mut self.announced) {
             services.counters.closed += 1;
             application.closed(self, services, info);
@@ -461,10 +462,10 @@ impl Connection {
             Phase::Ended => self.phase_since.after(Duration::from_millis(1)),
         };
         if self.phase == Phase::Open {
-            if let Some(since) = self.assembly_since {
+            if let Some(since) = self.assembly_since.get() {
                 next = next.earlier(since.after(limits.assembly_timeout));
             }
-            if let Some(since) = self.stalled_since {
+            if let Some(since) = self.stalled_since.get() {
                 next = next.earlier(since.after(limits.write_stall_timeout));
             }
         }
@@ -490,8 +491,8 @@ impl Connection {
     fn open_deadline(&mut self, services: &mut Services, application: &mut impl Application) {
         let now = services.now;
         let limits = &services.limits;
-        let past = |since: Option<Millis>, span: Duration| {
-            since.is_some_and(|since| now.reached(since.after(span)))
+        let past = |since: Since, span: Duration| {
+            since.get().is_some_and(|since| now.reached(since.after(span)))
         };
         if past(self.stalled_since, limits.write_stall_timeout)
             || u32::from(self.pings_missed) >= limits.ping_misses_max

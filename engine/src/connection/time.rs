@@ -34,6 +34,23 @@ impl Millis {
     }
 }
 
+/// A moment that may not have come, in four bytes. One moment in 49 days is taken for its
+/// neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Since(u32);
+
+impl Since {
+    pub(super) const NEVER: Self = Self(u32::MAX);
+
+    pub(super) fn at(moment: Millis) -> Self {
+        Self(moment.0.min(u32::MAX - 1))
+    }
+
+    pub(super) fn get(self) -> Option<Millis> {
+        (self != Self::NEVER).then_some(Millis(self.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

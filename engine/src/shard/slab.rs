@@ -5,8 +5,9 @@
 use crate::driver::GENERATION_MASK;
 use crate::handler::Token;
 
-/// Slots of one chunk.
-const CHUNK: usize = 64;
+/// Bytes of one chunk, less than a slot short of it: a size that allocators hand out without
+/// rounding up.
+const CHUNK_BYTES: usize = 40 * 1024;
 
 #[derive(Debug)]
 struct Slot<T> {
@@ -23,6 +24,9 @@ pub(super) struct Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// Slots of one chunk.
+    const CHUNK: usize = CHUNK_BYTES / size_of::<Slot<T>>();
+
     pub(super) fn new() -> Self {
         Self { chunks: Vec::new(), free: Vec::new(), length: 0 }
     }
@@ -34,21 +38,21 @@ impl<T> Slab<T> {
     /// Takes a value in. The slot freed last is used first: it is still in the cache.
     pub(super) fn insert(&mut self, value: T) -> Token {
         if self.free.is_empty() {
-            let first = (self.chunks.len() * CHUNK) as u32;
+            let first = (self.chunks.len() * Self::CHUNK) as u32;
             let empty = || Slot { generation: 1, value: None };
-            self.chunks.push(std::iter::repeat_with(empty).take(CHUNK).collect());
-            self.free.extend((first..first + CHUNK as u32).rev());
+            self.chunks.push(std::iter::repeat_with(empty).take(Self::CHUNK).collect());
+            self.free.extend((first..first + Self::CHUNK as u32).rev());
         }
         let slot = self.free.pop().unwrap_or_default();
-        let place = &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK];
+        let place = &mut self.chunks[slot as usize / Self::CHUNK][slot as usize % Self::CHUNK];
         place.value = Some(value);
         self.length += 1;
         Token { slot, generation: place.generation }
     }
 
     fn slot_mut(&mut self, token: Token) -> Option<&mut Slot<T>> {
-        let chunk = self.chunks.get_mut(token.slot as usize / CHUNK)?;
-        let slot = &mut chunk[token.slot as usize % CHUNK];
+        let chunk = self.chunks.get_mut(token.slot as usize / Self::CHUNK)?;
+        let slot = &mut chunk[token.slot as usize % Self::CHUNK];
         (slot.generation == token.generation).then_some(slot)
     }
 
@@ -59,14 +63,14 @@ impl<T> Slab<T> {
 
     /// The value now in a slot, whichever it is, without reading it.
     pub(super) fn peek(&self, token: Token) -> Option<&impl Sized> {
-        let chunk = self.chunks.get(token.slot as usize / CHUNK)?;
-        Some(&chunk[token.slot as usize % CHUNK])
+        let chunk = self.chunks.get(token.slot as usize / Self::CHUNK)?;
+        Some(&chunk[token.slot as usize % Self::CHUNK])
     }
 
     /// The value now in a slot, whichever it is.
     pub(super) fn at_mut(&mut self, slot: u32) -> Option<(Token, &mut T)> {
-        let chunk = self.chunks.get_mut(slot as usize / CHUNK)?;
-        let place = &mut chunk[slot as usize % CHUNK];
+        let chunk = self.chunks.get_mut(slot as usize / Self::CHUNK)?;
+        let place = &mut chunk[slot as usize % Self::CHUNK];
         let token = Token { slot, generation: place.generation };
         Some((token, place.value.as_mut()?))
     }
@@ -123,8 +127,9 @@ mod tests {
     #[test]
     fn it_grows_by_chunks_and_lists_what_it_holds() {
         let mut slab = Slab::new();
-        let tokens: Vec<_> = (0..200).map(|number| slab.insert(number)).collect();
-        assert_eq!(slab.len(), 200);
+        let tokens: Vec<_> = (0..9000).map(|number| slab.insert(number)).collect();
+        assert_eq!(slab.len(), 9000);
+        assert!(slab.chunks.len() > 1);
         assert_eq!(slab.tokens(), tokens);
     }
 }

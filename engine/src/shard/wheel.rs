@@ -9,15 +9,26 @@ use crate::driver::TICK;
 
 /// Buckets: with ticks of 50 ms, half a minute before the wheel comes round.
 const BUCKETS: usize = 1024;
+/// The end of a bucket's list.
 const NONE: u32 = u32::MAX;
+/// In place of a link where there is no entry.
+const ABSENT: u32 = u32::MAX - 1;
 const TICK_MILLIS: u32 = TICK.as_millis() as u32;
 
-/// Links of one entry. A slot that has no deadline has `due` of `None`.
+/// Links of one entry. A slot that has no deadline links to [`ABSENT`].
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     previous: u32,
     next: u32,
-    due: Option<Millis>,
+    due: Millis,
+}
+
+impl Entry {
+    const EMPTY: Self = Self { previous: ABSENT, next: ABSENT, due: Millis(0) };
+
+    fn is_set(&self) -> bool {
+        self.next != ABSENT
+    }
 }
 
 /// The wheel of one shard.
@@ -51,19 +62,19 @@ impl Wheel {
     /// When the slot's deadline is.
     #[cfg(test)]
     pub(super) fn due(&self, slot: u32) -> Option<Millis> {
-        self.entries.get(slot as usize).and_then(|entry| entry.due)
+        let entry = self.entries.get(slot as usize).filter(|entry| entry.is_set())?;
+        Some(entry.due)
     }
 
     /// Sets or moves a slot's deadline.
     pub(super) fn set(&mut self, slot: u32, due: Millis) {
         self.clear(slot);
         if self.entries.len() <= slot as usize {
-            let empty = Entry { previous: NONE, next: NONE, due: None };
-            self.entries.resize(slot as usize + 1, empty);
+            self.entries.resize(slot as usize + 1, Entry::EMPTY);
         }
         let head = &mut self.heads[bucket(tick_of(due))];
         let next = std::mem::replace(head, slot);
-        self.entries[slot as usize] = Entry { previous: NONE, next, due: Some(due) };
+        self.entries[slot as usize] = Entry { previous: NONE, next, due };
         if next != NONE {
             self.entries[next as usize].previous = slot;
         }
@@ -73,8 +84,10 @@ impl Wheel {
     /// Drops a slot's deadline, if it has one.
     pub(super) fn clear(&mut self, slot: u32) {
         let Some(entry) = self.entries.get_mut(slot as usize) else { return };
-        let Some(due) = entry.due.take() else { return };
-        let Entry { previous, next, .. } = *entry;
+        if !entry.is_set() {
+            return;
+        }
+        let Entry { previous, next, due } = std::mem::replace(entry, Entry::EMPTY);
         match previous {
             NONE => self.heads[bucket(tick_of(due))] = next,
             previous => self.entries[previous as usize].next = next,
@@ -96,7 +109,7 @@ impl Wheel {
             let mut slot = self.heads[bucket(self.position.wrapping_add(step))];
             while slot != NONE {
                 let entry = self.entries[slot as usize];
-                if entry.due.is_some_and(|due| now.reached(due)) {
+                if now.reached(entry.due) {
                     self.clear(slot);
                     expired.push(slot);
                 }

@@ -285,33 +285,3 @@ fn a_flood_of_pings_is_closed_with_1008() {
         other.echo("not disturbed");
     });
 }
-
-#[test]
-fn one_busy_connection_does_not_starve_the_others() {
-    alone_for_each_driver(|driver| {
-        let server = Served::start(driver, |_| Echo);
-        let mut busy = Client::connect(server.address);
-        let mut drain = busy.sender();
-        let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let ended = std::sync::Arc::clone(&over);
-        let writer = std::thread::spawn(move || {
-            let burst: Vec<u8> =
-                (0..5_000).flat_map(|mask| client::frame(true, 1, b"small", mask)).collect();
-            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
-                busy.send_bytes(&burst);
-            }
-            busy.finish_sending();
-        });
-        let reader = std::thread::spawn(move || drain.rest().len());
-        let mut other = Client::connect(server.address);
-        let started = Instant::now();
-        for number in 0..50 {
-            other.echo(&number.to_string());
-        }
-        let taken = started.elapsed();
-        over.store(true, std::sync::atomic::Ordering::Relaxed);
-        writer.join().unwrap();
-        assert!(reader.join().unwrap() > 0);
-        assert!(taken < Duration::from_secs(5), "driver {driver:?}: 50 echoes took {taken:?}");
-    });
-}

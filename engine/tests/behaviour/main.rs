@@ -14,6 +14,7 @@ mod served;
 
 mod client_role;
 mod closing;
+mod fairness;
 mod faults;
 mod flow;
 mod out_of_files;
