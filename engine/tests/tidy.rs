@@ -39,13 +39,14 @@ const UNSAFE_ALLOWED: &[&str] = &["simd/", "driver/ring/", "driver/epoll/mod.rs"
 /// Lines from which on a file certainly holds two things. Tests do not count.
 const FILE_LINES_MAX: usize = 600;
 
+/// Every Rust file below a folder, with its path from there.
 fn sources(root: &Path) -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path: PathBuf = entry.unwrap().path();
-            if path.is_dir() {
+            if path.is_dir() && !path.ends_with("node_modules") {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
@@ -54,7 +55,7 @@ fn sources(root: &Path) -> Vec<(String, String)> {
         }
     }
     files.sort();
-    assert!(files.len() > 40, "the sources were not found");
+    assert!(!files.is_empty(), "no sources in {}", root.display());
     files
 }
 
@@ -120,28 +121,16 @@ fn unsafe_code_stands_only_where_it_is_allowed() {
 
 #[test]
 fn files_stay_short_enough_to_read() {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut wrong = Vec::new();
     for folder in ["engine/src", "apps", "loadgen/src", "bench/src"] {
-        let root = repository.join(folder);
-        let mut folders = vec![root];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() && !path.ends_with("node_modules") {
-                    folders.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "rs") {
-                    let text = fs::read_to_string(&path).unwrap();
-                    let lines = text.lines().take_while(|line| !line.contains("#[cfg(test)]"));
-                    let (count, longest) =
-                        (lines.clone().count(), lines.map(|line| line.chars().count()).max());
-                    if count > FILE_LINES_MAX {
-                        wrong.push(format!("{}: {count} lines", path.display()));
-                    }
-                    if longest > Some(120) {
-                        wrong.push(format!("{}: a line of {longest:?} characters", path.display()));
-                    }
-                }
+        for (file, text) in sources(&repository().join(folder)) {
+            let lines = text.lines().take_while(|line| !line.contains("#[cfg(test)]"));
+            let longest = lines.clone().map(|line| line.chars().count()).max();
+            if lines.clone().count() > FILE_LINES_MAX {
+                wrong.push(format!("{folder}/{file}: {} lines", lines.count()));
+            }
+            if longest > Some(120) {
+                wrong.push(format!("{folder}/{file}: a line of {longest:?} characters"));
             }
         }
     }
@@ -158,28 +147,16 @@ fn module_documentation_is_there() {
 
 #[test]
 fn applications_use_the_public_interface_only() {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for folder in ["apps", "loadgen", "bench"] {
-        for (file, text) in [repository.join(folder)].iter().flat_map(|root| all(root)) {
-            assert!(!text.contains("#[path"), "{file} reaches into another crate's sources");
+        for (file, text) in sources(&repository().join(folder)) {
+            assert!(
+                !text.contains("#[path"),
+                "{folder}/{file} reaches into another crate's sources"
+            );
         }
     }
 }
 
-fn all(root: &Path) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() && !path.ends_with("node_modules") {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                found.push((path.display().to_string(), text));
-            }
-        }
-    }
-    assert!(!found.is_empty(), "no sources in {}", root.display());
-    found
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }

@@ -189,7 +189,7 @@ mod tests {
             if let Some(at) = flaw {
                 bytes[at] ^= 1;
             }
-            let message = Message::new(MessageKind::Binary, Payload::InPlace(&mut bytes));
+            let message = Message::new(MessageKind::Binary, Payload::from(&mut bytes[..]));
             assert_eq!(Verify::None.judge(&pattern, 1, 2, &message), none);
             assert_eq!(Verify::All.judge(&pattern, 1, 2, &message), all);
         }
@@ -199,10 +199,10 @@ mod tests {
     fn a_wrong_length_or_kind_is_wrong() {
         let pattern = Pattern::new(MessageKind::Binary, 4);
         let mut bytes = [0; 3];
-        let short = Message::new(MessageKind::Binary, Payload::InPlace(&mut bytes));
+        let short = Message::new(MessageKind::Binary, Payload::from(&mut bytes[..]));
         assert_eq!(Verify::None.judge(&pattern, 0, 0, &short), Verdict::Wrong);
         let mut bytes = pattern.payload(0, 0).to_vec();
-        let text = Message::new(MessageKind::Text, Payload::InPlace(&mut bytes));
+        let text = Message::new(MessageKind::Text, Payload::from(&mut bytes[..]));
         assert_eq!(Verify::All.judge(&pattern, 0, 0, &text), Verdict::Wrong);
     }
 

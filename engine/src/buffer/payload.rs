@@ -58,6 +58,13 @@ pub enum Payload<'a> {
     Assembled(&'a mut Vec<u8>),
 }
 
+impl<'a> From<&'a mut [u8]> for Payload<'a> {
+    /// Bytes with nothing in front of them.
+    fn from(bytes: &'a mut [u8]) -> Self {
+        Self::InPlace(InPlace::new(bytes, 0))
+    }
+}
+
 impl Payload<'_> {
     /// The bytes.
     #[inline]

@@ -17,7 +17,7 @@ use super::core::{Core, Side};
 use crate::buffer::Batch;
 use crate::connection::Phase;
 use crate::driver::TICK;
-use crate::driver::epoll::{EpollStream, Readiness};
+use crate::driver::epoll::{EpollStream, Readiness, Round};
 use crate::handler::{Handler, Token};
 
 /// Bytes of the shared receive buffer.
@@ -50,6 +50,10 @@ struct Shared<H: Handler> {
     listeners: RefCell<Vec<Rc<TcpListener>>>,
     /// Tasks of this loop that have not ended.
     tasks: Cell<usize>,
+    /// Busy tasks that let others go first.
+    aside: RefCell<Vec<Waker>>,
+    /// Wakes what looks after them.
+    rounds: RefCell<Option<Waker>>,
 }
 
 /// A shard on epoll.
@@ -71,6 +75,8 @@ impl<H: Handler> EpollLoop<H> {
             main: RefCell::default(),
             listeners: RefCell::default(),
             tasks: Cell::new(0),
+            aside: RefCell::default(),
+            rounds: RefCell::default(),
         });
         Self { shared, listeners }
     }
@@ -90,12 +96,14 @@ impl<H: Handler> EpollLoop<H> {
         }
         shared.turn(Core::start);
         let mut ticking = std::pin::pin!(tick(Rc::clone(&shared)));
+        let mut going_round = std::pin::pin!(go_round(Rc::clone(&shared), Round::new()?));
         ready();
         while !shared.core.borrow().is_finished() {
             let mut readable = std::pin::pin!(wake.readable());
             poll_fn(|context| {
-                // It never ends, but is dropped with this function: a task would be forgotten.
+                // They never end, but are dropped with this function: tasks would be forgotten.
                 let _ = ticking.as_mut().poll(context);
+                let _ = going_round.as_mut().poll(context);
                 if local.has_commands() || shared.core.borrow().is_finished() {
                     return Poll::Ready(());
                 }
@@ -163,6 +171,7 @@ impl<H: Handler> Shared<H> {
         for token in tokens {
             self.remove(token);
         }
+        self.aside.take().into_iter().for_each(Waker::wake);
         let deadline = Instant::now() + END_MAX;
         while self.tasks.get() > 0 && Instant::now() < deadline {
             monoio::time::sleep(Duration::from_millis(1)).await;
@@ -337,7 +346,7 @@ async fn accept<H: Handler>(
             Ok((socket, _)) => adopt(&shared, socket),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if readiness.readable().await.is_err() {
-                    yield_now().await;
+                    shared.step_aside().await;
                 }
             }
             Err(error) => match error.raw_os_error() {
@@ -346,7 +355,7 @@ async fn accept<H: Handler>(
                     shared.core.borrow_mut().services.counters.accept_backoffs += 1;
                     monoio::time::sleep(ACCEPT_BACKOFF).await;
                 }
-                _ => yield_now().await,
+                _ => shared.step_aside().await,
             },
         }
     }
@@ -388,7 +397,7 @@ async fn serve<H: Handler>(shared: Rc<Shared<H>>, token: Token, stream: Rc<Epoll
             reads += 1;
             if reads == READS_MAX {
                 reads = 0;
-                yield_now().await;
+                shared.step_aside().await;
             }
         }
     }
@@ -396,6 +405,22 @@ async fn serve<H: Handler>(shared: Rc<Shared<H>>, token: Token, stream: Rc<Epoll
 }
 
 impl<H: Handler> Shared<H> {
+    /// Waits until all others have had a turn.
+    async fn step_aside(&self) {
+        let mut stepped = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut stepped, true) {
+                return Poll::Ready(());
+            }
+            self.aside.borrow_mut().push(context.waker().clone());
+            if let Some(rounds) = self.rounds.borrow_mut().take() {
+                rounds.wake();
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
     fn may_read(&self, token: Token) -> bool {
         let mut core = self.core.borrow_mut();
         let slot = core.slots.get_mut(token);
@@ -465,14 +490,18 @@ async fn tick<H: Handler>(shared: Rc<Shared<H>>) {
     }
 }
 
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+/// Lets tasks that stepped aside go on after each round of the runtime, for ever.
+async fn go_round<H: Handler>(shared: Rc<Shared<H>>, round: Round) {
+    loop {
+        poll_fn(|context| {
+            if !shared.aside.borrow().is_empty() {
+                return Poll::Ready(());
+            }
+            *shared.rounds.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        round.wait().await;
+        shared.aside.take().into_iter().for_each(Waker::wake);
+    }
 }

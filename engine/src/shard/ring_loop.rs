@@ -14,7 +14,7 @@ use socket2::SockRef;
 
 use super::core::{Core, Side};
 use crate::connection::{Millis, Phase, ReceivedBuffer};
-use crate::driver::epoll::Readiness;
+use crate::driver::epoll::{Readiness, Round};
 use crate::driver::outbound_socket;
 use crate::driver::ring::{Completion, DataRing, Lease, Received, RingConfig, prefetch};
 use crate::handler::{Handler, Token};
@@ -79,6 +79,22 @@ impl RingSide {
 
 impl Side for RingSide {}
 
+/// What the loop waits for in the runtime.
+struct RuntimeWaits {
+    /// The ring signals it with each completion.
+    signal: OwnedFd,
+    readiness: Readiness,
+    round: Round,
+}
+
+impl RuntimeWaits {
+    fn new() -> io::Result<Self> {
+        let signal = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let readiness = Readiness::new(signal.as_fd())?;
+        Ok(Self { signal, readiness, round: Round::new()? })
+    }
+}
+
 /// A shard on the data ring.
 pub(super) struct RingLoop<H: Handler> {
     core: Core<H, RingSide>,
@@ -111,9 +127,8 @@ impl<H: Handler> RingLoop<H> {
     /// Runs until the shard has been told to end.
     pub(super) async fn run(mut self, ready: impl FnOnce()) -> io::Result<()> {
         let mailbox = std::sync::Arc::clone(self.core.local.mailbox());
-        let signal = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        self.ring.register_eventfd(signal.as_fd())?;
-        let readiness = Readiness::new(signal.as_fd())?;
+        let waits = RuntimeWaits::new()?;
+        self.ring.register_eventfd(waits.signal.as_fd())?;
         self.ring.watch(mailbox.wake_fd());
         for listener in 0..self.listeners.len() {
             self.ring.accept(listener as u32, self.listeners[listener].as_fd());
@@ -129,7 +144,7 @@ impl<H: Handler> RingLoop<H> {
             }
             self.keep_ticking();
             if self.core.local.has_tasks() {
-                self.wait_in_runtime(&readiness, &signal).await?;
+                self.wait_in_runtime(&waits).await?;
             } else {
                 self.ring.wait()?;
             }
@@ -149,23 +164,15 @@ impl<H: Handler> RingLoop<H> {
     }
 
     /// Waits for completions, commands or the end of the last task, with tasks running meanwhile.
-    async fn wait_in_runtime(&mut self, readiness: &Readiness, signal: &OwnedFd) -> io::Result<()> {
+    async fn wait_in_runtime(&mut self, waits: &RuntimeWaits) -> io::Result<()> {
         self.ring.signal_completions(true);
         self.ring.poll()?;
         let local = std::rc::Rc::clone(&self.core.local);
-        let mut yielded = false;
         if self.ring.has_reaped() || local.has_commands() {
-            // Work is there already: let the tasks run once, then do it.
-            std::future::poll_fn(|context| {
-                if std::mem::replace(&mut yielded, true) {
-                    return Poll::Ready(());
-                }
-                context.waker().wake_by_ref();
-                Poll::Pending
-            })
-            .await;
+            // Work is there already, but the tasks and their timers must have their turn.
+            waits.round.wait().await;
         } else {
-            let mut readable = std::pin::pin!(readiness.readable());
+            let mut readable = std::pin::pin!(waits.readiness.readable());
             std::future::poll_fn(|context| {
                 if local.has_commands() || !local.has_tasks() {
                     return Poll::Ready(());
@@ -176,7 +183,7 @@ impl<H: Handler> RingLoop<H> {
             .await;
             let mut counter = [0; 8];
             // Fails when a command woke us and the ring did not, which is as good.
-            let _ = rustix::io::read(signal, &mut counter);
+            let _ = rustix::io::read(&waits.signal, &mut counter);
         }
         self.ring.signal_completions(false);
         self.ring.poll()

@@ -221,7 +221,7 @@ impl Client {
     /// The next frame must be this message.
     pub(crate) fn expect_message(&mut self, opcode: u8, payload: &[u8]) {
         let frame = self.expect_frame();
-        assert_eq!(frame.opcode, opcode);
+        assert_eq!(frame.opcode, opcode, "payload: {:?}", excerpt(&frame.payload));
         assert!(
             frame.payload == payload,
             "another message of {} bytes for one of {}: {:?} for {:?}",

@@ -38,7 +38,8 @@ fn a_peer_that_does_not_read_is_not_read_from() {
     alone_for_each_driver(|driver| {
         let limits = Limits {
             receive_pause_bytes: 256 * KIB,
-            send_queue_bytes_max: MIB,
+            // Room for what one turn can still deliver after the mark was passed.
+            send_queue_bytes_max: 8 * MIB,
             ..Limits::default()
         };
         let server = Served::configured(driver, |server| server.limits(limits), |_| Echo);
@@ -78,6 +79,42 @@ fn a_client_that_reads_may_send_as_fast_as_it_can() {
             (0..count / 100).for_each(|_| writer.send_bytes(&burst));
         });
         for number in 0..count {
+            let frame = reader.expect_frame();
+            assert_eq!(frame.opcode, BINARY, "message {number}: {frame:?}");
+        }
+        thread.join().unwrap();
+    });
+}
+
+/// Echoes, and stands still for a while when told to.
+struct Stumbling;
+
+impl Handler for Stumbling {
+    type State = ();
+
+    fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
+        if message.bytes() == b"stand still" {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let _queued = conn.send(message);
+    }
+}
+
+#[test]
+fn a_burst_that_had_to_wait_for_the_server_is_not_held_against_the_peer() {
+    for_each_driver(|driver| {
+        let server = Served::start(driver, |_| Stumbling);
+        let mut reader = Client::connect(server.address);
+        let mut writer = reader.sender();
+        reader.send_text("stand still");
+        let thread = std::thread::spawn(move || {
+            let burst = client::frame(true, BINARY, &[3; 10_000], 7).repeat(100);
+            (0..8).for_each(|_| writer.send_bytes(&burst));
+        });
+        // All of it is there at once when the server goes on, more than may wait for one peer.
+        std::thread::sleep(Duration::from_millis(400));
+        reader.expect_text("stand still");
+        for number in 0..800 {
             let frame = reader.expect_frame();
             assert_eq!(frame.opcode, BINARY, "message {number}: {frame:?}");
         }

@@ -160,7 +160,7 @@ mod tests {
         if let Some(at) = flaw {
             bytes[at] ^= 1;
         }
-        let message = Message::new(MessageKind::Text, Payload::InPlace(&mut bytes));
+        let message = Message::new(MessageKind::Text, Payload::from(&mut bytes[..]));
         channel.judge(5, due, &message)
     }
 

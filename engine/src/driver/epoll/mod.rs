@@ -2,12 +2,14 @@
 //! epoll. It keeps no connection and no buffer of its own.
 #![expect(unsafe_code, reason = "the runtime's stream shows its descriptor only as a number")]
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 
 use monoio::net::{TcpStream, UnixStream};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
 use super::outbound_socket;
@@ -142,5 +144,44 @@ impl Readiness {
     /// The runtime's.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.stream.readable(false).await
+    }
+}
+
+/// Lets whoever is busy give the whole runtime a turn. A task that merely wakes itself would not: it
+/// is run again before all others, and while any task is ready the runtime looks at no timer.
+#[derive(Debug)]
+pub(crate) struct Round {
+    signal: OwnedFd,
+    readiness: Readiness,
+}
+
+impl Round {
+    /// Needs two descriptors.
+    ///
+    /// # Errors
+    /// When the system has none left, or the runtime cannot register one.
+    pub(crate) fn new() -> io::Result<Self> {
+        let signal = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let readiness = Readiness::new(signal.as_fd())?;
+        Ok(Self { signal, readiness })
+    }
+
+    /// Waits until every task that was ready has run, and timers and sockets have been looked at.
+    /// One may wait at a time.
+    pub(crate) async fn wait(&self) {
+        let mut counter = [0; 8];
+        // Fails when nothing was left of the last round, which is as good.
+        let _ = rustix::io::read(&self.signal, &mut counter);
+        let mut readable = std::pin::pin!(self.readiness.readable());
+        let mut signalled = false;
+        poll_fn(|context| {
+            let outcome = readable.as_mut().poll(context).map(drop);
+            if !std::mem::replace(&mut signalled, true) {
+                // After the first look, so that it is news: the runtime must go and find it.
+                let _ = rustix::io::write(&self.signal, &1u64.to_ne_bytes());
+            }
+            outcome
+        })
+        .await;
     }
 }
