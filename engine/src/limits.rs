@@ -39,7 +39,8 @@ pub struct Limits {
     pub control_frames_burst: u32,
     /// Bytes that may wait to be sent to one peer. A message is taken while less than this waits,
     /// so memory is bounded by this plus one message; beyond it close 1008. To echo its longest
-    /// message beside others it must exceed `message_bytes_max`. Default 2 MiB.
+    /// message beside others it must exceed `message_bytes_max`, and by what one turn can deliver
+    /// after `receive_pause_bytes` was passed, about 1 MiB. Default 4 MiB.
     pub send_queue_bytes_max: usize,
     /// Bytes waiting from which on nothing more is received from that peer until half of them are
     /// sent: a peer that does not read its answers is not asked for more. Default 256 KiB.
@@ -79,7 +80,7 @@ impl Default for Limits {
             assembly_timeout: Duration::from_secs(30),
             control_frames_per_second: 20,
             control_frames_burst: 200,
-            send_queue_bytes_max: 2 * MIB,
+            send_queue_bytes_max: 4 * MIB,
             receive_pause_bytes: 256 * KIB,
             write_stall_timeout: Duration::from_secs(30),
             ping_interval: Duration::from_secs(30),

@@ -17,6 +17,8 @@ pub struct Pool {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     large_bytes: usize,
+    /// Receive buffers that were sent from and are not any more.
+    returned: Vec<u16>,
 }
 
 impl Pool {
@@ -63,6 +65,29 @@ impl Pool {
             self.large_bytes += capacity;
             self.large.push(vector);
         }
+    }
+
+    /// Takes a share of a receive buffer back, for the driver.
+    pub fn give_lent(&mut self, buffer: u16) {
+        self.returned.push(buffer);
+    }
+
+    /// The shares that came back, one number for each.
+    pub fn take_returned(&mut self) -> Vec<u16> {
+        std::mem::take(&mut self.returned)
+    }
+
+    /// Whether shares came back.
+    #[must_use]
+    pub fn has_returned(&self) -> bool {
+        !self.returned.is_empty()
+    }
+
+    /// Keeps a vector from [`take_returned`](Self::take_returned) for the next ones.
+    pub fn reuse_returned(&mut self, mut emptied: Vec<u16>) {
+        emptied.clear();
+        emptied.append(&mut self.returned);
+        self.returned = emptied;
     }
 
     /// Frees what is kept beyond a small working set; called when the shard has nothing to do.

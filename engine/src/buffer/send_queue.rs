@@ -23,33 +23,48 @@ pub enum Segment {
     },
     /// Bytes that many connections share.
     Shared(Bytes),
-    /// A range of the receive buffer that is being handled, not shared yet: see
-    /// [`SendQueue::resolve`].
-    Received(Range<usize>),
+    /// A range of one of the driver's receive buffers. Only that driver can find the bytes; the
+    /// number goes back to it through [`Pool::take_returned`].
+    Lent {
+        /// The driver's number of the buffer.
+        buffer: u16,
+        /// Where in it.
+        range: Range<u32>,
+    },
 }
 
 impl Segment {
-    /// The bytes to send.
+    /// The bytes to send; empty for a range of a receive buffer.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Owned { bytes, start } => &bytes[*start..],
             Self::Shared(bytes) => bytes,
-            Self::Received(_) => &[],
+            Self::Lent { .. } => &[],
         }
     }
 
-    fn len(&self) -> usize {
+    /// How many bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
         match self {
-            Self::Received(range) => range.len(),
+            Self::Lent { range, .. } => range.len(),
             other => other.bytes().len(),
         }
     }
 
-    /// Returns an owned vector to the pool.
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns what it holds to where it came from.
     pub fn recycle(self, pool: &mut Pool) {
-        if let Self::Owned { bytes, .. } = self {
-            pool.give(bytes);
+        match self {
+            Self::Owned { bytes, .. } => pool.give(bytes),
+            Self::Lent { buffer, .. } => pool.give_lent(buffer),
+            Self::Shared(_) => {}
         }
     }
 }
@@ -76,7 +91,7 @@ impl Batch {
     /// Bytes of all runs.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.segments().iter().map(|segment| segment.bytes().len()).sum()
+        self.segments().iter().map(Segment::len).sum()
     }
 
     /// Whether there is nothing to send.
@@ -85,7 +100,7 @@ impl Batch {
         self.len() == 0
     }
 
-    /// Returns owned vectors to the pool.
+    /// Returns what its runs hold to where it came from.
     pub fn recycle(self, pool: &mut Pool) {
         match self {
             Self::One(segment) => segment.recycle(pool),
@@ -153,16 +168,6 @@ impl SendQueue {
         older.push_back(segment);
     }
 
-    /// Turns ranges of the receive buffer into shares of it, once its handling is over. Must come
-    /// before the next [`take`](Self::take).
-    pub fn resolve(&mut self, buffer: &Bytes) {
-        for segment in self.older.iter_mut().flat_map(|older| older.iter_mut()) {
-            if let Segment::Received(range) = segment {
-                *segment = Segment::Shared(buffer.slice(range.clone()));
-            }
-        }
-    }
-
     /// Takes what waits, as much as one gathered send holds.
     pub fn take(&mut self) -> Option<Batch> {
         if let Some(older) = &mut self.older
@@ -175,7 +180,7 @@ impl SendQueue {
             return Some(Batch::Many(segments));
         }
         let tail = Segment::Owned { bytes: std::mem::take(&mut self.tail), start: 0 };
-        let tail_is_empty = tail.bytes().is_empty();
+        let tail_is_empty = tail.is_empty();
         let Some(mut older) = self.older.take() else {
             return (!tail_is_empty).then_some(Batch::One(tail));
         };
@@ -257,15 +262,20 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_the_receive_buffer_become_shares_of_it() {
+    fn ranges_of_receive_buffers_keep_their_place_and_go_back_when_dropped() {
         let mut pool = Pool::new();
         let mut queue = SendQueue::default();
         queue.append(&mut pool, 8, |out| out.extend_from_slice(b"1"));
-        queue.push(Segment::Received(2..5));
+        queue.push(Segment::Lent { buffer: 7, range: 2..5 });
         queue.append(&mut pool, 8, |out| out.extend_from_slice(b"2"));
         assert_eq!(queue.queued_bytes(), 5);
-        queue.resolve(&Bytes::from_static(b"--abc--"));
-        assert_eq!(flat(&queue.take().unwrap()), b"1abc2");
+        let batch = queue.take().unwrap();
+        let lengths: Vec<_> = batch.segments().iter().map(Segment::len).collect();
+        assert_eq!((lengths, batch.len()), (vec![1, 3, 1], 5));
+        batch.recycle(&mut pool);
+        queue.push(Segment::Lent { buffer: 8, range: 0..9 });
+        queue.clear(&mut pool);
+        assert_eq!(pool.take_returned(), [7, 8]);
     }
 
     #[test]

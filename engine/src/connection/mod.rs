@@ -155,12 +155,6 @@ impl Connection {
         if self.phase == Phase::Open { self.decoder.missing_bytes() } else { 0 }
     }
 
-    /// Turns what the application sent from the receive buffer into shares of that buffer. Must
-    /// follow a [`handle_receive`](Self::handle_receive) after which the services say so.
-    pub fn resolve_received(&mut self, buffer: &bytes::Bytes) {
-        self.queue.resolve(buffer);
-    }
-
     /// Takes what waits to be sent, for one gathered send.
     pub fn poll_transmit(&mut self, now: Millis) -> Option<Batch> {
         let batch = self.queue.take()?;

@@ -274,7 +274,7 @@ impl Connection {
             Payload::InPlace(mut payload) => {
                 let run = payload.prepend(&header[..size]);
                 match run.and_then(|(address, bytes)| services.share_received(address, bytes)) {
-                    Some(range) => self.queue.push(Segment::Received(range)),
+                    Some(segment) => self.queue.push(segment),
                     None => self.queue_frame(opcode, payload.bytes(), services),
                 }
             }

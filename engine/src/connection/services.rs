@@ -1,11 +1,10 @@
 //! What all connections of a shard share and borrow for the length of one call. It holds no
 //! connection.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use super::Millis;
-use crate::buffer::Pool;
+use crate::buffer::{Pool, Segment};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 
@@ -69,26 +68,29 @@ impl Services {
 /// A receive buffer whose bytes may be sent without copying them.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceivedBuffer {
+    /// The driver's number of it.
+    pub buffer: u16,
     /// Where it begins in memory.
     pub address: usize,
     /// How long it is.
     pub bytes: usize,
-    /// Whether anything was queued from it: then the driver must keep it.
-    pub shared: bool,
+    /// How many runs were queued from it: as long as there are any the driver must keep it.
+    pub shares: u32,
 }
 
 impl Services {
-    /// The place in the receive buffer of a run of bytes that is to be sent from there. `None`
-    /// when the buffer cannot be lent or the run is not in it.
-    pub(crate) fn share_received(&mut self, address: usize, bytes: usize) -> Option<Range<usize>> {
-        let buffer = self.received.as_mut()?;
-        let start = address.checked_sub(buffer.address)?;
+    /// The run of bytes at an address as a share of the receive buffer. `None` when the buffer
+    /// cannot be lent or the run is not in it.
+    pub(crate) fn share_received(&mut self, address: usize, bytes: usize) -> Option<Segment> {
+        let received = self.received.as_mut()?;
+        let start = address.checked_sub(received.address)?;
         let end = start.checked_add(bytes)?;
-        if end > buffer.bytes {
+        if end > received.bytes {
             return None;
         }
-        buffer.shared = true;
-        Some(start..end)
+        received.shares += 1;
+        let range = u32::try_from(start).ok()?..u32::try_from(end).ok()?;
+        Some(Segment::Lent { buffer: received.buffer, range })
     }
 }
 

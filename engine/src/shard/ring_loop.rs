@@ -150,6 +150,7 @@ impl<H: Handler> RingLoop<H> {
             }
             self.core.read_clock();
             self.take_completions();
+            self.ring.collect_returned(&mut self.core.services.pool);
             for command in self.core.local.take() {
                 self.core.execute(command);
             }
@@ -311,22 +312,17 @@ impl<H: Handler> RingLoop<H> {
     #[inline]
     fn data(&mut self, token: Token, lease: Lease) {
         let may_share = self.ring.may_share();
+        let buffer = lease.buffer();
         let bytes = self.ring.bytes_mut(&lease);
-        self.core.services.received = may_share.then_some(ReceivedBuffer {
-            address: bytes.as_ptr().addr(),
-            bytes: bytes.len(),
-            shared: false,
-        });
+        let address = bytes.as_ptr().addr();
+        let received = ReceivedBuffer { buffer, address, bytes: bytes.len(), shares: 0 };
+        self.core.services.received = may_share.then_some(received);
         self.core.with(token, |connection, services, glue| {
             connection.handle_receive(bytes, services, glue);
         });
-        if self.core.services.received.take().is_some_and(|buffer| buffer.shared) {
-            let buffer = self.ring.share(lease);
-            if let Some(slot) = self.core.slots.get_mut(token) {
-                slot.connection.resolve_received(&buffer);
-            }
-        } else {
-            self.ring.give_back(lease);
+        match self.core.services.received.take() {
+            Some(ReceivedBuffer { shares: shares @ 1.., .. }) => self.ring.keep(lease, shares),
+            _ => self.ring.give_back(lease),
         }
         if let Some(slot) = self.core.slots.get_mut(token)
             && slot.driver.large

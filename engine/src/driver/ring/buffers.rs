@@ -3,11 +3,10 @@
 //! it, and to us from then on; nothing here knows connections.
 
 use std::io;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
@@ -28,45 +27,18 @@ pub(crate) struct Lease {
     bytes: u32,
 }
 
+impl Lease {
+    /// The buffer's number.
+    pub(crate) fn buffer(&self) -> u16 {
+        self.buffer
+    }
+}
+
 /// An anonymous mapping.
 #[derive(Debug)]
 struct Mapping {
     address: NonNull<u8>,
     bytes: usize,
-}
-
-// SAFETY: a mapping is plain memory that belongs to no thread; who may touch which part of it is
-// settled by leases, not by this type.
-unsafe impl Send for Mapping {}
-// SAFETY: as above; the type itself offers no access.
-unsafe impl Sync for Mapping {}
-
-/// A buffer that is being sent from. When the last share is dropped, it is noted for its return.
-#[derive(Debug)]
-struct SharedLease {
-    memory: Arc<Mapping>,
-    offset: usize,
-    bytes: usize,
-    buffer: u16,
-    returned: Arc<Mutex<Vec<u16>>>,
-}
-
-impl AsRef<[u8]> for SharedLease {
-    fn as_ref(&self) -> &[u8] {
-        // SAFETY: the range was checked when the lease was made, `memory` keeps it mapped, and
-        // nobody writes to it until the buffer has been returned, which dropping this does.
-        unsafe {
-            let start = self.memory.address.as_ptr().add(self.offset);
-            std::slice::from_raw_parts(start, self.bytes)
-        }
-    }
-}
-
-impl Drop for SharedLease {
-    fn drop(&mut self) {
-        let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
-        returned.push(self.buffer);
-    }
 }
 
 impl Mapping {
@@ -105,7 +77,7 @@ impl Drop for Mapping {
 #[derive(Debug)]
 pub(super) struct BufferRing {
     ring: Mapping,
-    memory: Arc<Mapping>,
+    memory: Mapping,
     entries: u16,
     buffer_bytes: usize,
     stride_bytes: usize,
@@ -117,9 +89,10 @@ pub(super) struct BufferRing {
     lent_target: u16,
     /// Those it does not have, the one used last on top.
     reserve: Vec<u16>,
-    /// Those of them that are being sent from.
+    /// Buffers that are being sent from.
     shared: u16,
-    returned: Arc<Mutex<Vec<u16>>>,
+    /// How many runs are being sent from each buffer.
+    shares: Vec<u32>,
 }
 
 impl BufferRing {
@@ -136,7 +109,7 @@ impl BufferRing {
         let ring_bytes = usize::from(entries) * size_of::<BufRingEntry>();
         let mut buffers = Self {
             ring: Mapping::new(ring_bytes.max(4096))?,
-            memory: Arc::new(Mapping::new(usize::from(entries) * stride_bytes)?),
+            memory: Mapping::new(usize::from(entries) * stride_bytes)?,
             entries,
             buffer_bytes,
             stride_bytes,
@@ -145,7 +118,7 @@ impl BufferRing {
             lent_target: entries.min(LENT_AT_FIRST),
             reserve: (0..entries).rev().collect(),
             shared: 0,
-            returned: Arc::default(),
+            shares: vec![0; usize::from(entries)],
         };
         let address = buffers.ring.address.as_ptr() as u64;
         // SAFETY: the address is that of a page-aligned mapping of `entries` ring entries, which
@@ -182,36 +155,32 @@ impl BufferRing {
         self.shared < self.entries / 2
     }
 
-    /// Keeps the buffer for sending; it comes back by itself when the last share is dropped.
-    pub(super) fn share(&mut self, lease: Lease) -> Bytes {
+    /// Keeps the buffer until `shares` runs of it have been sent.
+    pub(super) fn keep(&mut self, lease: Lease, shares: u32) {
         self.shared += 1;
+        self.shares[usize::from(lease.buffer)] = shares;
         self.lend_reserve();
-        Bytes::from_owner(SharedLease {
-            memory: Arc::clone(&self.memory),
-            offset: usize::from(lease.buffer) * self.stride_bytes,
-            bytes: lease.bytes as usize,
-            buffer: lease.buffer,
-            returned: Arc::clone(&self.returned),
-        })
     }
 
-    /// Lends the kernel what was shared and is not any more.
-    pub(super) fn collect(&mut self) {
-        if self.shared == 0 {
-            return;
-        }
-        let mut returned = {
-            let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *returned)
-        };
-        self.shared -= returned.len() as u16;
-        for buffer in returned.drain(..) {
+    /// Notes that one run of a kept buffer is not needed any more.
+    pub(super) fn release(&mut self, buffer: u16) {
+        let Some(shares) = self.shares.get_mut(usize::from(buffer)) else { return };
+        *shares = shares.saturating_sub(1);
+        if *shares == 0 {
+            self.shared = self.shared.saturating_sub(1);
             self.give_back(Lease { buffer, bytes: 0 });
         }
-        // The vector's room is kept, unless another has grown meanwhile.
-        let mut place = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
-        if place.capacity() == 0 {
-            *place = returned;
+    }
+
+    /// The bytes of a run of a kept buffer.
+    pub(super) fn run(&self, buffer: u16, range: Range<u32>) -> &[u8] {
+        let offset = usize::from(buffer) * self.stride_bytes;
+        assert!(buffer < self.entries && range.end as usize <= self.buffer_bytes);
+        // SAFETY: the range lies within one buffer of the mapping, as was just checked. The kernel
+        // does not write to a buffer that is kept, and `&self` keeps us from writing.
+        unsafe {
+            let start = self.memory.address.as_ptr().add(offset + range.start as usize);
+            std::slice::from_raw_parts(start, range.len())
         }
     }
 

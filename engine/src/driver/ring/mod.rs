@@ -179,7 +179,8 @@ impl DataRing {
         let total = batch.len();
         let owned = Owned::Send { batch, sent: 0, total, gather: None };
         let fd = if registered { token.slot as RawFd } else { fd.as_raw_fd() };
-        let entry = self.operations.insert(Pending { token, fd, fixed: registered, owned });
+        let entry =
+            self.operations.insert(Pending { token, fd, fixed: registered, owned }, &self.buffers);
         self.start(entry);
     }
 
@@ -256,7 +257,6 @@ impl DataRing {
         if self.next < self.reaped.len() {
             return Ok(());
         }
-        self.buffers.collect();
         let want = if self.ring.completion().is_empty() { want } else { 0 };
         let waiting = self.ring.submission().len() as u32;
         match self.handle.enter(waiting, want) {
@@ -367,7 +367,7 @@ impl DataRing {
                     *sent += bytes;
                     if *sent < *total && bytes > 0 {
                         let token = pending.token;
-                        let entry = self.operations.submission(tag.index);
+                        let entry = self.operations.submission(tag.index, &self.buffers);
                         self.start(entry);
                         return Completion::Progress { token };
                     }
@@ -407,15 +407,27 @@ impl DataRing {
         self.buffers.bytes_mut(lease)
     }
 
-    /// Whether [`share`](Self::share) may be used now.
+    /// Whether [`keep`](Self::keep) may be used now.
     #[must_use]
     pub(crate) fn may_share(&self) -> bool {
         self.buffers.may_share()
     }
 
-    /// Keeps a buffer to send from. It returns to the kernel when the last share is dropped.
-    pub(crate) fn share(&mut self, lease: Lease) -> bytes::Bytes {
-        self.buffers.share(lease)
+    /// Keeps a buffer to send from; it returns to the kernel when as many shares of it have come
+    /// back through the pool.
+    pub(crate) fn keep(&mut self, lease: Lease, shares: u32) {
+        self.buffers.keep(lease, shares);
+    }
+
+    /// Takes shares of kept buffers back. Once a turn.
+    pub(crate) fn collect_returned(&mut self, pool: &mut Pool) {
+        if pool.has_returned() {
+            let returned = pool.take_returned();
+            for &buffer in &returned {
+                self.buffers.release(buffer);
+            }
+            pool.reuse_returned(returned);
+        }
     }
 
     /// Gives a buffer back to the kernel.
@@ -431,7 +443,8 @@ impl DataRing {
 
     fn start_owning(&mut self, token: Token, fd: BorrowedFd<'_>, owned: Owned) {
         let fd = fd.as_raw_fd();
-        let entry = self.operations.insert(Pending { token, fd, fixed: false, owned });
+        let entry =
+            self.operations.insert(Pending { token, fd, fixed: false, owned }, &self.buffers);
         self.start(entry);
     }
 

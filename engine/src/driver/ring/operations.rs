@@ -8,9 +8,10 @@ use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 use socket2::SockAddr;
 
+use super::buffers::BufferRing;
 use super::prefetch::prefetch;
 use super::tag::{GENERATION_MASK, Operation, Tag};
-use crate::buffer::Batch;
+use crate::buffer::{Batch, Segment};
 use crate::handler::Token;
 
 /// Bytes of one send, so that progress shows at least this often.
@@ -63,23 +64,25 @@ pub(super) struct OperationTable {
 
 impl OperationTable {
     /// Takes an operation in; the submission that starts it.
-    pub(super) fn insert(&mut self, pending: Pending) -> squeue::Entry {
+    pub(super) fn insert(&mut self, pending: Pending, buffers: &BufferRing) -> squeue::Entry {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry { generation: 0, pending: None });
             (self.entries.len() - 1) as u32
         });
         let entry = &mut self.entries[index as usize];
         entry.pending = Some(pending);
-        self.submission(index)
+        self.submission(index, buffers)
     }
 
     /// Continues an operation that is still in the table.
-    pub(super) fn submission(&mut self, index: u32) -> squeue::Entry {
+    pub(super) fn submission(&mut self, index: u32, buffers: &BufferRing) -> squeue::Entry {
         let entry = &mut self.entries[index as usize];
         let tag = Tag::new(Operation::Owning, entry.generation, index);
         let submission = match &mut entry.pending {
-            Some(pending) if pending.fixed => pending.submission().flags(squeue::Flags::FIXED_FILE),
-            Some(pending) => pending.submission(),
+            Some(pending) if pending.fixed => {
+                pending.submission(buffers).flags(squeue::Flags::FIXED_FILE)
+            }
+            Some(pending) => pending.submission(buffers),
             None => opcode::Nop::new().build(),
         };
         submission.user_data(tag.pack())
@@ -132,12 +135,12 @@ impl OperationTable {
 }
 
 impl Pending {
-    fn submission(&mut self) -> squeue::Entry {
+    fn submission(&mut self, buffers: &BufferRing) -> squeue::Entry {
         let fd = Fd(self.fd);
         let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
         match &mut self.owned {
             Owned::Send { batch: Batch::One(segment), sent, .. } => {
-                let rest = &segment.bytes()[*sent..];
+                let rest = &bytes_of(segment, buffers)[*sent..];
                 let length = rest.len().min(SEND_BYTES_MAX) as u32;
                 opcode::Send::new(fd, rest.as_ptr(), length).flags(flags).build()
             }
@@ -146,9 +149,9 @@ impl Pending {
                 let mut bytes = 0;
                 let mut slices = Vec::with_capacity(segments.len().min(SLICES_MAX));
                 for segment in segments.iter() {
-                    let slice = segment.bytes();
-                    let slice = &slice[skip.min(slice.len())..];
-                    skip = skip.saturating_sub(segment.bytes().len());
+                    let all = bytes_of(segment, buffers);
+                    let slice = &all[skip.min(all.len())..];
+                    skip = skip.saturating_sub(all.len());
                     if slice.is_empty() {
                         continue;
                     }
@@ -182,5 +185,13 @@ impl Pending {
                 opcode::Connect::new(fd, address.as_ptr().cast(), address.len()).build()
             }
         }
+    }
+}
+
+/// Where a segment's bytes are: with itself, or in a receive buffer that is kept for it.
+fn bytes_of<'a>(segment: &'a Segment, buffers: &'a BufferRing) -> &'a [u8] {
+    match segment {
+        Segment::Lent { buffer, range } => buffers.run(*buffer, range.clone()),
+        other => other.bytes(),
     }
 }
