@@ -35,6 +35,11 @@ mod shard;
 #[doc(hidden)]
 pub mod simd;
 
+/// The example in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub mod testing {
     //! A server in memory, to test handlers without sockets and without waiting.
     pub use crate::shard::{MemoryConnection, MemoryServer};
