@@ -23,9 +23,11 @@
 //! ```
 
 pub mod buffer;
+mod client;
 pub mod connection;
 mod driver;
 mod handler;
+mod latency;
 mod limits;
 mod metrics;
 pub mod protocol;
@@ -34,27 +36,47 @@ mod server;
 mod shard;
 #[doc(hidden)]
 pub mod simd;
+mod tls;
 
 /// The example in the README compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+pub mod policy {
+    //! What is asked about a request before a handler is: see [`Policy`](crate::Policy) and
+    //! [`ServerBuilder::policy`](crate::ServerBuilder::policy).
+    pub use crate::handler::{
+        Admission, AllowedHosts, AllowedOrigins, Authentication, Credentials, ResponseHeaders,
+        Secrets, Subprotocols, Verifier, secrets_equal,
+    };
+}
+
 pub mod testing {
     //! A server in memory, to test handlers without sockets and without waiting.
     pub use crate::shard::{MemoryConnection, MemoryServer};
 }
 
-pub use connection::{CloseInfo, ClosedBy, SendOutcome};
+pub use client::{Client, ClientError, ClientSocket, Closed, block_on};
+pub use connection::{CloseInfo, ClosedBy, Compress, DropReason, Dropped, SendOutcome, SendPolicy};
 pub use handler::{
-    Binary, Conn, Gone, Handler, MailboxError, Message, Outbound, OutboundRequest, Outgoing, Page,
-    Peer, Reached, RemotePeer, Text, Upgrade, spawn,
+    BadSetting, Binary, Compressed, Conn, ConnectionReport, Gone, Handler, MailboxError, Message,
+    Outbound, OutboundRequest, Outgoing, Page, Peer, Policy, Prepared, Publisher, RemotePeer,
+    ShardReport, Subscribed, Text, TrustedProxies, Uncompressed, Upgrade, publish, publisher,
+    spawn,
 };
+pub use latency::Latency;
 pub use limits::{KIB, Limits, MIB};
-pub use metrics::Counters;
+pub use metrics::{Counters, Metric};
 pub use protocol::CloseCode;
-pub use protocol::handshake::{Request, Status};
+pub use protocol::deflate::Deflate;
+pub use protocol::handshake::{Rejection, Request, Status};
+pub use pubsub::{
+    Backend, Interest, Position, Publication, Publish, Reached, SlowPolicy, SubscribeError,
+    TopicOptions,
+};
 pub use server::{
     Controller, Cores, Driver, DriverInUse, Result, Running, Server, ServerBuilder, SetupError,
     ShardInfo, probe_ring,
 };
+pub use tls::{ClientTls, Tls, TlsError, TlsFacts};

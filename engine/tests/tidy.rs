@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 /// Each module of `src` with the modules it may import, lowest first. A module may always import
 /// itself. What is not in the table may not exist.
 const LAYERS: &[(&str, &[&str])] = &[
+    ("latency", &[]),
     ("limits", &[]),
     ("metrics", &[]),
     ("simd", &[]),
     ("buffer", &["limits"]),
     ("protocol", &["limits", "simd", "buffer"]),
+    ("tls", &["limits", "buffer"]),
     ("pubsub", &["limits", "buffer", "protocol"]),
-    ("connection", &["limits", "metrics", "buffer", "protocol"]),
-    ("handler", &["limits", "buffer", "protocol", "connection", "pubsub"]),
+    ("connection", &["limits", "metrics", "buffer", "protocol", "tls"]),
+    ("handler", &["limits", "metrics", "buffer", "protocol", "tls", "connection", "pubsub"]),
     ("driver", &["limits", "buffer", "handler"]),
     (
         "shard",
@@ -23,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "metrics",
             "buffer",
             "protocol",
+            "tls",
             "connection",
             "pubsub",
             "handler",
@@ -30,7 +33,22 @@ const LAYERS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
-    ("server", &["limits", "protocol", "connection", "handler", "driver", "shard"]),
+    (
+        "server",
+        &[
+            "latency",
+            "limits",
+            "metrics",
+            "protocol",
+            "tls",
+            "connection",
+            "pubsub",
+            "handler",
+            "driver",
+            "shard",
+        ],
+    ),
+    ("client", &["limits", "buffer", "protocol", "tls", "connection", "handler", "driver"]),
 ];
 
 /// Files that may contain `unsafe`, by the start of their path.

@@ -2,10 +2,16 @@
 //! Nothing here knows a frame or a socket.
 #![forbid(unsafe_code)]
 
+mod budget;
+mod marks;
 mod payload;
 mod pool;
+mod segment;
 mod send_queue;
 
+pub use budget::Budget;
+pub use marks::Mark;
 pub use payload::{HEADROOM_BYTES, InPlace, Payload};
 pub use pool::Pool;
-pub use send_queue::{Batch, Segment, SendQueue};
+pub use segment::{Batch, Segment};
+pub use send_queue::SendQueue;

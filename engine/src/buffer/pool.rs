@@ -1,6 +1,8 @@
 //! Vectors kept for reuse, newest first, so that the ones in use stay in the cache. The pool never
 //! decides how large a message may be; it only bounds what it keeps.
 
+use super::Budget;
+
 /// Capacity of a fresh small buffer: holds a burst of short replies without growing.
 const SMALL_BYTES: usize = 2 * 1024;
 /// A vector that grew beyond this is kept among the large ones.
@@ -14,6 +16,8 @@ const LARGE_BYTES_KEPT_MAX: usize = 32 * 1024 * 1024;
 /// Vectors of one shard waiting for reuse.
 #[derive(Debug, Default)]
 pub struct Pool {
+    /// What connections make the shard hold. The pool only carries it to where that changes.
+    pub budget: Budget,
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     large_bytes: usize,

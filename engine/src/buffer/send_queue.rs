@@ -2,124 +2,50 @@
 //! hands all that waits to the driver as one [`Batch`], and counts bytes until they are sent.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
-use bytes::Bytes;
-
-use super::Pool;
+use super::marks::{Mark, Marks};
+use super::{Batch, Pool, Segment};
 
 /// Most segments of one batch: the kernel takes 1,024 slices in a gathered send.
 const SEGMENTS_MAX: usize = 1024;
-
-/// One contiguous run of bytes.
-#[derive(Debug)]
-pub enum Segment {
-    /// Bytes of this connection alone, from `start` on; the vector returns to the pool.
-    Owned {
-        /// The bytes, with unused ones in front.
-        bytes: Vec<u8>,
-        /// Index of the first byte to send.
-        start: usize,
-    },
-    /// Bytes that many connections share.
-    Shared(Bytes),
-    /// A range of one of the driver's receive buffers. Only that driver can find the bytes; the
-    /// number goes back to it through [`Pool::take_returned`].
-    Lent {
-        /// The driver's number of the buffer.
-        buffer: u16,
-        /// Where in it.
-        range: Range<u32>,
-    },
-}
-
-impl Segment {
-    /// The bytes to send; empty for a range of a receive buffer.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Owned { bytes, start } => &bytes[*start..],
-            Self::Shared(bytes) => bytes,
-            Self::Lent { .. } => &[],
-        }
-    }
-
-    /// How many bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Lent { range, .. } => range.len(),
-            other => other.bytes().len(),
-        }
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns what it holds to where it came from.
-    pub fn recycle(self, pool: &mut Pool) {
-        match self {
-            Self::Owned { bytes, .. } => pool.give(bytes),
-            Self::Lent { buffer, .. } => pool.give_lent(buffer),
-            Self::Shared(_) => {}
-        }
-    }
-}
-
-/// What leaves in one gathered send.
-#[derive(Debug)]
-pub enum Batch {
-    /// The usual case: one run of bytes, no gather list needed.
-    One(Segment),
-    /// Several runs, at most 1,024.
-    Many(Vec<Segment>),
-}
-
-impl Batch {
-    /// The runs in order.
-    #[must_use]
-    pub fn segments(&self) -> &[Segment] {
-        match self {
-            Self::One(segment) => std::slice::from_ref(segment),
-            Self::Many(segments) => segments,
-        }
-    }
-
-    /// Bytes of all runs.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.segments().iter().map(Segment::len).sum()
-    }
-
-    /// Whether there is nothing to send.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns what its runs hold to where it came from.
-    pub fn recycle(self, pool: &mut Pool) {
-        match self {
-            Self::One(segment) => segment.recycle(pool),
-            Self::Many(segments) => segments.into_iter().for_each(|segment| segment.recycle(pool)),
-        }
-    }
-}
+/// Bytes after which a batch ends when messages that may be dropped wait: what has been taken can
+/// neither be dropped nor replaced any more.
+const MARKED_BATCH_BYTES: usize = 64 * 1024;
 
 /// The queue of one connection. An idle one owns no memory beyond itself.
 ///
 /// Invariant: `queued_bytes` = bytes in `older` + bytes in `tail` + bytes taken and not yet
-/// reported sent.
+/// reported sent. The pool's budget holds what is in `Segment::Owned` and `tail`, from the moment
+/// it is queued until it is recycled.
 #[derive(Debug, Default)]
 pub struct SendQueue {
-    /// Segments before `tail`; absent unless something other than small frames was queued.
-    #[expect(clippy::box_collection, reason = "one word, because most queues never need it")]
-    older: Option<Box<VecDeque<Segment>>>,
+    /// What is before `tail`; absent unless something other than small frames was queued.
+    older: Option<Box<Older>>,
     tail: Vec<u8>,
     queued_bytes: usize,
+}
+
+/// Invariant: `marks`, if there, describes each of `segments`.
+#[derive(Debug, Default)]
+struct Older {
+    /// Goes before everything that waits.
+    urgent: Vec<u8>,
+    segments: VecDeque<Segment>,
+    marks: Option<Box<Marks>>,
+}
+
+impl Older {
+    fn push(&mut self, segment: Segment, mark: Option<Mark>) {
+        self.segments.push_back(segment);
+        if let Some(marks) = &mut self.marks {
+            marks.push(mark);
+        }
+    }
+
+    fn take_urgent(&mut self) -> Option<Segment> {
+        let bytes = std::mem::take(&mut self.urgent);
+        (!bytes.is_empty()).then_some(Segment::Owned { bytes, start: 0 })
+    }
 }
 
 impl SendQueue {
@@ -141,6 +67,48 @@ impl SendQueue {
         self.tail.len()
     }
 
+    /// Bytes that wait and that no send has taken yet.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        let segments = self.older.iter().flat_map(|older| &older.segments);
+        let urgent = self.urgent_bytes();
+        urgent + segments.map(Segment::len).sum::<usize>() + self.tail.len()
+    }
+
+    /// The sum of `count` over the runs of whole frames that wait and that no send has taken yet. A
+    /// range of a receive buffer, whose bytes are not here, is one message.
+    pub fn count_waiting(&self, count: impl Fn(&[u8]) -> u64) -> u64 {
+        let segments = self.older.iter().flat_map(|older| &older.segments);
+        let older: u64 = segments
+            .map(|segment| match segment {
+                Segment::Lent { .. } => 1,
+                other => count(other.bytes()),
+            })
+            .sum();
+        older + count(&self.tail)
+    }
+
+    /// Whether a message with this key waits.
+    #[must_use]
+    pub fn has_key(&self, key: Option<u64>) -> bool {
+        let marks = self.older.as_ref().and_then(|older| older.marks.as_ref());
+        key.zip(marks).is_some_and(|(key, marks)| marks.find(key).is_some())
+    }
+
+    /// Counts a segment that is kept elsewhere until it can be queued.
+    pub fn set_aside(&mut self, segment: &Segment, pool: &mut Pool) {
+        self.queued_bytes += segment.len();
+        hold(segment, pool);
+    }
+
+    /// Counts a segment no more that was set aside.
+    pub fn bring_back(&mut self, segment: &Segment, pool: &mut Pool) {
+        self.queued_bytes = self.queued_bytes.saturating_sub(segment.len());
+        if let Segment::Owned { .. } = segment {
+            pool.budget.release(segment.len());
+        }
+    }
+
     /// Appends through `write` to the contiguous tail; what it appends is counted. `expected` is
     /// about how many bytes that will be.
     #[inline]
@@ -150,47 +118,128 @@ impl SendQueue {
         }
         let before = self.tail.len();
         write(&mut self.tail);
-        self.queued_bytes += self.tail.len().saturating_sub(before);
+        let bytes = self.tail.len().saturating_sub(before);
+        self.queued_bytes += bytes;
+        pool.budget.hold(bytes);
+    }
+
+    /// Appends through `write` to what goes before everything that waits.
+    pub fn append_urgent(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
+        let urgent = &mut self.older.get_or_insert_default().urgent;
+        let before = urgent.len();
+        write(urgent);
+        let bytes = urgent.len().saturating_sub(before);
+        self.queued_bytes += bytes;
+        pool.budget.hold(bytes);
+    }
+
+    /// Bytes of what goes before everything that waits.
+    #[must_use]
+    pub fn urgent_bytes(&self) -> usize {
+        self.older.as_ref().map_or(0, |older| older.urgent.len())
     }
 
     /// Appends a segment by reference, without copying it.
-    pub fn push(&mut self, segment: Segment) {
+    pub fn push(&mut self, segment: Segment, pool: &mut Pool) {
+        self.push_with(segment, None, pool);
+    }
+
+    /// Appends a message that may be dropped or replaced while it waits. When one with the same
+    /// key waits already, this one takes its place; how many messages that made superfluous.
+    pub fn push_marked(&mut self, segment: Segment, mark: Mark, pool: &mut Pool) -> u32 {
+        let older = self.older.get_or_insert_default();
+        let known = older.segments.len();
+        let marks = older.marks.get_or_insert_with(|| Marks::unmarked(known));
+        if let Some(key) = mark.key
+            && let Some(index) = marks.find(key)
+        {
+            let place = &mut older.segments[index];
+            self.queued_bytes = self.queued_bytes + segment.len() - place.len();
+            hold(&segment, pool);
+            std::mem::replace(place, segment).recycle(pool);
+            return marks.replace(index, mark);
+        }
+        self.push_with(segment, Some(mark), pool);
+        0
+    }
+
+    fn push_with(&mut self, segment: Segment, mark: Option<Mark>, pool: &mut Pool) {
         let bytes = segment.len();
         if bytes == 0 {
-            return;
+            return segment.recycle(pool);
         }
         self.queued_bytes += bytes;
+        hold(&segment, pool);
         let older = self.older.get_or_insert_default();
         if !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
-            older.push_back(Segment::Owned { bytes: tail, start: 0 });
+            older.push(Segment::Owned { bytes: tail, start: 0 }, None);
         }
-        older.push_back(segment);
+        older.push(segment, mark);
+    }
+
+    /// Drops the oldest of the marked messages that wait; how many messages that were. `None` when
+    /// none waits.
+    pub fn drop_oldest(&mut self, pool: &mut Pool) -> Option<u32> {
+        let older = self.older.as_mut()?;
+        let marks = older.marks.as_mut()?;
+        let (index, dropped) = marks.kill_oldest()?;
+        let place = &mut older.segments[index];
+        self.queued_bytes -= place.len();
+        std::mem::replace(place, Segment::EMPTY).recycle(pool);
+        if marks.is_sparse() {
+            older.segments.retain(|segment| !segment.is_empty());
+            marks.compact();
+        }
+        Some(dropped)
     }
 
     /// Takes what waits, as much as one gathered send holds.
     pub fn take(&mut self) -> Option<Batch> {
-        if let Some(older) = &mut self.older
-            && older.len() > SEGMENTS_MAX - 1
-        {
-            let segments = older.drain(..SEGMENTS_MAX.min(older.len())).collect();
-            if older.is_empty() {
-                self.older = None;
-            }
-            return Some(Batch::Many(segments));
-        }
-        let tail = Segment::Owned { bytes: std::mem::take(&mut self.tail), start: 0 };
-        let tail_is_empty = tail.is_empty();
         let Some(mut older) = self.older.take() else {
-            return (!tail_is_empty).then_some(Batch::One(tail));
+            let tail = Segment::Owned { bytes: std::mem::take(&mut self.tail), start: 0 };
+            return (!tail.is_empty()).then_some(Batch::One(tail));
         };
-        if !tail_is_empty {
-            older.push_back(tail);
+        if older.marks.is_some() || older.segments.len() >= SEGMENTS_MAX - 1 {
+            return self.take_some(older);
         }
-        match older.len() {
-            1 => older.pop_front().map(Batch::One),
-            _ => Some(Batch::Many((*older).into())),
+        if let Some(urgent) = older.take_urgent() {
+            older.segments.push_front(urgent);
         }
+        if !self.tail.is_empty() {
+            let bytes = std::mem::take(&mut self.tail);
+            older.segments.push_back(Segment::Owned { bytes, start: 0 });
+        }
+        match older.segments.len() {
+            0 => None,
+            1 => older.segments.pop_front().map(Batch::One),
+            _ => Some(Batch::Many(older.segments.into())),
+        }
+    }
+
+    /// Takes from the front, up to the bounds of a batch.
+    fn take_some(&mut self, mut older: Box<Older>) -> Option<Batch> {
+        let most_bytes = if older.marks.is_some() { MARKED_BATCH_BYTES } else { usize::MAX };
+        let mut taken: Vec<Segment> = older.take_urgent().into_iter().collect();
+        let mut bytes = 0;
+        while bytes < most_bytes
+            && taken.len() < SEGMENTS_MAX
+            && let Some(segment) = older.segments.pop_front()
+        {
+            if let Some(marks) = &mut older.marks {
+                marks.pop();
+            }
+            bytes += segment.len();
+            if !segment.is_empty() {
+                taken.push(segment);
+            }
+        }
+        if !older.segments.is_empty() {
+            self.older = Some(older);
+        } else if taken.len() < SEGMENTS_MAX && !self.tail.is_empty() {
+            taken.push(Segment::Owned { bytes: std::mem::take(&mut self.tail), start: 0 });
+        }
+        (!taken.is_empty()).then_some(Batch::Many(taken))
     }
 
     /// Says that `bytes` of what was taken have been sent (or given up).
@@ -208,8 +257,16 @@ impl SendQueue {
     }
 }
 
+fn hold(segment: &Segment, pool: &mut Pool) {
+    if let Segment::Owned { .. } = segment {
+        pool.budget.hold(segment.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn flat(batch: &Batch) -> Vec<u8> {
@@ -237,9 +294,9 @@ mod tests {
         let mut pool = Pool::new();
         let mut queue = SendQueue::default();
         queue.append(&mut pool, 8, |out| out.extend_from_slice(b"1"));
-        queue.push(Segment::Shared(Bytes::from_static(b"22")));
+        queue.push(Segment::Shared(Bytes::from_static(b"22")), &mut pool);
         queue.append(&mut pool, 8, |out| out.extend_from_slice(b"3"));
-        queue.push(Segment::Owned { bytes: b"xx44".to_vec(), start: 2 });
+        queue.push(Segment::Owned { bytes: b"xx44".to_vec(), start: 2 }, &mut pool);
         let batch = queue.take().unwrap();
         assert_eq!(flat(&batch), b"122344");
         assert_eq!(batch.len(), 6);
@@ -251,7 +308,7 @@ mod tests {
         let mut pool = Pool::new();
         let mut queue = SendQueue::default();
         for _ in 0..SEGMENTS_MAX + 10 {
-            queue.push(Segment::Shared(Bytes::from_static(b"x")));
+            queue.push(Segment::Shared(Bytes::from_static(b"x")), &mut pool);
         }
         queue.append(&mut pool, 8, |out| out.extend_from_slice(b"y"));
         let first = queue.take().unwrap();
@@ -266,14 +323,14 @@ mod tests {
         let mut pool = Pool::new();
         let mut queue = SendQueue::default();
         queue.append(&mut pool, 8, |out| out.extend_from_slice(b"1"));
-        queue.push(Segment::Lent { buffer: 7, range: 2..5 });
+        queue.push(Segment::Lent { buffer: 7, range: 2..5 }, &mut pool);
         queue.append(&mut pool, 8, |out| out.extend_from_slice(b"2"));
         assert_eq!(queue.queued_bytes(), 5);
         let batch = queue.take().unwrap();
         let lengths: Vec<_> = batch.segments().iter().map(Segment::len).collect();
         assert_eq!((lengths, batch.len()), (vec![1, 3, 1], 5));
         batch.recycle(&mut pool);
-        queue.push(Segment::Lent { buffer: 8, range: 0..9 });
+        queue.push(Segment::Lent { buffer: 8, range: 0..9 }, &mut pool);
         queue.clear(&mut pool);
         assert_eq!(pool.take_returned(), [7, 8]);
     }
@@ -288,5 +345,116 @@ mod tests {
         queue.clear(&mut pool);
         assert_eq!(queue.queued_bytes(), batch.len());
         assert!(!queue.has_waiting());
+    }
+
+    fn owned(bytes: &[u8]) -> Segment {
+        Segment::Owned { bytes: bytes.to_vec(), start: 0 }
+    }
+
+    fn one(key: Option<u64>) -> Mark {
+        Mark { key, messages: 1 }
+    }
+
+    #[test]
+    fn what_is_urgent_goes_before_all_that_waits_and_keeps_its_own_order() {
+        let mut pool = Pool::new();
+        let mut queue = SendQueue::default();
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"tail"));
+        queue.append_urgent(&mut pool, |out| out.extend_from_slice(b"1"));
+        queue.append_urgent(&mut pool, |out| out.extend_from_slice(b"2"));
+        assert_eq!((queue.queued_bytes(), queue.waiting_bytes(), queue.urgent_bytes()), (6, 6, 2));
+        assert_eq!(flat(&queue.take().unwrap()), b"12tail");
+        assert!(!queue.has_waiting());
+    }
+
+    #[test]
+    fn a_keyed_message_takes_the_place_of_the_one_that_waits() {
+        let mut pool = Pool::new();
+        let mut queue = SendQueue::default();
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"x"));
+        assert_eq!(queue.push_marked(owned(b"a1"), one(Some(1)), &mut pool), 0);
+        assert_eq!(queue.push_marked(owned(b"b"), one(Some(2)), &mut pool), 0);
+        assert_eq!(queue.push_marked(owned(b"a22"), one(Some(1)), &mut pool), 1);
+        assert_eq!(queue.queued_bytes(), 5);
+        assert_eq!(flat(&queue.take().unwrap()), b"xa22b");
+        // What has been taken is not replaced.
+        assert_eq!(queue.push_marked(owned(b"a3"), one(Some(1)), &mut pool), 0);
+        assert_eq!(flat(&queue.take().unwrap()), b"a3");
+    }
+
+    #[test]
+    fn the_oldest_marked_message_is_dropped_and_nothing_else() {
+        let mut pool = Pool::new();
+        let mut queue = SendQueue::default();
+        queue.push_marked(owned(b"old"), one(None), &mut pool);
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"control"));
+        queue.push_marked(owned(b"newer"), Mark { key: Some(3), messages: 4 }, &mut pool);
+        assert_eq!(queue.drop_oldest(&mut pool), Some(1));
+        assert_eq!(queue.drop_oldest(&mut pool), Some(4));
+        assert_eq!(queue.drop_oldest(&mut pool), None);
+        assert_eq!(queue.queued_bytes(), 7);
+        assert_eq!(flat(&queue.take().unwrap()), b"control");
+        assert_eq!(pool.budget.held_bytes(), 7);
+    }
+
+    #[test]
+    fn a_batch_of_marked_messages_stays_small_so_that_the_rest_can_still_be_dropped() {
+        let mut pool = Pool::new();
+        let mut queue = SendQueue::default();
+        for _ in 0..10 {
+            queue.push_marked(owned(&[7; 20_000]), one(None), &mut pool);
+        }
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"tail"));
+        assert_eq!(queue.take().unwrap().len(), 80_000);
+        assert_eq!(queue.drop_oldest(&mut pool), Some(1));
+        assert_eq!(queue.take().unwrap().len(), 80_000);
+        assert_eq!(flat(&queue.take().unwrap())[20_000..], *b"tail");
+        assert!(queue.take().is_none());
+    }
+
+    /// Random use against a plain list of messages, in which a stalled peer takes nothing for long.
+    #[test]
+    fn dropping_and_replacing_agree_with_a_plain_list() {
+        let (mut pool, mut queue) = (Pool::new(), SendQueue::default());
+        let mut list: Vec<(Option<u64>, u32)> = Vec::new();
+        let mut random = 7u64;
+        for number in 0..50_000u32 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+            let segment = owned(&number.to_be_bytes());
+            match (random >> 33) % 100 {
+                0 => {
+                    let sent: Vec<u8> = list.drain(..).flat_map(|(_, n)| n.to_be_bytes()).collect();
+                    let mut batches = Vec::new();
+                    while let Some(batch) = queue.take() {
+                        batches.extend(flat(&batch));
+                        queue.sent(batch.len());
+                        batch.recycle(&mut pool);
+                    }
+                    assert_eq!(batches, sent);
+                    assert_eq!((queue.queued_bytes(), pool.budget.held_bytes()), (0, 0));
+                }
+                1..30 => {
+                    queue.drop_oldest(&mut pool);
+                    if let Some(index) = list.iter().position(|(key, _)| *key != Some(u64::MAX)) {
+                        list.remove(index);
+                    }
+                }
+                30..40 => {
+                    queue.push(segment, &mut pool);
+                    list.push((Some(u64::MAX), number));
+                }
+                _ => {
+                    let key = Some((random >> 40) % 200).filter(|key| *key < 50);
+                    let replaced = queue.push_marked(segment, one(key), &mut pool);
+                    let known = list.iter_mut().find(|(other, _)| key.is_some() && *other == key);
+                    assert_eq!(replaced == 1, known.is_some());
+                    match known {
+                        Some(known) => known.1 = number,
+                        None => list.push((key, number)),
+                    }
+                }
+            }
+            assert_eq!(queue.queued_bytes(), 4 * list.len());
+        }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::{Connection, Services};
 use crate::buffer::Payload;
-use crate::protocol::handshake::{Rejection, Request, Status};
+use crate::protocol::handshake::{Negotiated, Rejection, Request, Status};
 use crate::protocol::{CloseCode, MessageKind};
 
 /// Who ended a connection.
@@ -41,21 +43,33 @@ pub enum Decision {
     },
     /// Any other status, then the connection is closed.
     Reject(Rejection),
+    /// The answer comes with [`Connection::handle_decision`]. Only for an upgrade.
+    Later,
     /// A plain HTTP answer, then the connection is closed.
     Page {
         /// The status.
         status: Status,
         /// `Content-Type`.
         content_type: Cow<'static, str>,
-        /// The body.
-        body: Cow<'static, [u8]>,
+        /// The body; left out for a HEAD request and with 304.
+        body: Bytes,
+        /// Further response headers.
+        headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     },
 }
 
 /// What stands above a connection: in a shard the handler with this connection's state.
 pub trait Application {
+    /// Whether the peer is a proxy that begins with a PROXY header.
+    fn expects_proxy_header(&self) -> bool {
+        false
+    }
     /// Decides on a request whose head has been read; `Accept` counts only for a valid upgrade.
-    fn decide(&mut self, request: &Request<'_>) -> Decision;
+    fn decide(&mut self, connection: &mut Connection, request: &Request<'_>) -> Decision;
+    /// What a server chose of the things we asked for; [`opened`](Self::opened) follows.
+    fn negotiated(&mut self, negotiated: Negotiated) {
+        let _ = negotiated;
+    }
     /// The handshake is complete.
     fn opened(&mut self, connection: &mut Connection, services: &mut Services);
     /// A whole message; text is valid UTF-8.

@@ -9,18 +9,37 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod backpressure;
+mod chunks;
+mod compression;
+mod deadlines;
 mod events;
+mod holds;
 mod open;
 mod opening;
+mod pausing;
+mod preface;
+mod rare;
+mod rates;
+mod secured;
 mod services;
 mod time;
 
-use crate::buffer::{Batch, SendQueue};
-use crate::protocol::{CloseCode, Decoder, Role};
+use std::time::Duration;
 
+use crate::buffer::{Batch, SendQueue};
+use crate::protocol::deflate::DeflateAgreement;
+use crate::protocol::{CloseCode, Decoder, Role};
+use crate::tls::{Session, TlsFacts};
+
+pub use backpressure::{DropReason, SendOutcome, SendPolicy};
+pub use compression::{Compress, Compression};
 pub use events::{Application, CloseInfo, ClosedBy, Decision};
-pub use open::SendOutcome;
+use holds::Holds;
 pub use opening::ClientHandshake;
+pub use rare::Dropped;
+use rare::Rare;
+use rates::Rates;
 pub use services::{Masks, ReceivedBuffer, Services};
 pub use time::Millis;
 use time::Since;
@@ -54,6 +73,8 @@ pub struct Connection {
     role: Role,
     decoder: Decoder,
     opening: Option<Box<Opening>>,
+    /// Between the wire and everything else here, if the connection is not a plain one.
+    tls: Option<Box<Session>>,
     queue: SendQueue,
     /// Whether the application was told of the opening and not yet of the end.
     announced: bool,
@@ -63,9 +84,13 @@ pub struct Connection {
     control_credit: u16,
     control_refilled: Millis,
     last_received: Millis,
-    /// The payload of the latest Ping, when too much waits to answer each.
-    #[expect(clippy::box_collection, reason = "one word, because it is there hardly ever")]
-    owed_pong: Option<Box<Vec<u8>>>,
+    holds: Holds,
+    /// KiB of memory held for what was received and not delivered.
+    assembly_kib: u32,
+    /// What most connections never need.
+    rare: Option<Box<Rare>>,
+    /// What was agreed on compression.
+    agreement: Option<DeflateAgreement>,
     /// Since when the present phase lasts, for the phases that have a deadline.
     phase_since: Millis,
     /// Since when a message is being assembled.
@@ -79,13 +104,15 @@ impl Connection {
     /// A connection that a client has just opened towards us.
     #[must_use]
     pub fn server(now: Millis, services: &Services) -> Self {
-        Self::new(Role::Server, now, services)
+        let tls = services.tls.as_ref().map(|tls| Box::new(tls.session()));
+        Self { tls, ..Self::new(Role::Server, now, services) }
     }
 
     /// A connection that we opened towards a server; its request is queued at once.
     #[must_use]
-    pub fn client(handshake: ClientHandshake, now: Millis, services: &mut Services) -> Self {
+    pub fn client(mut handshake: ClientHandshake, now: Millis, services: &mut Services) -> Self {
         let mut connection = Self::new(Role::Client, now, services);
+        connection.tls = handshake.take_session();
         connection.queue.append(&mut services.pool, HEAD_BYTES, |out| handshake.write_to(out));
         connection.opening = Some(Box::new(Opening::client(handshake)));
         connection.stalled_since = Since::at(now);
@@ -98,6 +125,7 @@ impl Connection {
             role,
             decoder: Decoder::new(role),
             opening: None,
+            tls: None,
             queue: SendQueue::default(),
             announced: false,
             pings_missed: 0,
@@ -109,7 +137,10 @@ impl Connection {
             assembly_since: Since::NEVER,
             stalled_since: Since::NEVER,
             lingered_bytes: 0,
-            owed_pong: None,
+            holds: Holds::default(),
+            assembly_kib: 0,
+            rare: None,
+            agreement: None,
         }
     }
 
@@ -119,16 +150,31 @@ impl Connection {
         self.phase
     }
 
+    /// Time since it entered its phase.
+    #[must_use]
+    pub fn phase_age(&self, now: Millis) -> Duration {
+        Duration::from_millis(u64::from(now.since(self.phase_since)))
+    }
+
     /// Server or client.
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
+    /// What TLS agreed on; `None` for a plain connection and before that handshake is complete.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_ref()?.facts()
+    }
+
     /// Whether bytes wait that no send has taken.
     #[must_use]
     pub fn has_waiting(&self) -> bool {
-        self.queue.has_waiting()
+        match &self.tls {
+            None => self.queue.has_waiting(),
+            Some(tls) => self.has_waiting_secured(tls),
+        }
     }
 
     /// Bytes queued and not yet sent.
@@ -137,38 +183,53 @@ impl Connection {
         self.queue.queued_bytes()
     }
 
-    /// Whether the driver should stop receiving until the queue has shrunk.
-    #[must_use]
-    pub fn wants_pause(&self, services: &Services) -> bool {
-        self.queue.queued_bytes() >= services.limits.receive_pause_bytes
-    }
-
-    /// Whether a paused driver should receive again.
-    #[must_use]
-    pub fn wants_resume(&self, services: &Services) -> bool {
-        self.queue.queued_bytes() <= services.limits.receive_pause_bytes / 2
-    }
-
-    /// Payload bytes that the open data frame still misses.
+    /// Payload bytes that the open data frame still misses and that can be received straight into
+    /// it.
     #[must_use]
     pub fn missing_bytes(&self) -> u64 {
-        if self.phase == Phase::Open { self.decoder.missing_bytes() } else { 0 }
+        if self.phase == Phase::Open && self.tls.is_none() {
+            self.decoder.missing_bytes()
+        } else {
+            0
+        }
     }
 
     /// Takes what waits to be sent, for one gathered send.
-    pub fn poll_transmit(&mut self, now: Millis) -> Option<Batch> {
-        let batch = self.queue.take()?;
-        self.stalled_since = Since::at(now);
+    pub fn poll_transmit(&mut self, services: &mut Services) -> Option<Batch> {
+        let batch = match &self.tls {
+            None => self.queue.take()?,
+            Some(_) => self.take_sealed(services)?,
+        };
+        self.stalled_since = Since::at(services.now);
+        if self.rare.is_some() {
+            self.send_owed_pong(services);
+        }
         Some(batch)
     }
 
     /// Says that a batch taken before has left, or that it never will (`delivered` false).
     pub fn handle_transmitted(&mut self, bytes: usize, delivered: bool, services: &mut Services) {
-        self.queue.sent(bytes);
+        match &mut self.tls {
+            None => self.queue.sent(bytes),
+            Some(_) => self.handle_sealed_transmitted(bytes, services),
+        }
+        if delivered {
+            services.counters.bytes_sent += bytes as u64;
+        }
         let waits = delivered && self.queue.queued_bytes() > 0;
         self.stalled_since = if waits { Since::at(services.now) } else { Since::NEVER };
-        if self.owed_pong.is_some() {
-            self.send_owed_pong(services);
+    }
+
+    /// Gives back all that is held for it, once the driver has let go of it.
+    pub fn dispose(&mut self, services: &mut Services) {
+        self.abandon(services);
+    }
+
+    /// Counts what is received from here on, if the limits are such that a peer could exceed them.
+    fn meter(&mut self, services: &Services) {
+        if let Some(rates) = Rates::new(&services.limits, services.now) {
+            self.rare_mut().rates = Some(rates);
+            self.holds.set(Holds::METERED, true);
         }
     }
 

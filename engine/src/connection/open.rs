@@ -1,10 +1,10 @@
 //! An open connection: events in, messages and Close frames out, deadlines (RFC 6455 sections 5
 //! and 7). The handshake is elsewhere.
 
-use std::time::Duration;
-
 use super::time::Since;
-use super::{Application, CloseInfo, ClosedBy, Connection, Millis, Phase, Services};
+use super::{
+    Application, CloseInfo, ClosedBy, Compress, Connection, Holds, Phase, SendOutcome, Services,
+};
 use crate::buffer::{HEADROOM_BYTES, Payload, Segment};
 use crate::protocol::{
     CONTROL_BYTES_MAX, CloseCode, Encoder, Event, FrameHeader, HEADER_BYTES_MAX, MessageKind,
@@ -13,21 +13,7 @@ use crate::protocol::{
 
 /// Payloads from this size on are sent from where they lie; shorter ones are copied behind other
 /// frames, because one contiguous send is cheaper than a gather list.
-const COPY_BYTES_MAX: usize = 4 * 1024;
-/// While this much waits untaken, a Ping is not answered one by one: section 5.5.3 allows
-/// answering only the latest, and a peer that does not read is owed nothing more.
-const PONG_BACKLOG_BYTES: usize = 16 * 1024;
-
-/// What became of a message that was to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendOutcome {
-    /// It waits to be sent, or is on its way.
-    Queued,
-    /// Too much waited already; the connection is being closed with 1008.
-    Dropped,
-    /// The connection is closing or not open yet.
-    Closing,
-}
+pub(super) const COPY_BYTES_MAX: usize = 4 * 1024;
 
 impl Connection {
     /// Takes bytes from the peer. They are changed in place.
@@ -39,34 +25,89 @@ impl Connection {
     ) {
         self.last_received = services.now;
         self.pings_missed = 0;
+        services.counters.bytes_received += bytes.len() as u64;
+        if self.tls.is_some() {
+            return self.receive_secured(bytes, services, application);
+        }
+        self.receive_content(bytes, services, application);
+    }
+
+    /// Takes what the peer said, whether or not it came through TLS.
+    #[inline]
+    pub(super) fn receive_content(
+        &mut self,
+        bytes: &mut [u8],
+        services: &mut Services,
+        application: &mut impl Application,
+    ) {
+        if self.holds.any(Holds::ASKED | Holds::STASHED | Holds::METERED) {
+            return self.receive_held(bytes, services, application);
+        }
+        self.receive_bytes(bytes, services, application);
+    }
+
+    /// The same while receiving is paused or held to a rate.
+    #[cold]
+    fn receive_held(
+        &mut self,
+        bytes: &mut [u8],
+        services: &mut Services,
+        application: &mut impl Application,
+    ) {
+        let within = self.spend_bytes(bytes.len(), services);
+        let beyond = within < bytes.len();
+        let bytes = &mut bytes[..within];
+        if self.holds.any(Holds::ASKED | Holds::STASHED) {
+            self.stash(bytes, services);
+        } else {
+            self.receive_bytes(bytes, services, application);
+        }
+        if beyond && self.phase == Phase::Open {
+            self.fail(ProtocolError::ByteRate, services, application);
+        }
+    }
+
+    #[inline]
+    pub(super) fn receive_bytes(
+        &mut self,
+        bytes: &mut [u8],
+        services: &mut Services,
+        application: &mut impl Application,
+    ) {
         let mut input = bytes;
-        if self.phase == Phase::Handshake {
+        if self.phase == Phase::Handshake && self.pass_preface(&mut input, services, application) {
             self.receive_opening(&mut input, services, application);
         }
         match self.phase {
             Phase::Open | Phase::CloseSent => {
-                self.receive_frames(&mut input, services, application)
+                self.receive_frames(&mut input, services, application);
+                if self.holds.any(Holds::ASKED) {
+                    self.stash(input, services);
+                }
             }
             Phase::Lingering => self.linger(input.len(), services),
             Phase::Handshake | Phase::Flushing | Phase::Ended => {}
         }
     }
 
-    fn receive_frames(
+    /// Handles frames until the input is used up, the connection ends, or the application pauses,
+    /// which leaves the rest in `input`.
+    pub(super) fn receive_frames(
         &mut self,
         input: &mut &mut [u8],
         services: &mut Services,
         application: &mut impl Application,
     ) {
         let message_bytes_max = services.limits.message_bytes_max;
-        while matches!(self.phase, Phase::Open | Phase::CloseSent) {
+        while matches!(self.phase, Phase::Open | Phase::CloseSent) && !self.holds.any(Holds::ASKED)
+        {
             match self.decoder.next(input, &mut services.pool, message_bytes_max) {
                 Ok(Some(event)) => self.handle_event(event, services, application),
                 Ok(None) => break,
                 Err(error) => return self.fail(error, services, application),
             }
         }
-        self.note_assembly(services.now);
+        self.note_assembly(services);
     }
 
     /// Lends the assembly for a receive straight into it; see the decoder.
@@ -86,28 +127,69 @@ impl Connection {
         services: &mut Services,
         application: &mut impl Application,
     ) {
+        services.counters.bytes_received += appended as u64;
         if appended > 0 {
             self.last_received = services.now;
             self.pings_missed = 0;
         }
+        let (mut assembly, mut appended) = (assembly, appended);
+        if self.holds.any(Holds::ASKED) {
+            // Paused while it was under way: these bytes are looked at afterwards.
+            let later = assembly.split_off(assembly.len() - appended.min(assembly.len()));
+            self.stash(&later, services);
+            appended = 0;
+        }
+        let within = self.spend_bytes(appended, services);
         match self.decoder.take_back(assembly, appended) {
             Ok(Some(event)) if self.phase == Phase::Open => {
                 self.handle_event(event, services, application);
-                self.note_assembly(services.now);
             }
             Ok(_) => {}
-            Err(error) => self.fail(error, services, application),
+            Err(error) => return self.fail(error, services, application),
         }
+        self.note_assembly(services);
+        if within < appended && self.phase == Phase::Open {
+            self.fail(ProtocolError::ByteRate, services, application);
+        }
+    }
+
+    /// How many of so many bytes the peer may still send this moment; they are spent.
+    fn spend_bytes(&mut self, bytes: usize, services: &Services) -> usize {
+        match self.rare.as_mut().and_then(|rare| rare.rates.as_mut()) {
+            Some(rates) => rates.spend_bytes(bytes, &services.limits, services.now),
+            None => bytes,
+        }
+    }
+
+    #[cold]
+    fn spend_message(
+        &mut self,
+        services: &mut Services,
+        application: &mut impl Application,
+    ) -> bool {
+        let rates = self.rare.as_mut().and_then(|rare| rare.rates.as_mut());
+        let within = rates.is_none_or(|rates| rates.spend_message(&services.limits, services.now));
+        if !within {
+            self.fail(ProtocolError::MessageRate, services, application);
+        }
+        within
     }
 
     /// Keeps the moment since when the open message is being assembled: it is set once and not
     /// moved by progress, so that trickling bytes does not prolong it.
-    fn note_assembly(&mut self, now: Millis) {
+    #[inline]
+    fn note_assembly(&mut self, services: &mut Services) {
         if !self.decoder.is_assembling() {
             self.assembly_since = Since::NEVER;
-        } else if self.assembly_since == Since::NEVER {
-            self.assembly_since = Since::at(now);
+            if self.assembly_kib > 0 {
+                self.note_held(services);
+            }
+            return;
         }
+        if self.assembly_since == Since::NEVER {
+            self.assembly_since = Since::at(services.now);
+        }
+        self.note_held(services);
     }
 
     #[inline]
@@ -120,7 +202,17 @@ impl Connection {
         match event {
             Event::Message { kind, payload } => {
                 self.assembly_since = Since::NEVER;
+                if self.holds.any(Holds::METERED) && !self.spend_message(services, application) {
+                    return;
+                }
                 self.deliver(kind, payload, services, application);
+            }
+            Event::Compressed { kind, payload } => {
+                self.assembly_since = Since::NEVER;
+                if self.holds.any(Holds::METERED) && !self.spend_message(services, application) {
+                    return;
+                }
+                self.receive_compressed(kind, payload, services, application);
             }
             Event::Ping(payload) => {
                 if self.spend_control_credit(services, application) {
@@ -139,7 +231,7 @@ impl Connection {
     }
 
     #[inline]
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         kind: MessageKind,
         payload: Received<'_>,
@@ -190,27 +282,6 @@ impl Connection {
         false
     }
 
-    fn send_pong(&mut self, payload: &[u8], services: &mut Services) {
-        if self.phase != Phase::Open {
-            return;
-        }
-        if self.queue.tail_bytes() < PONG_BACKLOG_BYTES {
-            self.queue_frame(Opcode::Pong, payload, services);
-        } else {
-            self.owed_pong = Some(Box::new(payload.to_vec()));
-        }
-    }
-
-    /// Answers the latest of the Pings that were not answered one by one.
-    pub(super) fn send_owed_pong(&mut self, services: &mut Services) {
-        if self.queue.tail_bytes() < PONG_BACKLOG_BYTES
-            && let Some(payload) = self.owed_pong.take()
-            && self.phase == Phase::Open
-        {
-            self.queue_frame(Opcode::Pong, &payload, services);
-        }
-    }
-
     fn handle_close(
         &mut self,
         code: Option<CloseCode>,
@@ -236,13 +307,16 @@ impl Connection {
         &mut self,
         kind: MessageKind,
         payload: &[u8],
+        compress: Compress,
         services: &mut Services,
     ) -> SendOutcome {
-        if let Some(refused) = self.refuses(services) {
-            return refused;
+        if !self.takes_messages(services) {
+            return self.send_specially(kind, payload, services);
         }
         services.counters.messages_sent += 1;
-        self.queue_frame(kind.opcode(), payload, services);
+        if self.agreement.is_none() || !self.queue_compressed(compress, kind, payload, services) {
+            self.queue_frame(kind.opcode(), true, payload, services);
+        }
         SendOutcome::Queued
     }
 
@@ -252,30 +326,38 @@ impl Connection {
         &mut self,
         kind: MessageKind,
         payload: Payload<'_>,
+        compress: Compress,
         services: &mut Services,
     ) -> SendOutcome {
         let length = payload.bytes().len();
         if self.role == Role::Client || length < COPY_BYTES_MAX {
-            return self.send(kind, payload.bytes(), services);
+            return self.send(kind, payload.bytes(), compress, services);
         }
-        if let Some(refused) = self.refuses(services) {
-            return refused;
+        if !self.takes_messages(services) {
+            return self.send_specially(kind, payload.bytes(), services);
         }
         services.counters.messages_sent += 1;
-        let opcode = kind.opcode();
+        if self.agreement.is_some()
+            && self.queue_compressed(compress, kind, payload.bytes(), services)
+        {
+            return SendOutcome::Queued;
+        }
+        let (opcode, payload_bytes) = (kind.opcode(), length as u64);
         let (header, size) =
-            FrameHeader { fin: true, opcode, mask: None, payload_bytes: length as u64 }.encode();
+            FrameHeader { fin: true, compressed: false, opcode, mask: None, payload_bytes }
+                .encode();
         match payload {
             Payload::Assembled(vector) => {
                 let start = HEADROOM_BYTES - size;
                 vector[start..HEADROOM_BYTES].copy_from_slice(&header[..size]);
-                self.queue.push(Segment::Owned { bytes: std::mem::take(vector), start });
+                let segment = Segment::Owned { bytes: std::mem::take(vector), start };
+                self.queue.push(segment, &mut services.pool);
             }
             Payload::InPlace(mut payload) => {
                 let run = payload.prepend(&header[..size]);
                 match run.and_then(|(address, bytes)| services.share_received(address, bytes)) {
-                    Some(segment) => self.queue.push(segment),
-                    None => self.queue_frame(opcode, payload.bytes(), services),
+                    Some(segment) => self.queue.push(segment, &mut services.pool),
+                    None => self.queue_frame(opcode, true, payload.bytes(), services),
                 }
             }
         }
@@ -283,52 +365,45 @@ impl Connection {
     }
 
     /// Queues bytes that are already framed and that other connections share.
-    pub fn send_shared(&mut self, frames: bytes::Bytes, services: &mut Services) -> SendOutcome {
-        if let Some(refused) = self.refuses(services) {
-            return refused;
+    pub fn send_shared(
+        &mut self,
+        frames: bytes::Bytes,
+        messages: u32,
+        services: &mut Services,
+    ) -> SendOutcome {
+        if self.role == Role::Client || !self.takes_messages(services) {
+            return self.send_shared_specially(frames, messages, services);
         }
-        self.queue.push(Segment::Shared(frames));
+        services.counters.messages_sent += u64::from(messages);
+        self.queue.push(Segment::Shared(frames), &mut services.pool);
         SendOutcome::Queued
     }
 
-    /// Queues a Ping with at most 125 bytes of payload.
-    pub fn send_ping(&mut self, payload: &[u8], services: &mut Services) -> SendOutcome {
-        if self.phase != Phase::Open {
-            return SendOutcome::Closing;
-        }
-        self.queue_frame(Opcode::Ping, &payload[..payload.len().min(125)], services);
-        SendOutcome::Queued
-    }
-
-    /// Whether a message cannot be queued: not open, or too much waits already, in which case the
-    /// connection ends at the next opportunity.
+    /// Whether a message can simply be queued; what is unusual is handled elsewhere.
     #[inline]
-    fn refuses(&mut self, services: &mut Services) -> Option<SendOutcome> {
-        if self.phase == Phase::Open
+    fn takes_messages(&self, services: &Services) -> bool {
+        self.phase == Phase::Open
+            && !self.holds.any(Holds::SPECIAL)
             && self.queue.queued_bytes() < services.limits.send_queue_bytes_max
-        {
-            return None;
-        }
-        Some(self.refuse(services))
+            && !services.pool.budget.is_exhausted()
     }
 
-    #[cold]
-    fn refuse(&mut self, services: &mut Services) -> SendOutcome {
-        if self.phase != Phase::Open {
-            return SendOutcome::Closing;
-        }
-        services.counters.violations += 1;
-        let error = ProtocolError::SlowConsumer;
-        self.close(error.close_code(), error.reason(), services);
-        SendOutcome::Dropped
+    pub(super) fn encoder(&self) -> Encoder {
+        Encoder::new(self.role)
     }
 
     #[inline]
-    fn queue_frame(&mut self, opcode: Opcode, payload: &[u8], services: &mut Services) {
-        let encoder = Encoder::new(self.role);
+    pub(super) fn queue_frame(
+        &mut self,
+        opcode: Opcode,
+        fin: bool,
+        payload: &[u8],
+        services: &mut Services,
+    ) {
+        let encoder = self.encoder();
         let masks = &mut services.masks;
         self.queue.append(&mut services.pool, payload.len() + HEADER_BYTES_MAX, |out| {
-            encoder.frame(out, opcode, true, payload, &mut || masks.next_mask());
+            encoder.frame(out, opcode, fin, payload, &mut || masks.next_mask());
         });
     }
 
@@ -347,6 +422,9 @@ impl Connection {
         }
         let code = if code.may_be_sent() { code } else { CloseCode::NORMAL };
         self.close_sent = Some(code);
+        self.abandon_chunks(services);
+        // The peer's answer must be received.
+        self.resume_receiving(services);
         self.queue_close(Some(code), reason, services);
         self.enter(Phase::CloseSent, services.now);
     }
@@ -358,7 +436,7 @@ impl Connection {
         services: &mut Services,
         application: &mut impl Application,
     ) {
-        services.counters.violations += 1;
+        count_violation(error, services);
         self.end_with(error.close_code(), error.reason(), services, application);
     }
 
@@ -378,15 +456,17 @@ impl Connection {
         application: &mut impl Application,
     ) {
         if self.phase == Phase::Open {
+            self.abandon_chunks(services);
+            self.drop_backlog(services);
             self.queue_close(Some(code), reason, services);
         }
-        self.decoder.release(&mut services.pool);
+        self.forget_received(services);
         self.enter(Phase::Lingering, services.now);
         let info = CloseInfo { code, reason, by: ClosedBy::Local };
         self.announce_end(info, services, application);
     }
 
-    fn announce_end(
+    pub(super) fn announce_end(
         &mut self,
         info: CloseInfo<'_>,
         services: &mut Services,
@@ -397,6 +477,7 @@ impl Connection {
             services.counters.closed += 1;
             application.closed(self, services, info);
         }
+        self.release_contexts(services);
     }
 
     /// An outbound connection could not be made.
@@ -417,6 +498,9 @@ impl Connection {
         services: &mut Services,
         application: &mut impl Application,
     ) {
+        if !reset && self.puts_off_end() {
+            return;
+        }
         let by = if self.close_sent.is_some() { ClosedBy::Local } else { ClosedBy::Transport };
         let was = self.phase;
         if reset {
@@ -433,78 +517,65 @@ impl Connection {
         self.announce_end(info, services, application);
     }
 
-    /// Ends at once: what waits is dropped.
-    fn abandon(&mut self, services: &mut Services) {
-        self.queue.clear(&mut services.pool);
+    /// Ends without a Close frame, for a reason of ours.
+    pub(super) fn end_abruptly(
+        &mut self,
+        reason: &str,
+        services: &mut Services,
+        application: &mut impl Application,
+    ) {
+        self.abandon(services);
+        let info = CloseInfo { code: CloseCode::ABNORMAL, reason, by: ClosedBy::Local };
+        self.announce_end(info, services, application);
+    }
+
+    /// Drops what was received and not delivered.
+    fn forget_received(&mut self, services: &mut Services) {
         self.decoder.release(&mut services.pool);
+        if let Some(rare) = &mut self.rare {
+            services.pool.give(std::mem::take(&mut rare.stash));
+            rare.stash_used = 0;
+        }
+        self.holds.set(Holds::ASKED | Holds::STASHED | Holds::FINISHED, false);
+        if self.assembly_kib > 0 {
+            self.note_held(services);
+        }
+    }
+
+    /// Ends at once: what waits is dropped.
+    pub(super) fn abandon(&mut self, services: &mut Services) {
+        self.abandon_chunks(services);
+        self.queue.clear(&mut services.pool);
+        self.forget_received(services);
         self.enter(Phase::Ended, services.now);
     }
 
-    fn linger(&mut self, bytes: usize, services: &mut Services) {
+    /// Ends a connection that is owed no answer.
+    pub(super) fn refuse_silently(&mut self, services: &mut Services) {
+        services.counters.rejected += 1;
+        self.abandon(services);
+    }
+
+    pub(super) fn linger(&mut self, bytes: usize, services: &mut Services) {
         self.lingered_bytes = self.lingered_bytes.saturating_add(bytes as u32);
         if self.lingered_bytes as usize > services.limits.linger_bytes_max && !self.has_waiting() {
             self.abandon(services);
         }
     }
+}
 
-    /// The earliest moment at which [`handle_deadline`](Self::handle_deadline) has work to do.
-    #[must_use]
-    pub fn next_deadline(&self, services: &Services) -> Millis {
-        let limits = &services.limits;
-        let mut next = match self.phase {
-            Phase::Handshake => self.phase_since.after(limits.handshake_timeout),
-            Phase::Open => {
-                let silence = limits.ping_interval * (u32::from(self.pings_missed) + 1);
-                self.last_received.after(silence)
-            }
-            Phase::CloseSent | Phase::Flushing => self.phase_since.after(limits.close_timeout),
-            Phase::Lingering => self.phase_since.after(limits.linger_timeout),
-            Phase::Ended => self.phase_since.after(Duration::from_millis(1)),
-        };
-        if self.phase == Phase::Open {
-            if let Some(since) = self.assembly_since.get() {
-                next = next.earlier(since.after(limits.assembly_timeout));
-            }
-            if let Some(since) = self.stalled_since.get() {
-                next = next.earlier(since.after(limits.write_stall_timeout));
-            }
-        }
-        next
-    }
-
-    /// Acts on whichever deadline has passed.
-    pub fn handle_deadline(&mut self, services: &mut Services, application: &mut impl Application) {
-        if !services.now.reached(self.next_deadline(services)) {
-            return;
-        }
-        match self.phase {
-            Phase::Handshake => self.opening_timed_out(services, application),
-            Phase::Open => self.open_deadline(services, application),
-            Phase::CloseSent => {
-                services.counters.timeouts += 1;
-                self.handle_end(true, services, application);
-            }
-            Phase::Flushing | Phase::Lingering | Phase::Ended => self.abandon(services),
-        }
-    }
-
-    fn open_deadline(&mut self, services: &mut Services, application: &mut impl Application) {
-        let now = services.now;
-        let limits = &services.limits;
-        let past = |since: Since, span: Duration| {
-            since.get().is_some_and(|since| now.reached(since.after(span)))
-        };
-        if past(self.stalled_since, limits.write_stall_timeout)
-            || u32::from(self.pings_missed) >= limits.ping_misses_max
-        {
-            services.counters.timeouts += 1;
-            self.handle_end(true, services, application);
-        } else if past(self.assembly_since, limits.assembly_timeout) {
-            services.counters.timeouts += 1;
-            self.fail(ProtocolError::AssemblyTimeout, services, application);
-        } else {
-            self.pings_missed += 1;
-            self.queue_frame(Opcode::Ping, b"", services);
-        }
-    }
+/// Counts a peer's violation by its reason.
+fn count_violation(error: ProtocolError, services: &mut Services) {
+    let counters = &mut services.counters;
+    *match (error, error.close_code()) {
+        (ProtocolError::AssemblyTimeout, _) => &mut counters.violations_assembly_time,
+        (ProtocolError::ControlFlood, _) => &mut counters.violations_control_rate,
+        (ProtocolError::SlowConsumer, _) => &mut counters.slow_consumers,
+        (ProtocolError::CorruptCompression, _) => &mut counters.violations_compression,
+        (ProtocolError::MessageRate, _) => &mut counters.violations_message_rate,
+        (ProtocolError::ByteRate, _) => &mut counters.violations_byte_rate,
+        (_, CloseCode::INVALID_PAYLOAD) => &mut counters.violations_utf8,
+        (_, CloseCode::MESSAGE_TOO_BIG) => &mut counters.violations_message_size,
+        _ => &mut counters.violations_protocol,
+    } += 1;
 }

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use super::Millis;
+use super::{Compression, Millis};
 use crate::buffer::{Pool, Segment};
 use crate::limits::Limits;
 use crate::metrics::Counters;
+use crate::tls::Tls;
 
 /// Shared by the connections of one shard.
 #[derive(Debug)]
@@ -18,16 +19,31 @@ pub struct Services {
     /// The earliest deadline that an open connection can get from now on.
     pub open_horizon: Millis,
     open_deadline_min: Duration,
+    /// Bytes waiting for one peer from which on something is done about it.
+    pub(super) pressure_bytes: usize,
+    /// Bytes waiting for one peer from which on the application is told when fewer do.
+    pub(super) soft_bytes: usize,
+    /// Among how many shards the memory budget is divided.
+    shards: usize,
     /// What happened.
     pub counters: Counters,
     /// The time of this turn.
     pub now: Millis,
     /// Masks for frames we send as a client.
     pub masks: Masks,
+    /// What compression shares.
+    pub compression: Compression,
     /// The receive buffer being handled, if the driver can lend it to the send queue.
     pub received: Option<ReceivedBuffer>,
     /// The value of the `Server` header, if one is sent.
     pub server_name: Option<String>,
+    /// What accepted connections speak TLS with, if they do.
+    pub tls: Option<Tls>,
+    /// Steps of TLS handshakes that may still be made in this turn; whoever has turns lowers it to
+    /// what the limits say.
+    pub handshakes_left: u32,
+    /// The connection that was called last has put a step off.
+    pub handshake_put_off: bool,
 }
 
 impl Services {
@@ -36,28 +52,56 @@ impl Services {
     pub fn new(limits: Limits, server_name: Option<String>) -> Self {
         Self {
             pool: Pool::new(),
-            open_deadline_min: limits
-                .ping_interval
-                .min(limits.assembly_timeout)
-                .min(limits.write_stall_timeout),
+            pressure_bytes: 0,
+            soft_bytes: 0,
+            shards: 1,
+            open_deadline_min: open_deadline_min(&limits),
             open_horizon: Millis(0),
+            handshakes_left: u32::MAX,
             limits,
             counters: Counters::default(),
             now: Millis(0),
             masks: Masks::default(),
+            compression: Compression::default(),
             received: None,
             server_name,
+            tls: None,
+            handshake_put_off: false,
         }
-        .at_time(Millis(0))
+        .with_shards(1)
     }
 
-    fn at_time(mut self, now: Millis) -> Self {
-        self.set_time(now);
+    /// Divides the memory budget among so many shards.
+    #[must_use]
+    pub fn with_shards(mut self, shards: usize) -> Self {
+        self.shards = shards.max(1);
+        self.apply_limits();
         self
     }
 }
 
+fn open_deadline_min(limits: &Limits) -> Duration {
+    let spans = [limits.assembly_timeout, limits.write_stall_timeout, limits.lifetime_max];
+    spans.into_iter().fold(limits.ping_interval, Duration::min)
+}
+
 impl Services {
+    /// Works within other bounds from now on. The deadlines of connections are the caller's to set
+    /// anew.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.apply_limits();
+    }
+
+    fn apply_limits(&mut self) {
+        let limits = &self.limits;
+        self.open_deadline_min = open_deadline_min(limits);
+        self.soft_bytes = limits.send_queue_soft_bytes.min(limits.send_queue_bytes_max);
+        self.pressure_bytes = self.soft_bytes.min(limits.receive_pause_bytes);
+        self.pool.budget.set_max((limits.memory_bytes_max / self.shards).max(1));
+        self.set_time(self.now);
+    }
+
     /// Moves to the time of a new turn.
     pub fn set_time(&mut self, now: Millis) {
         self.now = now;

@@ -6,9 +6,9 @@ pub(crate) mod ring;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 pub(crate) use ring::{GENERATION_MASK, TICK};
 
@@ -21,4 +21,9 @@ pub(crate) fn outbound_socket(address: SocketAddr, source: Option<IpAddr>) -> io
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     Ok(socket)
+}
+
+/// The other end of a connected socket, if it still has one with an IP address.
+pub(crate) fn peer_address(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+    SockRef::from(&socket).peer_addr().ok()?.as_socket()
 }

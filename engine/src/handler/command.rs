@@ -1,5 +1,8 @@
 //! What can be asked of a connection or shard from outside a callback.
 
+use super::report::ReportRequest;
+use crate::connection::Compress;
+use crate::limits::Limits;
 use crate::protocol::{CloseCode, MessageKind};
 
 /// Names one connection of one shard, now and never again.
@@ -22,6 +25,8 @@ pub(crate) enum Command {
         kind: MessageKind,
         /// The payload.
         payload: Vec<u8>,
+        /// Whether it is sent compressed.
+        compress: Compress,
     },
     /// Send a Ping.
     Ping {
@@ -29,6 +34,16 @@ pub(crate) enum Command {
         token: Token,
         /// At most 125 bytes.
         payload: Vec<u8>,
+    },
+    /// Deliver nothing more, receive no more.
+    Pause {
+        /// The connection.
+        token: Token,
+    },
+    /// Go on receiving.
+    Resume {
+        /// The connection.
+        token: Token,
     },
     /// Start the closing handshake.
     Close {
@@ -39,17 +54,19 @@ pub(crate) enum Command {
         /// The reason.
         reason: String,
     },
-    /// Publish to the shard's subscribers.
-    Publish {
-        /// The topic.
-        topic: String,
-        /// Text or binary.
-        kind: MessageKind,
-        /// The payload.
-        payload: Vec<u8>,
+    /// Take the decisions on upgrades that have been made.
+    Decided,
+    /// Say how the shard is.
+    Report(ReportRequest),
+    /// Work within these bounds from now on.
+    SetLimits(Box<Limits>),
+    /// Stop accepting, close every connection with 1001 within the drain window, end when all are
+    /// gone. A second one ends the shard now.
+    Drain {
+        /// Whether handshakes that come to an end meanwhile are refused with 503. They are not
+        /// when another process has taken over: the peer was accepted and shall be served.
+        refuse: bool,
     },
-    /// Stop accepting, close every connection with 1001, end when all are gone.
-    Drain,
     /// End now.
     Stop,
 }

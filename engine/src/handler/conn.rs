@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
 use super::{Outbound, Outgoing, Peer, Token};
-use crate::connection::{Connection, Phase, SendOutcome, Services};
+use crate::connection::{Connection, Dropped, Phase, SendOutcome, SendPolicy, Services};
 use crate::protocol::CloseCode;
-use crate::pubsub::{Hub, Subscriber, Subscriptions};
+use crate::protocol::deflate::DeflateAgreement;
+use crate::pubsub::{Hub, Position, Publish, Reached, Subscribe, SubscribeError};
+use crate::tls::TlsFacts;
 
 /// A connection, borrowed for one callback. Nothing it offers blocks or fails because of the peer:
 /// what is sent is queued, and all that one turn queues leaves in one system call.
@@ -15,18 +17,24 @@ pub struct Conn<'a, S> {
     pub(crate) connection: &'a mut Connection,
     pub(crate) services: &'a mut Services,
     pub(crate) state: &'a mut S,
-    pub(crate) subscriptions: &'a mut Subscriptions,
     pub(crate) hub: &'a mut Hub,
     pub(crate) outbound: &'a mut Outbound<S>,
     pub(crate) token: Token,
     pub(crate) socket: Option<BorrowedFd<'a>>,
 }
 
-/// How many a publish will reach.
+/// What a subscription begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reached {
-    /// Subscribers of this shard that it is queued for.
-    pub queued: usize,
+pub struct Subscribed {
+    /// Where the topic stands: each message from here on, those that a filter or
+    /// [`Publish::except_sender`] keeps away included, adds one to the offset. `None` when the
+    /// topic has no history.
+    pub position: Option<Position>,
+    /// Whether nothing is missing since the position that was given. If not, nothing was sent, and
+    /// the client needs a fresh start.
+    pub complete: bool,
+    /// Messages that were sent at once: missed or retained ones.
+    pub recovered: usize,
 }
 
 impl<S> Conn<'_, S> {
@@ -44,10 +52,66 @@ impl<S> Conn<'_, S> {
     /// Sends [`Text`](super::Text), [`Binary`](super::Binary), or a received
     /// [`Message`](super::Message).
     ///
-    /// The outcome may be ignored: when it is not `Queued`, [`on_close`](super::Handler::on_close)
-    /// follows.
+    /// The outcome may be ignored unless the connection was given a [`SendPolicy`] that drops: when
+    /// it is not `Queued`, [`on_close`](super::Handler::on_close) follows.
     pub fn send(&mut self, message: impl Outgoing) -> SendOutcome {
-        message.send_on(self.connection, self.services)
+        let compress = message.compress();
+        message.send_on(compress, self.connection, self.services)
+    }
+
+    /// Sends a message that replaces the one with the same key if that still waits, in its place:
+    /// the peer gets the latest value for each key as fast as it can read, however often it
+    /// changes. What a send has taken already is not replaced.
+    pub fn send_latest(&mut self, key: u64, message: impl Outgoing) -> SendOutcome {
+        let (kind, bytes) = (message.kind(), message.bytes());
+        self.connection.send_latest(key, kind, bytes, self.services)
+    }
+
+    /// Sends a piece of a message, as a fragment (RFC 6455 section 5.4): a message need not fit in
+    /// memory. The first piece begins it and decides whether it is text or binary;
+    /// [`send_last_chunk`](Self::send_last_chunk) ends it. Whole messages sent in between follow
+    /// behind its end.
+    ///
+    /// Send until [`queued_bytes`](Self::queued_bytes) has passed
+    /// [`send_queue_soft_bytes`](crate::Limits::send_queue_soft_bytes) and go on in
+    /// [`on_drain`](super::Handler::on_drain). A piece that is answered with
+    /// [`SendOutcome::Dropped`] was not taken and does not end the connection: the same piece may
+    /// be sent again then.
+    pub fn send_chunk(&mut self, piece: impl Outgoing) -> SendOutcome {
+        self.connection.send_chunk(piece.kind(), piece.bytes(), false, self.services)
+    }
+
+    /// Sends the last piece, which may be empty, of a message; see [`send_chunk`](Self::send_chunk).
+    pub fn send_last_chunk(&mut self, piece: impl Outgoing) -> SendOutcome {
+        self.connection.send_chunk(piece.kind(), piece.bytes(), true, self.services)
+    }
+
+    /// What becomes of messages for which the queue has no room
+    /// ([`send_queue_bytes_max`](crate::Limits::send_queue_bytes_max)). At first
+    /// [`SendPolicy::Close`]. Control frames are never dropped, and never behind waiting data.
+    pub fn set_send_policy(&mut self, policy: SendPolicy) {
+        self.connection.set_send_policy(policy);
+    }
+
+    /// How many messages to this connection were dropped so far, by reason.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        self.connection.dropped()
+    }
+
+    /// Receives nothing more from this peer until it is resumed here or by
+    /// [`Peer::resume_receive`]: what it sends waits in its own buffers and then in it. No further
+    /// message is delivered, not even one that has been received already. Closing ends the pause.
+    ///
+    /// While it lasts, the peer's silence is not held against it, and its going away is noticed
+    /// only by sending something: every `ping_interval` a Ping is.
+    pub fn pause_receive(&mut self) {
+        self.connection.pause_receiving(self.services);
+    }
+
+    /// Ends a pause. What waits is delivered after this callback.
+    pub fn resume_receive(&mut self) {
+        self.connection.resume_receiving(self.services);
     }
 
     /// Sends a Ping with at most 125 bytes of payload; the answer comes to
@@ -62,7 +126,15 @@ impl<S> Conn<'_, S> {
         self.connection.close(code, reason, self.services);
     }
 
-    /// Bytes queued and not yet taken by the kernel.
+    /// What was agreed with the peer on compression, if anything.
+    #[must_use]
+    pub fn compression(&self) -> Option<DeflateAgreement> {
+        self.connection.compression()
+    }
+
+    /// Bytes queued and not yet taken whole by the kernel. Beside
+    /// [`send_queue_soft_bytes`](crate::Limits::send_queue_soft_bytes) they tell whether to go on
+    /// sending or to wait for [`on_drain`](super::Handler::on_drain).
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.connection.queued_bytes()
@@ -74,32 +146,97 @@ impl<S> Conn<'_, S> {
         self.connection.phase() == Phase::Open
     }
 
-    /// Subscribes to a topic of this shard. `false` when the connection has as many as the limits
-    /// allow or the name is too long.
+    /// Subscribes to a topic. The connection gets what is published to it from here on, on any
+    /// shard or thread, in the order in which each of them publishes. `false`, and the reason in
+    /// the log at debug level, when it is refused; [`subscribe_from`](Self::subscribe_from) says
+    /// why.
     pub fn subscribe(&mut self, topic: &str) -> bool {
-        let limits = &self.services.limits;
-        if topic.len() > limits.topic_bytes_max
-            || self.subscriptions.len() >= limits.subscriptions_max
-        {
-            return false;
+        let subscribed = self.subscribe_from(topic, None, u64::MAX);
+        if let Err(error) = subscribed {
+            tracing::debug!(topic, %error, "not subscribed");
         }
-        self.hub.subscribe(topic, subscriber(self.token), self.subscriptions);
-        true
+        subscribed.is_ok()
     }
 
-    /// Ends a subscription.
+    /// Subscribes, and sends at once what was missed since `from`, where the topic has a history
+    /// ([`TopicOptions::history_messages`](crate::TopicOptions)). Only messages published with a
+    /// tag in common with `filter` are received; see [`Publish::tags`]; `u64::MAX` receives all.
+    /// Someone who is subscribed already keeps the old filter.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]: the limit in the way.
+    pub fn subscribe_from(
+        &mut self,
+        topic: &str,
+        from: Option<Position>,
+        filter: u64,
+    ) -> Result<Subscribed, SubscribeError> {
+        self.may_subscribe()?;
+        let how = Subscribe { filter, from };
+        let recovered = self.hub.subscribe(topic, self.token.slot, how, &self.services.limits)?;
+        let subscribed = Subscribed {
+            position: recovered.position,
+            complete: recovered.complete,
+            recovered: recovered.frames.len(),
+        };
+        for frame in recovered.frames {
+            let _ = self.connection.send_shared(frame, 1, self.services);
+        }
+        Ok(subscribed)
+    }
+
+    /// Subscribes to every topic whose name matches a pattern. A name has levels, separated by
+    /// `/`; in a pattern `*` is any one level and `**`, at the end, all that follow, if any:
+    /// `room/*/typing`, `price/**`. A name with such a level in it is nothing special to
+    /// [`subscribe`](Self::subscribe), so names that come from a peer do no harm there.
+    ///
+    /// A connection gets a message once for each of its subscriptions that match.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]: what is wrong with the pattern, or the limit in the way.
+    pub fn subscribe_matching(&mut self, pattern: &str) -> Result<(), SubscribeError> {
+        self.may_subscribe()?;
+        let limits = &self.services.limits;
+        self.hub.subscribe_matching(pattern, self.token.slot, u64::MAX, limits)
+    }
+
+    fn may_subscribe(&self) -> Result<(), SubscribeError> {
+        if self.is_open() { Ok(()) } else { Err(SubscribeError::Closing) }
+    }
+
+    /// Ends a subscription to a topic. Nothing more of it is received, not even what was published
+    /// this turn. At the end of a connection all of them end by themselves.
     pub fn unsubscribe(&mut self, topic: &str) {
-        self.hub.unsubscribe(topic, self.subscriptions);
+        self.hub.unsubscribe(topic, false, self.token.slot);
     }
 
-    /// Publishes to a topic's subscribers on this shard, this connection included if it is one.
+    /// Ends a subscription to a pattern.
+    pub fn unsubscribe_matching(&mut self, pattern: &str) {
+        self.hub.unsubscribe(pattern, true, self.token.slot);
+    }
+
+    /// Publishes to a topic's subscribers on every shard, this connection included if it is one.
+    /// The message is framed once; what one turn publishes to a topic goes to each subscriber in
+    /// one piece, and to each other shard as one parcel.
     pub fn publish(&mut self, topic: &str, message: impl Outgoing) -> Reached {
-        Reached { queued: self.hub.publish(topic, message.kind(), message.bytes()) }
+        self.publish_with(topic, message, Publish::default())
+    }
+
+    /// Publishes with a say in who receives it.
+    pub fn publish_with(&mut self, topic: &str, message: impl Outgoing, how: Publish) -> Reached {
+        let sender = Some(self.token.slot);
+        self.hub.publish(topic, message.kind(), message.bytes(), sender, how)
     }
 
     /// Opens an outbound connection from this shard.
     pub fn outbound(&mut self) -> &mut Outbound<S> {
         self.outbound
+    }
+
+    /// What TLS agreed on, the client's certificate among it; `None` for a plain connection.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.connection.tls()
     }
 
     /// The handle to keep.
@@ -108,20 +245,15 @@ impl<S> Conn<'_, S> {
         Peer::new(self.token)
     }
 
-    /// The other end's address, asked from the kernel; `None` when it is gone already.
+    /// The client's address: the one that a trusted proxy vouches for, otherwise the other end's,
+    /// asked from the kernel. `None` on a Unix socket without such a proxy, and when it is gone
+    /// already.
     #[must_use]
     pub fn peer_address(&self) -> Option<SocketAddr> {
+        if let Some(address) = self.connection.client_address() {
+            return Some(address);
+        }
         let address = rustix::net::getpeername(self.socket?).ok()??;
         SocketAddr::try_from(address).ok()
     }
-}
-
-/// The number by which the hub knows a connection.
-pub(crate) fn subscriber(token: Token) -> Subscriber {
-    u64::from(token.generation) << 32 | u64::from(token.slot)
-}
-
-/// The connection behind a hub's number.
-pub(crate) fn token_of(subscriber: Subscriber) -> Token {
-    Token { slot: subscriber as u32, generation: (subscriber >> 32) as u32 }
 }

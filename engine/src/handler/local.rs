@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::{Command, Mailbox, Token};
+use super::{Command, Mailbox, Publisher, Token};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<LocalShard>>> = const { RefCell::new(None) };
@@ -25,6 +25,7 @@ struct Tasks {
 #[derive(Debug)]
 pub(crate) struct LocalShard {
     mailbox: Arc<Mailbox>,
+    publisher: Publisher,
     outbox: RefCell<VecDeque<Command>>,
     tasks: RefCell<Tasks>,
     waker: RefCell<Option<Waker>>,
@@ -38,9 +39,10 @@ pub(crate) struct LocalShard {
 impl LocalShard {
     /// The local side of a shard with this mailbox.
     #[must_use]
-    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Rc<Self> {
+    pub(crate) fn new(mailbox: Arc<Mailbox>, publisher: Publisher) -> Rc<Self> {
         Rc::new(Self {
             mailbox,
+            publisher,
             outbox: RefCell::default(),
             tasks: RefCell::default(),
             waker: RefCell::default(),
@@ -69,6 +71,12 @@ impl LocalShard {
     #[must_use]
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
+    }
+
+    /// What publishes to this server's topics.
+    #[must_use]
+    pub(crate) fn publisher(&self) -> &Publisher {
+        &self.publisher
     }
 
     /// Whether any task spawned through the engine is alive.

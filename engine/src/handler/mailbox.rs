@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::Command;
+use crate::pubsub::Bell;
 
 /// Why a command was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,26 +69,27 @@ impl Mailbox {
             return Err(MailboxError::Stopped);
         }
         // Drain and Stop must get through whatever waits.
-        let bounded = !matches!(command, Command::Drain | Command::Stop);
+        let bounded = !matches!(command, Command::Drain { .. } | Command::Stop);
         if bounded && inner.commands.len() >= self.commands_max {
             return Err(MailboxError::Full);
         }
         inner.commands.push_back(command);
-        if inner.commands.len() == 1 {
-            // The only error is a counter at its maximum, and then the shard is awake anyway.
-            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        let first = inner.commands.len() == 1;
+        drop(inner);
+        if first {
+            self.ring();
         }
         Ok(())
     }
 
-    /// Takes all commands that wait, and the wake-up with them.
+    /// Takes the wake-up and all commands that wait. In this order: what comes in between rings
+    /// again, and then the shard looks once more than it need.
     #[must_use]
     pub(crate) fn take(&self) -> VecDeque<Command> {
-        let mut inner = self.lock();
         let mut counter = [0; 8];
         // Fails when nothing was signalled, which is as good.
         let _ = rustix::io::read(&self.wake, &mut counter);
-        std::mem::take(&mut inner.commands)
+        std::mem::take(&mut self.lock().commands)
     }
 
     /// Refuses everything from now on.
@@ -104,6 +106,13 @@ impl Mailbox {
     }
 }
 
+impl Bell for Mailbox {
+    fn ring(&self) {
+        // The only error is a counter at its maximum, and then the shard is awake anyway.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,16 +120,12 @@ mod tests {
     #[test]
     fn it_is_bounded_but_stop_always_gets_in() {
         let mailbox = Mailbox::new(1).unwrap();
-        let publish = || Command::Publish {
-            topic: "t".into(),
-            kind: crate::protocol::MessageKind::Text,
-            payload: vec![],
-        };
-        assert_eq!(mailbox.push(publish()), Ok(()));
-        assert_eq!(mailbox.push(publish()), Err(MailboxError::Full));
+        let limits = || Command::SetLimits(Box::default());
+        assert_eq!(mailbox.push(limits()), Ok(()));
+        assert_eq!(mailbox.push(limits()), Err(MailboxError::Full));
         assert_eq!(mailbox.push(Command::Stop), Ok(()));
         assert_eq!(mailbox.take().len(), 2);
         mailbox.stop();
-        assert_eq!(mailbox.push(Command::Drain), Err(MailboxError::Stopped));
+        assert_eq!(mailbox.push(Command::Drain { refuse: true }), Err(MailboxError::Stopped));
     }
 }

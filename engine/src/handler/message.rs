@@ -1,7 +1,7 @@
 //! Messages as handlers receive and send them. Framing happens elsewhere.
 
 use crate::buffer::Payload;
-use crate::connection::{Connection, SendOutcome, Services};
+use crate::connection::{Compress, Connection, SendOutcome, Services};
 use crate::protocol::MessageKind;
 
 /// A received message: text (checked to be UTF-8) or binary, borrowed for one callback.
@@ -69,15 +69,89 @@ pub trait Outgoing {
     /// The payload.
     fn bytes(&self) -> &[u8];
 
-    /// Queues it; a received message may hand over its memory instead of being copied.
-    #[doc(hidden)]
-    fn send_on(self, connection: &mut Connection, services: &mut Services) -> SendOutcome
+    /// Whether it is sent compressed, to a peer with which that was agreed on.
+    fn compress(&self) -> Compress {
+        Compress::Auto
+    }
+
+    /// The same message, compressed whatever its length.
+    ///
+    /// ```no_run
+    /// # use ringsock::{Conn, Outgoing, Text};
+    /// # fn reply(conn: &mut Conn<'_, ()>) {
+    /// conn.send(Text("ok ok ok ok ok").compressed());
+    /// # }
+    /// ```
+    fn compressed(self) -> Compressed<Self>
     where
         Self: Sized,
     {
-        connection.send(self.kind(), self.bytes(), services)
+        Compressed(self)
+    }
+
+    /// The same message, not compressed: for what is compressed already, and for what mixes a
+    /// secret with what a stranger chose, whose length would tell of the secret (RFC 7692
+    /// section 8).
+    fn uncompressed(self) -> Uncompressed<Self>
+    where
+        Self: Sized,
+    {
+        Uncompressed(self)
+    }
+
+    /// Queues it; a received message may hand over its memory instead of being copied.
+    #[doc(hidden)]
+    fn send_on(
+        self,
+        compress: Compress,
+        connection: &mut Connection,
+        services: &mut Services,
+    ) -> SendOutcome
+    where
+        Self: Sized,
+    {
+        connection.send(self.kind(), self.bytes(), compress, services)
     }
 }
+
+/// See [`Outgoing::compressed`].
+#[derive(Clone, Copy, Debug)]
+pub struct Compressed<M>(M);
+
+/// See [`Outgoing::uncompressed`].
+#[derive(Clone, Copy, Debug)]
+pub struct Uncompressed<M>(M);
+
+/// A message with another answer to whether it is compressed.
+macro_rules! compressed_as {
+    ($wrapper:ident, $compress:expr) => {
+        impl<M: Outgoing> Outgoing for $wrapper<M> {
+            fn kind(&self) -> MessageKind {
+                self.0.kind()
+            }
+
+            fn bytes(&self) -> &[u8] {
+                self.0.bytes()
+            }
+
+            fn compress(&self) -> Compress {
+                $compress
+            }
+
+            fn send_on(
+                self,
+                compress: Compress,
+                connection: &mut Connection,
+                services: &mut Services,
+            ) -> SendOutcome {
+                self.0.send_on(compress, connection, services)
+            }
+        }
+    };
+}
+
+compressed_as!(Compressed, Compress::Always);
+compressed_as!(Uncompressed, Compress::Never);
 
 impl<T: AsRef<str>> Outgoing for Text<T> {
     fn kind(&self) -> MessageKind {
@@ -108,7 +182,12 @@ impl Outgoing for Message<'_> {
         self.payload.bytes()
     }
 
-    fn send_on(self, connection: &mut Connection, services: &mut Services) -> SendOutcome {
-        connection.send_payload(self.kind, self.payload, services)
+    fn send_on(
+        self,
+        compress: Compress,
+        connection: &mut Connection,
+        services: &mut Services,
+    ) -> SendOutcome {
+        connection.send_payload(self.kind, self.payload, compress, services)
     }
 }

@@ -2,31 +2,54 @@
 //! a socket or waits; what a handler does is queued and leaves at the end of the turn.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod command;
 mod conn;
+mod deciding;
 mod local;
 mod mailbox;
 mod message;
 mod outbound;
 mod page;
 mod peer;
+mod policy;
+mod prepared;
+mod proxies;
+mod publisher;
+mod report;
+mod routed;
+mod setting;
+mod site;
 mod upgrade;
 
 use crate::connection::CloseInfo;
 use crate::protocol::handshake::Request;
 
+pub use admission::{Admission, Policy};
 pub(crate) use command::{Command, Token};
-pub(crate) use conn::token_of;
-pub use conn::{Conn, Reached};
+pub use conn::{Conn, Subscribed};
+pub(crate) use deciding::{Decided, Deciding};
 pub(crate) use local::LocalShard;
 pub use local::spawn;
 pub(crate) use mailbox::Mailbox;
 pub use mailbox::MailboxError;
-pub use message::{Binary, Message, Outgoing, Text};
+pub use message::{Binary, Compressed, Message, Outgoing, Text, Uncompressed};
 pub use outbound::{Outbound, OutboundRequest};
 pub use page::Page;
-pub(crate) use page::Pages;
 pub use peer::{Gone, Peer, RemotePeer};
+pub use policy::{
+    AllowedHosts, AllowedOrigins, Authentication, Credentials, ResponseHeaders, Secrets,
+    Subprotocols, Verifier, secrets_equal,
+};
+pub use prepared::Prepared;
+pub(crate) use proxies::Neighbour;
+pub use proxies::TrustedProxies;
+pub use publisher::{Publisher, publish, publisher};
+pub(crate) use report::ReportRequest;
+pub use report::{ConnectionReport, ShardReport};
+pub(crate) use routed::{Mount, Mounted, RoutedHandler};
+pub use setting::BadSetting;
+pub(crate) use site::{Site, complete};
 pub use upgrade::Upgrade;
 
 /// An application. One value per shard, made on the shard's own thread, so it needs neither `Send`
@@ -81,10 +104,18 @@ pub trait Handler: Sized + 'static {
         let _ = (conn, payload);
     }
 
-    /// The queue has shrunk to half of [`Limits::receive_pause_bytes`](crate::Limits) after it had
-    /// reached it: more may be sent without making the peer fall further behind.
+    /// Fewer than [`Limits::send_queue_soft_bytes`](crate::Limits) wait, after at least as many did
+    /// at the end of a turn: more may be sent without making the peer fall further behind.
     fn on_drain(&mut self, conn: &mut Conn<'_, Self::State>) {
         let _ = conn;
+    }
+
+    /// Messages of a topic, or of those that match a pattern, did not reach this connection: it
+    /// reads too slowly for what [`TopicOptions::slow`](crate::TopicOptions) allows, its shard did
+    /// not keep up, or they were lost between nodes. Called when it can receive again. The place
+    /// to send it the present state.
+    fn on_gap(&mut self, conn: &mut Conn<'_, Self::State>, topic: &str, messages: u64) {
+        let _ = (conn, topic, messages);
     }
 
     /// Called exactly once for each [`on_open`](Self::on_open), when nothing more will be received.

@@ -38,8 +38,9 @@ impl Peer {
     /// # Errors
     /// [`Gone`] if the connection has ended.
     pub fn send(self, message: impl Outgoing) -> Result<(), Gone> {
-        let (kind, payload) = (message.kind(), message.bytes().to_vec());
-        self.push(Command::Send { token: self.token, kind, payload })
+        let (kind, compress) = (message.kind(), message.compress());
+        let payload = message.bytes().to_vec();
+        self.push(Command::Send { token: self.token, kind, payload, compress })
     }
 
     /// Sends a Ping with at most 125 bytes of payload.
@@ -48,6 +49,22 @@ impl Peer {
     /// [`Gone`] if the connection has ended.
     pub fn ping(self, payload: &[u8]) -> Result<(), Gone> {
         self.push(Command::Ping { token: self.token, payload: payload.to_vec() })
+    }
+
+    /// Pauses receiving; see [`Conn::pause_receive`](super::Conn::pause_receive).
+    ///
+    /// # Errors
+    /// [`Gone`] if the connection has ended.
+    pub fn pause_receive(self) -> Result<(), Gone> {
+        self.push(Command::Pause { token: self.token })
+    }
+
+    /// Ends a pause.
+    ///
+    /// # Errors
+    /// [`Gone`] if the connection has ended.
+    pub fn resume_receive(self) -> Result<(), Gone> {
+        self.push(Command::Resume { token: self.token })
     }
 
     /// Starts the closing handshake.
@@ -95,8 +112,9 @@ impl RemotePeer {
     /// # Errors
     /// The shard's mailbox is full, or the shard has ended.
     pub fn send(&self, message: impl Outgoing) -> Result<(), MailboxError> {
-        let (kind, payload) = (message.kind(), message.bytes().to_vec());
-        self.mailbox.push(Command::Send { token: self.token, kind, payload })
+        let (kind, compress) = (message.kind(), message.compress());
+        let payload = message.bytes().to_vec();
+        self.mailbox.push(Command::Send { token: self.token, kind, payload, compress })
     }
 
     /// Sends a Ping with at most 125 bytes of payload.
@@ -105,6 +123,22 @@ impl RemotePeer {
     /// The shard's mailbox is full, or the shard has ended.
     pub fn ping(&self, payload: &[u8]) -> Result<(), MailboxError> {
         self.mailbox.push(Command::Ping { token: self.token, payload: payload.to_vec() })
+    }
+
+    /// Pauses receiving; see [`Conn::pause_receive`](super::Conn::pause_receive).
+    ///
+    /// # Errors
+    /// The shard's mailbox is full, or the shard has ended.
+    pub fn pause_receive(&self) -> Result<(), MailboxError> {
+        self.mailbox.push(Command::Pause { token: self.token })
+    }
+
+    /// Ends a pause.
+    ///
+    /// # Errors
+    /// The shard's mailbox is full, or the shard has ended.
+    pub fn resume_receive(&self) -> Result<(), MailboxError> {
+        self.mailbox.push(Command::Resume { token: self.token })
     }
 
     /// Starts the closing handshake.

@@ -1,22 +1,40 @@
-//! A handler's answer to an upgrade request.
+//! A handler's answer to an upgrade request. It is carried out elsewhere.
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
+use std::pin::Pin;
 
 use crate::connection::Decision;
 use crate::protocol::handshake::{Rejection, Status, is_valid_header};
 
-/// Accept with a state, or reject with a status.
-#[derive(Debug)]
+/// A future that decides.
+pub(crate) type UpgradeFuture<S> = Pin<Box<dyn Future<Output = Upgrade<S>>>>;
+
+/// Accept with a state, reject with a status, or say it later.
 #[must_use]
 pub struct Upgrade<S> {
     answer: Answer<S>,
 }
 
-#[derive(Debug)]
 enum Answer<S> {
     Accept { state: S, subprotocol: Option<Cow<'static, str>>, headers: Vec<(String, String)> },
     Reject(Rejection),
+    Later(UpgradeFuture<S>),
+}
+
+impl<S> fmt::Debug for Upgrade<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.answer {
+            Answer::Accept { subprotocol, headers, .. } => formatter
+                .debug_struct("Accept")
+                .field("subprotocol", subprotocol)
+                .field("headers", headers)
+                .finish_non_exhaustive(),
+            Answer::Reject(rejection) => formatter.debug_tuple("Reject").field(rejection).finish(),
+            Answer::Later(_) => formatter.write_str("Later"),
+        }
+    }
 }
 
 impl<S: 'static> Upgrade<S> {
@@ -28,6 +46,47 @@ impl<S: 'static> Upgrade<S> {
     /// Refuses with this status and a line of text for whoever reads the answer.
     pub fn reject(status: Status, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { answer: Answer::Reject(Rejection::new(status, detail)) }
+    }
+
+    /// Decides when this future does, for a decision that must ask a database or another server.
+    /// It runs on the shard's own runtime, so it needs no `Send`, and is dropped when the connection
+    /// goes. Meanwhile the connection holds its request head and at most
+    /// [`Limits::early_bytes_max`](crate::Limits) of what the client sends already, which is handled
+    /// once the handshake is complete. [`Limits::handshake_timeout`](crate::Limits) holds all the
+    /// same: a future that is not ready by then is dropped, and the client is answered 503. A panic
+    /// of the future is answered with 500.
+    ///
+    /// ```no_run
+    /// use ringsock::{Conn, Handler, Message, Request, Status, Upgrade};
+    /// # async fn look_up(token: String) -> Option<String> { Some(token) }
+    ///
+    /// struct Members;
+    ///
+    /// impl Handler for Members {
+    ///     type State = String;
+    ///
+    ///     fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<String> {
+    ///         let token = request.query("token").unwrap_or_default().into_owned();
+    ///         Upgrade::later(async move {
+    ///             match look_up(token).await {
+    ///                 Some(name) => Upgrade::accept(name),
+    ///                 None => Upgrade::reject(Status::UNAUTHORIZED, "this token is not valid"),
+    ///             }
+    ///         })
+    ///     }
+    ///
+    ///     fn on_message(&mut self, conn: &mut Conn<'_, String>, message: Message<'_>) {
+    ///         conn.send(message);
+    ///     }
+    /// }
+    /// ```
+    pub fn later(future: impl Future<Output = Self> + 'static) -> Self {
+        Self { answer: Answer::Later(Box::pin(future)) }
+    }
+
+    /// Refuses with header lines beside status and text.
+    pub fn refuse(rejection: Rejection) -> Self {
+        Self { answer: Answer::Reject(rejection) }
     }
 
     pub(super) fn accept_stateless() -> Self {
@@ -67,6 +126,26 @@ impl<S: 'static> Upgrade<S> {
         self
     }
 
+    /// The same answer with the state made into another.
+    pub(crate) fn map<T: 'static>(self, make: impl FnOnce(S) -> T + 'static) -> Upgrade<T> {
+        let answer = match self.answer {
+            Answer::Accept { state, subprotocol, headers } => {
+                Answer::Accept { state: make(state), subprotocol, headers }
+            }
+            Answer::Reject(rejection) => Answer::Reject(rejection),
+            Answer::Later(future) => Answer::Later(Box::pin(async move { future.await.map(make) })),
+        };
+        Upgrade { answer }
+    }
+
+    /// The future that decides, or the decision.
+    pub(crate) fn into_future(self) -> Result<UpgradeFuture<S>, Self> {
+        match self.answer {
+            Answer::Later(future) => Ok(future),
+            answer => Err(Self { answer }),
+        }
+    }
+
     /// The connection's share of the answer, and the state if it was accepted.
     pub(crate) fn into_parts(self) -> (Decision, Option<S>) {
         match self.answer {
@@ -74,6 +153,7 @@ impl<S: 'static> Upgrade<S> {
                 (Decision::Accept { subprotocol, headers }, Some(state))
             }
             Answer::Reject(rejection) => (Decision::Reject(rejection), None),
+            Answer::Later(_) => (Decision::Later, None),
         }
     }
 }

@@ -44,6 +44,13 @@ pub enum Event<'b> {
         /// Its bytes, unmasked.
         payload: Received<'b>,
     },
+    /// A whole message in compressed form (RFC 7692); its kind counts once it is restored.
+    Compressed {
+        /// Text or binary.
+        kind: MessageKind,
+        /// Its compressed bytes, unmasked.
+        payload: Received<'b>,
+    },
     /// A Ping with at most 125 bytes.
     Ping(Received<'b>),
     /// A Pong with at most 125 bytes.
@@ -62,6 +69,7 @@ pub enum Event<'b> {
 pub struct Decoder {
     partial: Option<Box<Partial>>,
     role: Role,
+    deflate: bool,
 }
 
 /// What is kept while something is cut.
@@ -74,6 +82,8 @@ struct Partial {
     stashed: u8,
     frame: Option<OpenFrame>,
     message: Option<MessageKind>,
+    /// The message is compressed.
+    compressed: bool,
     utf8: Utf8Stream,
     control: Vec<u8>,
     assembly: Vec<u8>,
@@ -89,13 +99,24 @@ impl Decoder {
     /// A decoder for frames that arrive at an endpoint of this role.
     #[must_use]
     pub fn new(role: Role) -> Self {
-        Self { partial: None, role }
+        Self { partial: None, role, deflate: false }
+    }
+
+    /// Takes compressed messages from here on: permessage-deflate was agreed on.
+    pub fn accept_compressed(&mut self) {
+        self.deflate = true;
     }
 
     /// Whether a frame or message has begun and not ended.
     #[must_use]
     pub fn is_assembling(&self) -> bool {
         self.partial.is_some()
+    }
+
+    /// Bytes of an open message that are kept here; none while they are lent.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.assembly.len())
     }
 
     /// Payload bytes that the open data frame still misses.
@@ -140,13 +161,15 @@ impl Decoder {
                 }
                 return Ok(Some(Event::Message { kind, payload: Received::InPlace(payload) }));
             }
-            if let Some((header, size)) = FrameHeader::parse(input, self.role)?
+            if let Some((header, size)) = FrameHeader::parse(input, self.role, self.deflate)?
                 && header.fin
                 && header.opcode != Opcode::Continuation
                 && header.payload_bytes <= (input.len() - size) as u64
             {
                 let length = header.payload_bytes as usize;
-                if length > message_bytes_max && !header.opcode.is_control() {
+                if length > frame_bytes_max(header.compressed, message_bytes_max)
+                    && !header.opcode.is_control()
+                {
                     return Err(ProtocolError::MessageTooBig);
                 }
                 let payload = InPlace::new(split_front(input, size + length), size);
@@ -170,7 +193,7 @@ impl Decoder {
         loop {
             let frame = match partial.frame {
                 Some(frame) => frame,
-                None => match partial.next_header(input, self.role)? {
+                None => match partial.next_header(input, self.role, self.deflate)? {
                     Some(header) => partial.open_frame(header, message_bytes_max)?,
                     None => {
                         if partial.stashed > 0 || partial.message.is_some() {
@@ -282,6 +305,10 @@ fn whole_frame(header: FrameHeader, mut payload: InPlace<'_>) -> Result<Event<'_
     if let Some(mask) = header.mask {
         apply_mask(payload.bytes_mut(), mask, 0);
     }
+    if header.compressed {
+        let payload = Received::InPlace(payload);
+        return Ok(compressed_event(header.opcode, payload));
+    }
     let kind = match header.opcode {
         Opcode::Text if validate(payload.bytes()) => MessageKind::Text,
         Opcode::Text => return Err(ProtocolError::InvalidUtf8),
@@ -291,6 +318,23 @@ fn whole_frame(header: FrameHeader, mut payload: InPlace<'_>) -> Result<Event<'_
         Opcode::Close => return close_event(payload.bytes()),
     };
     Ok(Event::Message { kind, payload: Received::InPlace(payload) })
+}
+
+#[cold]
+fn compressed_event(opcode: Opcode, payload: Received<'_>) -> Event<'_> {
+    let kind = if opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
+    Event::Compressed { kind, payload }
+}
+
+/// Most bytes of a message as it arrives. What cannot be compressed is a little longer compressed:
+/// by five bytes for each block, of which a sender may make small ones. What it restores to is held
+/// to the limit itself.
+fn frame_bytes_max(compressed: bool, message_bytes_max: usize) -> usize {
+    if compressed {
+        message_bytes_max.saturating_add(message_bytes_max / 8).saturating_add(1024)
+    } else {
+        message_bytes_max
+    }
 }
 
 /// Checks the body of a Close frame (section 5.5.1).
@@ -318,6 +362,9 @@ impl Event<'_> {
             Event::Message { kind, payload } => {
                 Event::Message { kind, payload: payload.detached() }
             }
+            Event::Compressed { kind, payload } => {
+                Event::Compressed { kind, payload: payload.detached() }
+            }
         }
     }
 }
@@ -336,13 +383,14 @@ impl Partial {
         &mut self,
         input: &mut &mut [u8],
         role: Role,
+        deflate: bool,
     ) -> Result<Option<FrameHeader>, ProtocolError> {
         let stashed = usize::from(self.stashed);
         let mut joined = [0; 2 * HEADER_BYTES_MAX];
         joined[..stashed].copy_from_slice(&self.stash[..stashed]);
         let more = input.len().min(HEADER_BYTES_MAX);
         joined[stashed..stashed + more].copy_from_slice(&input[..more]);
-        match FrameHeader::parse(&joined[..stashed + more], role)? {
+        match FrameHeader::parse(&joined[..stashed + more], role, deflate)? {
             Some((header, size)) => {
                 split_front(input, size - stashed);
                 self.stashed = 0;
@@ -372,8 +420,10 @@ impl Partial {
                 (Opcode::Text, None) => MessageKind::Text,
                 (_, None) => MessageKind::Binary,
             });
+            self.compressed |= header.compressed;
+            let frame_bytes_max = frame_bytes_max(self.compressed, message_bytes_max);
             let assembled = self.assembly.len().saturating_sub(HEADROOM_BYTES);
-            if header.payload_bytes > message_bytes_max.saturating_sub(assembled) as u64 {
+            if header.payload_bytes > frame_bytes_max.saturating_sub(assembled) as u64 {
                 return Err(ProtocolError::MessageTooBig);
             }
         }
@@ -412,7 +462,7 @@ impl Partial {
         if let Some(mask) = frame.header.mask {
             apply_mask(fresh, mask, (frame.received & 3) as usize);
         }
-        if self.message == Some(MessageKind::Text) {
+        if self.message == Some(MessageKind::Text) && !self.compressed {
             self.utf8.push(fresh).map_err(|_| ProtocolError::InvalidUtf8)?;
         }
         frame.received += appended as u64;
@@ -430,6 +480,11 @@ impl Partial {
             return Err(ProtocolError::InvalidUtf8);
         }
         let kind = self.message.unwrap_or(MessageKind::Binary);
-        Ok(Event::Message { kind, payload: Received::Assembled(self.assembly) })
+        let payload = Received::Assembled(self.assembly);
+        Ok(if self.compressed {
+            Event::Compressed { kind, payload }
+        } else {
+            Event::Message { kind, payload }
+        })
     }
 }

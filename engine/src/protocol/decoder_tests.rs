@@ -11,6 +11,7 @@ use crate::simd::apply_mask;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Message(MessageKind, Vec<u8>),
+    Compressed(MessageKind, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>),
@@ -29,7 +30,8 @@ impl Random {
 }
 
 fn frame(out: &mut Vec<u8>, opcode: Opcode, fin: bool, payload: &[u8], mask: Option<[u8; 4]>) {
-    let header = FrameHeader { fin, opcode, mask, payload_bytes: payload.len() as u64 };
+    let header =
+        FrameHeader { fin, compressed: false, opcode, mask, payload_bytes: payload.len() as u64 };
     let (bytes, size) = header.encode();
     out.extend_from_slice(&bytes[..size]);
     let start = out.len();
@@ -53,9 +55,10 @@ fn stream(random: &mut Random, role: Role) -> (Vec<u8>, Vec<Seen>) {
         let kind = [MessageKind::Text, MessageKind::Binary][random.below(2) as usize];
         let scale = [4, 60, 200, 30_000][random.below(4) as usize];
         let length = random.below(scale);
+        let compressed = random.below(5) == 0;
         let payload = match kind {
-            MessageKind::Text => text(random, length),
-            MessageKind::Binary => (0..length).map(|_| random.below(256) as u8).collect(),
+            MessageKind::Text if !compressed => text(random, length),
+            _ => (0..length).map(|_| random.below(256) as u8).collect(),
         };
         let mut rest = &payload[..];
         let mut opcode = kind.opcode();
@@ -66,7 +69,9 @@ fn stream(random: &mut Random, role: Role) -> (Vec<u8>, Vec<Seen>) {
                 _ => random.below(rest.len() as u64 + 1) as usize,
             };
             let fin = part == rest.len() && random.below(4) > 0;
+            let start = out.len();
             frame(&mut out, opcode, fin, &rest[..part], mask);
+            out[start] |= u8::from(compressed && opcode != Opcode::Continuation) << 6;
             rest = &rest[part..];
             if fin {
                 break;
@@ -78,7 +83,10 @@ fn stream(random: &mut Random, role: Role) -> (Vec<u8>, Vec<Seen>) {
                 seen.push(Seen::Ping(body));
             }
         }
-        seen.push(Seen::Message(kind, payload));
+        seen.push(match compressed {
+            true => Seen::Compressed(kind, payload),
+            false => Seen::Message(kind, payload),
+        });
         if random.below(4) == 0 {
             frame(&mut out, Opcode::Pong, true, b"p", (role == Role::Server).then_some([0; 4]));
             seen.push(Seen::Pong(b"p".to_vec()));
@@ -104,6 +112,7 @@ fn drain(decoder: &mut Decoder, pool: &mut Pool, piece: &[u8], seen: &mut Vec<Se
         };
         seen.push(match event {
             Event::Message { kind, payload } => Seen::Message(kind, payload.bytes().to_vec()),
+            Event::Compressed { kind, payload } => Seen::Compressed(kind, payload.bytes().to_vec()),
             Event::Ping(payload) => Seen::Ping(payload.bytes().to_vec()),
             Event::Pong(payload) => Seen::Pong(payload.bytes().to_vec()),
             Event::Close { code, .. } => Seen::Close(code.map(|code| code.0)),
@@ -113,6 +122,7 @@ fn drain(decoder: &mut Decoder, pool: &mut Pool, piece: &[u8], seen: &mut Vec<Se
 
 fn decode(role: Role, bytes: &[u8], mut piece_bytes: impl FnMut() -> usize) -> Vec<Seen> {
     let (mut decoder, mut pool, mut seen) = (Decoder::new(role), Pool::new(), Vec::new());
+    decoder.accept_compressed();
     let mut rest = bytes;
     while !rest.is_empty() {
         let (piece, after) = rest.split_at(piece_bytes().clamp(1, rest.len()));

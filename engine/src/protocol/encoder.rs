@@ -1,6 +1,7 @@
 //! Messages and control frames to bytes, for either role. It does not queue: it appends to the
 //! vector it is given.
 
+use super::MessageKind;
 use super::close::{CloseCode, truncate_reason};
 use super::frame::{CONTROL_BYTES_MAX, FrameHeader, Opcode, Role};
 use crate::simd::copy_and_mask;
@@ -35,8 +36,33 @@ impl Encoder {
             out.extend_from_slice(payload);
             return;
         }
+        let payload_bytes = payload.len() as u64;
+        let header = FrameHeader { fin, compressed: false, opcode, mask: None, payload_bytes };
+        self.general_frame(out, header, payload, masks);
+    }
+
+    /// Appends a whole message in compressed form as one frame (RFC 7692 section 7.2.1).
+    pub fn compressed_message(
+        self,
+        out: &mut Vec<u8>,
+        kind: MessageKind,
+        compressed: &[u8],
+        masks: &mut impl FnMut() -> [u8; 4],
+    ) {
+        let (opcode, payload_bytes) = (kind.opcode(), compressed.len() as u64);
+        let header = FrameHeader { fin: true, compressed: true, opcode, mask: None, payload_bytes };
+        self.general_frame(out, header, compressed, masks);
+    }
+
+    fn general_frame(
+        self,
+        out: &mut Vec<u8>,
+        mut header: FrameHeader,
+        payload: &[u8],
+        masks: &mut impl FnMut() -> [u8; 4],
+    ) {
         let mask = (self.role == Role::Client).then(masks);
-        let header = FrameHeader { fin, opcode, mask, payload_bytes: payload.len() as u64 };
+        header.mask = mask;
         let (bytes, size) = header.encode();
         out.extend_from_slice(&bytes[..size]);
         match mask {
@@ -72,7 +98,7 @@ impl Encoder {
 mod tests {
     use super::*;
     use crate::buffer::Pool;
-    use crate::protocol::{Decoder, Event, MessageKind};
+    use crate::protocol::{Decoder, Event};
 
     #[test]
     fn what_either_role_sends_the_other_reads_back() {

@@ -37,12 +37,18 @@ pub enum ProtocolError {
     InvalidCloseCode,
     /// A close reason that is not UTF-8 (section 5.5.1).
     InvalidCloseReason,
+    /// Compressed data that cannot be restored (RFC 7692 section 7.2.2).
+    CorruptCompression,
     /// A message beyond the limit (section 7.4.1, 1009).
     MessageTooBig,
     /// A message that took too long to arrive.
     AssemblyTimeout,
     /// More control frames than the limit allows.
     ControlFlood,
+    /// More messages a second than the limit allows.
+    MessageRate,
+    /// More bytes a second than the limit allows.
+    ByteRate,
     /// More bytes waiting to be sent than the limit allows: the peer does not read.
     SlowConsumer,
 }
@@ -64,11 +70,15 @@ impl ProtocolError {
             | Self::ExpectedContinuation
             | Self::CloseBodyTooShort
             | Self::InvalidCloseCode => CloseCode::PROTOCOL_ERROR,
-            Self::InvalidUtf8 | Self::InvalidCloseReason => CloseCode::INVALID_PAYLOAD,
-            Self::MessageTooBig => CloseCode::MESSAGE_TOO_BIG,
-            Self::AssemblyTimeout | Self::ControlFlood | Self::SlowConsumer => {
-                CloseCode::POLICY_VIOLATION
+            Self::InvalidUtf8 | Self::InvalidCloseReason | Self::CorruptCompression => {
+                CloseCode::INVALID_PAYLOAD
             }
+            Self::MessageTooBig => CloseCode::MESSAGE_TOO_BIG,
+            Self::AssemblyTimeout
+            | Self::ControlFlood
+            | Self::MessageRate
+            | Self::ByteRate
+            | Self::SlowConsumer => CloseCode::POLICY_VIOLATION,
         }
     }
 
@@ -90,9 +100,12 @@ impl ProtocolError {
             Self::CloseBodyTooShort => "close body of one byte",
             Self::InvalidCloseCode => "close code that must not be sent",
             Self::InvalidCloseReason => "close reason is not UTF-8",
+            Self::CorruptCompression => "compressed data is corrupt",
             Self::MessageTooBig => "message over the limit",
             Self::AssemblyTimeout => "message took too long to arrive",
             Self::ControlFlood => "too many control frames",
+            Self::MessageRate => "too many messages a second",
+            Self::ByteRate => "too many bytes a second",
             Self::SlowConsumer => "too much waiting to be read",
         }
     }

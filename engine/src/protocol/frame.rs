@@ -60,6 +60,8 @@ impl Opcode {
 pub struct FrameHeader {
     /// Last frame of its message.
     pub fin: bool,
+    /// The message is compressed: RSV1, which only its first frame bears (RFC 7692 section 6).
+    pub compressed: bool,
     /// What the frame is.
     pub opcode: Opcode,
     /// The mask, in frames from clients.
@@ -71,16 +73,22 @@ pub struct FrameHeader {
 impl FrameHeader {
     /// Reads a header from the front of `bytes`: the header and its length, or `None` while bytes
     /// are missing. Each rule is checked at the first byte that can break it, so a bad header is
-    /// refused even when its end has not arrived.
+    /// refused even when its end has not arrived. `deflate` tells whether permessage-deflate was
+    /// agreed on, which gives the first reserved bit its meaning.
     ///
     /// # Errors
     /// The rule of section 5.1, 5.2 or 5.5 that the header breaks.
     #[inline]
-    pub fn parse(bytes: &[u8], role: Role) -> Result<Option<(Self, usize)>, ProtocolError> {
+    pub fn parse(
+        bytes: &[u8],
+        role: Role,
+        deflate: bool,
+    ) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        if first & 0x70 != 0 {
+        if first & 0x70 != 0 && !(deflate && may_be_compressed(first)) {
             return Err(ProtocolError::ReservedBit);
         }
+        let compressed = first & 0x40 != 0;
         let opcode = Opcode::from_bits(first & 0x0f)?;
         let fin = first & 0x80 != 0;
         if opcode.is_control() && !fin {
@@ -122,11 +130,14 @@ impl FrameHeader {
             _ => (u64::from(short), 2),
         };
         if !masked {
-            return Ok(Some((Self { fin, opcode, mask: None, payload_bytes }, length_end)));
+            return Ok(Some((
+                Self { fin, compressed, opcode, mask: None, payload_bytes },
+                length_end,
+            )));
         }
         let Some(field) = bytes.get(length_end..length_end + 4) else { return Ok(None) };
         let mask = Some([field[0], field[1], field[2], field[3]]);
-        Ok(Some((Self { fin, opcode, mask, payload_bytes }, length_end + 4)))
+        Ok(Some((Self { fin, compressed, opcode, mask, payload_bytes }, length_end + 4)))
     }
 
     /// The header's bytes and how many of them count: 2, 4 or 10, and 4 more with a mask.
@@ -134,7 +145,7 @@ impl FrameHeader {
     #[must_use]
     pub fn encode(&self) -> ([u8; HEADER_BYTES_MAX], usize) {
         let mut bytes = [0; HEADER_BYTES_MAX];
-        bytes[0] = u8::from(self.fin) << 7 | self.opcode as u8;
+        bytes[0] = u8::from(self.fin) << 7 | u8::from(self.compressed) << 6 | self.opcode as u8;
         let masked = u8::from(self.mask.is_some()) << 7;
         let length_end = match self.payload_bytes {
             length @ 0..=125 => {
@@ -158,12 +169,19 @@ impl FrameHeader {
     }
 }
 
+/// Whether no reserved bit but the first is set, and that on the first frame of a data message.
+#[cold]
+fn may_be_compressed(first: u8) -> bool {
+    let opcode = first & 0x0f;
+    first & 0x30 == 0 && (opcode == Opcode::Text as u8 || opcode == Opcode::Binary as u8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn header(payload_bytes: u64, mask: Option<[u8; 4]>) -> FrameHeader {
-        FrameHeader { fin: true, opcode: Opcode::Binary, mask, payload_bytes }
+        FrameHeader { fin: true, compressed: false, opcode: Opcode::Binary, mask, payload_bytes }
     }
 
     #[test]
@@ -176,9 +194,12 @@ mod tests {
                 let (bytes, size) = written.encode();
                 sizes.insert(size);
                 for cut in 0..size {
-                    assert_eq!(FrameHeader::parse(&bytes[..cut], role), Ok(None));
+                    assert_eq!(FrameHeader::parse(&bytes[..cut], role, false), Ok(None));
                 }
-                assert_eq!(FrameHeader::parse(&bytes[..size], role), Ok(Some((written, size))));
+                assert_eq!(
+                    FrameHeader::parse(&bytes[..size], role, false),
+                    Ok(Some((written, size)))
+                );
             }
         }
         assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [2, 4, 6, 8, 10, 14]);
@@ -199,16 +220,47 @@ mod tests {
             (&[0x82, 0xff, 0x80], ProtocolError::LengthHighBit),
         ];
         for (bytes, error) in cases {
-            assert_eq!(FrameHeader::parse(bytes, Role::Server), Err(error), "{bytes:02x?}");
+            assert_eq!(FrameHeader::parse(bytes, Role::Server, false), Err(error), "{bytes:02x?}");
             let before = &bytes[..bytes.len() - 1];
-            assert_eq!(FrameHeader::parse(before, Role::Server), Ok(None), "{before:02x?}");
+            assert_eq!(FrameHeader::parse(before, Role::Server, false), Ok(None), "{before:02x?}");
         }
         let long_form = [0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
-        let refused = FrameHeader::parse(&long_form, Role::Server);
+        let refused = FrameHeader::parse(&long_form, Role::Server, false);
         assert_eq!(refused, Err(ProtocolError::LengthNotMinimal));
         assert_eq!(
-            FrameHeader::parse(&[0x81, 0x81], Role::Client),
+            FrameHeader::parse(&[0x81, 0x81], Role::Client, false),
             Err(ProtocolError::MaskedFrame)
         );
+    }
+
+    #[test]
+    fn the_first_reserved_bit_marks_data_messages_once_deflate_is_agreed_on() {
+        for (first, allowed) in [
+            (0xc1, true),
+            (0xc2, true),
+            (0x41, true),
+            (0x42, true),
+            (0x40, false),
+            (0xc0, false),
+            (0xc8, false),
+            (0xc9, false),
+            (0xca, false),
+            (0xe1, false),
+            (0xd1, false),
+            (0xf2, false),
+            (0xa1, false),
+        ] {
+            let parsed = FrameHeader::parse(&[first, 0x80, 1, 2, 3, 4], Role::Server, true);
+            match parsed {
+                Ok(Some((header, 6))) => {
+                    assert!(allowed && header.compressed, "{first:02x}");
+                    assert_eq!(header.encode().0[0], first);
+                }
+                other => assert!(
+                    !allowed && other == Err(ProtocolError::ReservedBit),
+                    "{first:02x}: {other:?}"
+                ),
+            }
+        }
     }
 }

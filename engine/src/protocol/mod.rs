@@ -18,16 +18,19 @@ mod close;
 mod decoder;
 #[cfg(test)]
 mod decoder_tests;
+pub mod deflate;
 mod encoder;
 mod error;
 mod frame;
 pub mod handshake;
+mod proxy_header;
 
 pub use close::{CLOSE_REASON_BYTES_MAX, CloseCode, truncate_reason};
 pub use decoder::{Decoder, Event, Received};
 pub use encoder::Encoder;
 pub use error::ProtocolError;
 pub use frame::{CONTROL_BYTES_MAX, FrameHeader, HEADER_BYTES_MAX, Opcode, Role};
+pub use proxy_header::{BadProxyHeader, ProxyHeader};
 
 /// The two kinds of data a message can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,7 @@
 //! The builder: collects what a server needs, then starts it.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
@@ -8,13 +10,24 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::choice::{Cores, Driver, DriverInUse};
+use super::controller::Controller;
 use super::error::{Result, SetupError};
+use super::handover::Successor;
+use super::inherited::Inherited;
 use super::listener::Listener;
-use super::running::{Controller, Running};
+use super::mounting::Routes;
+use super::running::Running;
+use super::topics::Topics;
+use super::tuning::{tune_listeners, tune_ring};
+use super::unix_socket::UnixListener;
 use crate::driver::ring::RingConfig;
-use crate::handler::{Handler, Mailbox, Page, Pages};
+use crate::handler::{Handler, Mailbox, Publisher, Site};
+use crate::latency::Latency;
 use crate::limits::Limits;
+use crate::protocol::deflate::Deflate;
+use crate::pubsub::{Bell, Exchange};
 use crate::shard::{self, CoreConfig, ShardDriver};
+use crate::tls::Tls;
 
 /// File descriptors a shard needs besides its connections.
 const FILES_PER_SHARD: u64 = 16;
@@ -31,13 +44,24 @@ impl Server {
     pub fn builder() -> ServerBuilder {
         ServerBuilder {
             listeners: Vec::new(),
+            unix_listeners: Vec::new(),
+            inherited: Inherited::default(),
+            successor: None,
+            admin: None,
+            admin_token: None,
             cores: Cores::All,
             driver: Driver::Auto,
             limits: Limits::default(),
-            pages: Pages::default(),
+            latency: Latency::default(),
+            site: Site::default(),
+            routes: Routes::default(),
             server_name: Some("ringsock".to_owned()),
+            deflate: None,
+            topics: Topics::default(),
+            tls: None,
             ring: RingConfig::default(),
             receive_bytes: None,
+            connections_cap: usize::MAX,
         }
     }
 }
@@ -58,23 +82,53 @@ pub struct ShardInfo {
 #[must_use]
 pub struct ServerBuilder {
     listeners: Vec<Listener>,
+    unix_listeners: Vec<UnixListener>,
+    pub(super) inherited: Inherited,
+    pub(super) successor: Option<Successor>,
+    pub(super) admin: Option<Listener>,
+    pub(super) admin_token: Option<String>,
     cores: Cores,
     driver: Driver,
     limits: Limits,
-    pages: Pages,
+    latency: Latency,
+    pub(super) site: Site,
+    pub(super) routes: Routes,
     server_name: Option<String>,
+    deflate: Option<Deflate>,
+    pub(super) topics: Topics,
+    tls: Option<Tls>,
     ring: RingConfig,
     receive_bytes: Option<usize>,
+    connections_cap: usize,
 }
 
 impl ServerBuilder {
     /// Listens on `HOST:PORT`, on every shard. Port 0 takes a free one; see
     /// [`Running::addresses`]. May be called more than once.
     ///
+    /// `unix:/path` listens on a Unix socket that the owner and the group may use,
+    /// `unix:/path,mode=666` on one for everybody. One that is left over from a server that was
+    /// killed is replaced, and the name is removed when the server ends.
+    ///
+    /// ```no_run
+    /// # fn main() -> ringsock::Result<()> {
+    /// let server = ringsock::Server::builder()
+    ///     .listen("127.0.0.1:9001")?
+    ///     .listen("unix:/run/chat/chat.sock")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// [`SetupError::BadAddress`], [`SetupError::Bind`].
+    /// [`SetupError::BadAddress`], [`SetupError::Bind`], [`SetupError::BindUnix`].
     pub fn listen(mut self, address: &str) -> Result<Self> {
-        self.listeners.push(Listener::bind(address)?);
+        match address.strip_prefix("unix:") {
+            Some(path) => {
+                let listener = UnixListener::bind(path, &mut self.inherited)?;
+                self.unix_listeners.push(listener);
+            }
+            None => self.listeners.push(Listener::bind(address, &mut self.inherited)?),
+        }
         Ok(self)
     }
 
@@ -96,15 +150,37 @@ impl ServerBuilder {
         self
     }
 
-    /// Answers plain HTTP requests for this path.
-    pub fn page(mut self, path: impl Into<String>, page: Page) -> Self {
-        self.pages.add(path.into(), page);
+    /// What to pay for latency. Default: nothing.
+    pub fn latency(mut self, latency: Latency) -> Self {
+        self.latency = latency;
         self
     }
 
     /// The value of the `Server` header, or none. Default `ringsock`.
     pub fn server_name(mut self, name: Option<&str>) -> Self {
         self.server_name = name.map(str::to_owned);
+        self
+    }
+
+    /// Accepts permessage-deflate (RFC 7692) from clients that offer it. Default: declined, because
+    /// compressing costs more than all else a server does with a message, and because the length of
+    /// what mixes a secret with what a stranger chose tells of the secret (section 8).
+    ///
+    /// ```no_run
+    /// # fn main() -> ringsock::Result<()> {
+    /// use ringsock::{Deflate, Server};
+    /// let server = Server::builder().listen("127.0.0.1:9001")?.deflate(Deflate::default());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deflate(mut self, deflate: Deflate) -> Self {
+        self.deflate = Some(deflate);
+        self
+    }
+
+    /// Speaks TLS on every address, and nothing else. Default: plain.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -118,33 +194,38 @@ impl ServerBuilder {
             receive_buffers: 4,
             receive_buffer_bytes: 256,
             registered_files: 8,
+            ..RingConfig::default()
         };
         self.receive_bytes = Some(256);
         self
     }
 
-    /// Starts the shards and returns when all of them serve. `factory` is called on each shard's
-    /// own thread, so what it makes needs neither `Send` nor `Sync`.
-    ///
-    /// # Errors
-    /// [`SetupError`].
-    pub fn start<H, F>(mut self, factory: F) -> Result<Running>
+    pub(super) fn start_shards<H, F>(mut self, factory: F) -> Result<Running>
     where
         H: Handler,
         F: Fn(ShardInfo) -> H + Send + Sync + 'static,
     {
         self.limits.validate().map_err(SetupError::BadLimits)?;
+        self.latency.validate().map_err(SetupError::BadLimits)?;
+        if let Some(Err(reason)) = self.deflate.map(|deflate| deflate.validate()) {
+            return Err(SetupError::BadLimits(reason));
+        }
         let cores = self.cores.resolve()?;
+        if cores.len() > Exchange::SHARDS_MAX {
+            return Err(SetupError::TooManyCores { most: Exchange::SHARDS_MAX });
+        }
         self.fit_files(cores.len())?;
+        if let Some(admin) = &self.admin
+            && self.admin_token.is_none()
+            && !admin.address.ip().is_loopback()
+        {
+            return Err(SetupError::AdminExposed { address: admin.address });
+        }
         let driver = self.driver.resolve()?;
+        tune_ring(&self.latency, driver, &mut self.ring);
         let shard_driver = match driver {
             DriverInUse::Ring => ShardDriver::Ring(self.ring),
             DriverInUse::Epoll => ShardDriver::Epoll(self.receive_bytes),
-        };
-        let config = CoreConfig {
-            limits: self.limits.clone(),
-            pages: Arc::new(self.pages),
-            server_name: self.server_name,
         };
         let factory = Arc::new(factory);
         let mailbox = || Mailbox::new(self.limits.mailbox_commands_max).map(Arc::new);
@@ -153,15 +234,42 @@ impl ServerBuilder {
             .enumerate()
             .map(|(shard, _)| mailbox().map_err(|source| SetupError::Shard { shard, source }))
             .collect::<Result<_>>()?;
-        let shard_sockets = |_| self.listeners.iter_mut().map(Listener::take_socket).collect();
-        let sockets = cores.iter().map(shard_sockets).collect::<Result<Vec<Vec<_>>>>()?;
-        let controller = Controller::new(mailboxes.clone());
+        let failed = |source| SetupError::Shard { shard: 0, source };
+        let bells = mailboxes.iter().map(|mailbox| Arc::clone(mailbox) as Arc<dyn Bell>);
+        let exchange =
+            Arc::new(Exchange::new(bells, std::mem::take(&mut self.topics.rules), &self.limits));
+        let config = CoreConfig {
+            limits: self.limits.clone(),
+            site: Arc::new(std::mem::take(&mut self.site)),
+            server_name: self.server_name.take(),
+            deflate: self.deflate,
+            tls: self.tls.clone(),
+            exchange: Arc::clone(&exchange),
+            shard: 0,
+            shards: cores.len(),
+        };
+        let publisher = Publisher::new(Arc::clone(&exchange));
+        if let Some(backend) = self.topics.make_backend(&publisher) {
+            exchange.set_backend(backend);
+        }
+        let controller =
+            Controller::new(mailboxes.clone(), publisher, self.connections_cap, self.tls.clone())
+                .map_err(failed)?;
+        let sockets = self.deal_sockets(cores.len())?;
+        tune_listeners(&self.latency, &sockets);
+        let copies = match &self.successor {
+            Some(successor) => copies_of(&sockets)
+                .map_err(|source| SetupError::Handover { path: successor.path().into(), source })?,
+            None => Vec::new(),
+        };
         let (report, reports) = mpsc::channel();
         let mut threads = Vec::new();
         let shards = cores.iter().zip(mailboxes.into_iter().zip(sockets));
         for (shard, (&core, (mailbox, sockets))) in shards.enumerate() {
             let info = ShardInfo { shard, shards: cores.len(), core };
-            let (factory, config, report) = (Arc::clone(&factory), config.clone(), report.clone());
+            let config = CoreConfig { shard, ..config.clone() };
+            let (factory, report) = (Arc::clone(&factory), report.clone());
+            let names: Vec<_> = self.unix_listeners.iter().map(UnixListener::name).collect();
             let others = StopOnFailure { controller: controller.clone(), armed: true };
             let run = move || {
                 core_affinity::set_for_current(CoreId { id: core });
@@ -170,12 +278,14 @@ impl ServerBuilder {
                     let _ = ready.send((shard, Ok(())));
                 };
                 let make = move || factory(info);
+                // The name of a Unix socket goes with the last shard that accepts from it.
+                let _names = names;
                 let outcome = shard::run(make, config, shard_driver, sockets, mailbox, ready);
                 match &outcome {
                     Ok(()) => others.disarm(),
                     Err(error) => {
                         tracing::error!(shard, %error, "a shard ended; the server ends with it");
-                        let copy = std::io::Error::new(error.kind(), error.to_string());
+                        let copy = io::Error::new(error.kind(), error.to_string());
                         let _ = report.send((shard, Err(copy)));
                     }
                 }
@@ -192,43 +302,56 @@ impl ServerBuilder {
         }
         drop(report);
         let addresses = self.listeners.iter().map(|listener| listener.address).collect();
-        let running = Running::new(threads, controller, addresses, driver);
+        let paths = self.unix_listeners.iter().map(|listener| listener.path().to_owned()).collect();
+        let mut running = Running::new(threads, controller, addresses, paths, driver);
         for _ in &cores {
             let (shard, outcome) = reports.recv().unwrap_or_else(|_| {
-                (
-                    0,
-                    Err(std::io::Error::other(
-                        "it ended before it was ready: its factory panicked",
-                    )),
-                )
+                (0, Err(io::Error::other("it ended before it was ready: its factory panicked")))
             });
             if let Err(source) = outcome {
                 running.controller().stop();
                 return Err(SetupError::Shard { shard, source });
             }
         }
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        if let Err(error) = self.start_beside(&mut running, copies) {
+            running.controller().stop();
+            return Err(error);
+        }
         for address in running.addresses() {
-            tracing::info!(%driver, shards = cores.len(), "listening on ws://{address}/");
+            tracing::info!(%driver, shards = cores.len(), "listening on {scheme}://{address}/");
+        }
+        for path in running.unix_paths() {
+            tracing::info!(%driver, shards = cores.len(), "listening on unix:{}", path.display());
         }
         Ok(running)
     }
 
-    /// Starts, and serves until SIGTERM or SIGINT has drained the server: no more connections are
-    /// accepted, open ones are closed with 1001. A second signal ends it at once.
-    ///
-    /// # Errors
-    /// [`SetupError`].
-    pub fn serve<H, F>(self, factory: F) -> Result<()>
-    where
-        H: Handler,
-        F: Fn(ShardInfo) -> H + Send + Sync + 'static,
-    {
-        if self.listeners.is_empty() {
+    /// Each shard's sockets.
+    fn deal_sockets(&mut self, shards: usize) -> Result<Vec<Vec<OwnedFd>>> {
+        let mut sockets: Vec<Vec<OwnedFd>> = Vec::new();
+        sockets.resize_with(shards, Vec::new);
+        for listener in &mut self.listeners {
+            for (own, dealt) in sockets.iter_mut().zip(listener.take_sockets(shards)?) {
+                own.extend(dealt);
+            }
+        }
+        for listener in &mut self.unix_listeners {
+            for (own, dealt) in sockets.iter_mut().zip(listener.take_sockets(shards)?) {
+                own.extend(dealt);
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// Serves what `start` starts until SIGTERM or SIGINT has drained it.
+    pub(super) fn serve_with(self, start: impl FnOnce(Self) -> Result<Running>) -> Result<()> {
+        if self.listeners.is_empty() && self.unix_listeners.is_empty() {
             return Err(SetupError::NoListener);
         }
         let failed = |source| SetupError::Shard { shard: 0, source };
         let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
-        let running = self.start(factory)?;
+        let running = start(self)?;
         let controller: Controller = running.controller();
         let watcher = signals.handle();
         let thread = thread::spawn(move || {
@@ -263,9 +386,14 @@ impl ServerBuilder {
         }
         let spare = (allowed - own).min(allowed / 10 * 9).max(1);
         let share = usize::try_from(spare / shards as u64).unwrap_or(usize::MAX);
-        self.limits.connections_max = self.limits.connections_max.min(share.max(1));
+        self.connections_cap = share.max(1);
+        self.limits.connections_max = self.limits.connections_max.min(self.connections_cap);
         Ok(())
     }
+}
+
+fn copies_of(sockets: &[Vec<OwnedFd>]) -> io::Result<Vec<OwnedFd>> {
+    sockets.iter().flatten().map(OwnedFd::try_clone).collect()
 }
 
 /// Ends the other shards when one fails or panics: a server that quietly serves with fewer cores

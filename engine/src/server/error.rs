@@ -4,6 +4,10 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::handler::BadSetting;
+use crate::tls::TlsError;
 
 /// A server could not be set up.
 #[non_exhaustive]
@@ -15,12 +19,38 @@ pub enum SetupError {
         /// Why.
         source: io::Error,
     },
+    /// TLS cannot be set up.
+    Tls(TlsError),
     /// Nothing to listen on and nothing to do.
     NoListener,
     /// The address cannot be bound.
     Bind {
         /// Which.
         address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A socket that was passed to us is not a listening stream socket.
+    NotListening {
+        /// Why.
+        source: io::Error,
+    },
+    /// An admin address that others can reach, without a token.
+    AdminExposed {
+        /// Which.
+        address: SocketAddr,
+    },
+    /// The listening sockets could not be taken over, or not be offered to a successor.
+    Handover {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The Unix socket cannot be made.
+    BindUnix {
+        /// Its path.
+        path: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -32,6 +62,15 @@ pub enum SetupError {
         core: usize,
         /// Those it may use.
         available: Vec<usize>,
+    },
+    /// A text that was to be a setting and is none.
+    BadSetting(BadSetting),
+    /// A route or a policy for a path that is none, or that another one has already.
+    BadPath(String),
+    /// More cores than a server can have shards.
+    TooManyCores {
+        /// How many it can have.
+        most: usize,
     },
     /// A limit with a value that cannot work.
     BadLimits(String),
@@ -66,8 +105,9 @@ impl fmt::Display for SetupError {
         match self {
             Self::BadAddress { text, source } => write!(
                 formatter,
-                "cannot listen on '{text}': {source}; give HOST:PORT, as in 127.0.0.1:9001 or [::]:9001"
+                "cannot listen on '{text}': {source}; give HOST:PORT, as in 127.0.0.1:9001 or [::]:9001, or unix:/path"
             ),
+            Self::Tls(error) => fmt::Display::fmt(error, formatter),
             Self::NoListener => {
                 formatter.write_str("nothing to listen on: call listen(\"127.0.0.1:9001\")")
             }
@@ -86,13 +126,48 @@ impl fmt::Display for SetupError {
                 };
                 write!(formatter, "cannot listen on {address}: {source}; {advice}")
             }
+            Self::NotListening { source } => write!(
+                formatter,
+                "an inherited socket is no listening TCP or Unix socket: {source}; \
+                 check what the service manager passes"
+            ),
+            Self::AdminExposed { address } => write!(
+                formatter,
+                "the admin address {address} can be reached from elsewhere and has no token: set one, or \
+                 listen on 127.0.0.1"
+            ),
+            Self::Handover { path, source } => write!(
+                formatter,
+                "no hand-over at {}: {source}; its folder must exist and be ours to write, and who serves there \
+                 must be the same user",
+                path.display()
+            ),
+            Self::BindUnix { path, source } => {
+                let advice = match source.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "another program listens there: end it or choose another path"
+                    }
+                    io::ErrorKind::AlreadyExists => "remove it or choose another path",
+                    io::ErrorKind::NotFound => "make the folder first",
+                    _ => "check the path and who may write there",
+                };
+                write!(formatter, "cannot listen on unix:{}: {source}; {advice}", path.display())
+            }
             Self::NoCores => formatter.write_str("no core to run on: name at least one, as in 0"),
+            Self::TooManyCores { most } => {
+                write!(formatter, "a server has at most {most} shards: name fewer cores")
+            }
             Self::NoSuchCore { core, available } => {
                 write!(
                     formatter,
                     "core {core} does not exist or may not be used; available: {available:?}"
                 )
             }
+            Self::BadSetting(reason) => reason.fmt(formatter),
+            Self::BadPath(reason) => write!(
+                formatter,
+                "{reason}; give /fixed, /a/{{parameter}} or /a/{{*rest}}, each once"
+            ),
             Self::BadLimits(reason) => write!(formatter, "bad limits: {reason}"),
             Self::TooFewFiles { allowed, needed } => write!(
                 formatter,
@@ -118,3 +193,15 @@ impl fmt::Debug for SetupError {
 }
 
 impl std::error::Error for SetupError {}
+
+impl From<BadSetting> for SetupError {
+    fn from(reason: BadSetting) -> Self {
+        Self::BadSetting(reason)
+    }
+}
+
+impl From<TlsError> for SetupError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
+}

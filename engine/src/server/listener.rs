@@ -1,4 +1,4 @@
-//! Listening sockets, one for each shard on the same address.
+//! Listening sockets, at least one for each shard on the same address. It accepts nothing.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::error::{Result, SetupError};
+use super::inherited::{Inherited, Place, deal};
 
 /// Connections the kernel keeps ready for a shard that is busy; it lowers this to its own limit.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 /// How long a port may stay in use before that is an error.
 const RESTART_MAX: Duration = Duration::from_millis(500);
 
@@ -21,16 +22,23 @@ pub(super) struct Listener {
     /// The first shard's socket, bound at once, so that a taken port is known early and a port of
     /// zero has become a number.
     first: Option<OwnedFd>,
+    /// Those that another process made; there are no others then.
+    inherited: Vec<OwnedFd>,
 }
 
 impl Listener {
-    pub(super) fn bind(text: &str) -> Result<Self> {
+    /// Listens on `HOST:PORT`, with the sockets that were inherited for it if there are any.
+    pub(super) fn bind(text: &str, inherited: &mut Inherited) -> Result<Self> {
         let bad = |source| SetupError::BadAddress { text: text.to_owned(), source };
         let address = text
             .to_socket_addrs()
             .map_err(bad)?
             .next()
             .ok_or_else(|| bad(io::Error::other("the name has no address")))?;
+        let sockets = inherited.take(&Place::Port(address));
+        if !sockets.is_empty() {
+            return Ok(Self { address, first: None, inherited: sockets });
+        }
         let failed = |source| SetupError::Bind { address, source };
         // Shards share the address by SO_REUSEPORT, and so would a second server by accident. A
         // first bind without it finds out.
@@ -39,18 +47,28 @@ impl Listener {
         }
         let first = socket(address, true).map_err(failed)?;
         let bound = first.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
-        Ok(Self { address: bound, first: Some(first.into()) })
+        Ok(Self { address: bound, first: Some(first.into()), inherited: Vec::new() })
     }
 
-    /// The next shard's socket.
-    pub(super) fn take_socket(&mut self) -> Result<OwnedFd> {
-        if let Some(first) = self.first.take() {
-            return Ok(first);
-        }
+    /// Each shard's sockets.
+    pub(super) fn take_sockets(&mut self, shards: usize) -> Result<Vec<Vec<OwnedFd>>> {
         let address = self.address;
-        let socket =
-            socket(address, true).map_err(|source| SetupError::Bind { address, source })?;
-        Ok(socket.into())
+        let failed = |source| SetupError::Bind { address, source };
+        if !self.inherited.is_empty() {
+            return deal(std::mem::take(&mut self.inherited), shards).map_err(failed);
+        }
+        let mut sockets: Vec<OwnedFd> = self.first.take().into_iter().collect();
+        while sockets.len() < shards {
+            sockets.push(socket(address, true).map_err(failed)?.into());
+        }
+        Ok(sockets.into_iter().map(|socket| vec![socket]).collect())
+    }
+
+    /// The only socket, for what is served by one thread. Others that were inherited are closed.
+    pub(super) fn into_socket(mut self) -> Result<OwnedFd> {
+        let mut sockets = self.take_sockets(1)?.into_iter().flatten();
+        let gone = || SetupError::NotListening { source: io::Error::other("it is not there") };
+        sockets.next().ok_or_else(gone)
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use super::choice::DriverInUse;
+use super::controller::Controller;
 use super::error::{Result, SetupError};
-use crate::handler::{Command, Mailbox, MailboxError, Outgoing};
+use super::operating::Beside;
+use crate::handler::Publisher;
 
 /// A started server. Dropping it does not end it.
 #[derive(Debug)]
@@ -15,7 +17,10 @@ pub struct Running {
     threads: Vec<JoinHandle<io::Result<()>>>,
     controller: Controller,
     addresses: Vec<SocketAddr>,
+    unix_paths: Vec<PathBuf>,
     driver: DriverInUse,
+    /// What runs beside the shards.
+    pub(super) beside: Beside,
 }
 
 impl Running {
@@ -23,15 +28,22 @@ impl Running {
         threads: Vec<JoinHandle<io::Result<()>>>,
         controller: Controller,
         addresses: Vec<SocketAddr>,
+        unix_paths: Vec<PathBuf>,
         driver: DriverInUse,
     ) -> Self {
-        Self { threads, controller, addresses, driver }
+        Self { threads, controller, addresses, unix_paths, driver, beside: Beside::default() }
     }
 
-    /// Where it listens, in the order of the calls of `listen`.
+    /// The ports it listens on, in the order of the calls of `listen`.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The Unix sockets it listens on, in the order of the calls of `listen`.
+    #[must_use]
+    pub fn unix_paths(&self) -> &[PathBuf] {
+        &self.unix_paths
     }
 
     /// The driver that runs.
@@ -40,10 +52,22 @@ impl Running {
         self.driver
     }
 
+    /// Where the admin address is, if there is one.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.beside.admin.as_ref().map(|admin| admin.address)
+    }
+
     /// A handle for other threads.
     #[must_use]
     pub fn controller(&self) -> Controller {
         self.controller.clone()
+    }
+
+    /// The handle that publishes to the server's topics from any thread.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        self.controller.publisher().clone()
     }
 
     /// Waits until all shards have ended.
@@ -60,56 +84,7 @@ impl Running {
                 outcome = Err(SetupError::Shard { shard, source });
             }
         }
-        outcome
-    }
-}
-
-/// Tells a running server what to do, from any thread.
-#[derive(Clone, Debug)]
-pub struct Controller {
-    mailboxes: Vec<Arc<Mailbox>>,
-}
-
-impl Controller {
-    pub(super) fn new(mailboxes: Vec<Arc<Mailbox>>) -> Self {
-        Self { mailboxes }
-    }
-
-    /// Stops accepting and closes open connections with 1001; shards end when theirs are gone.
-    pub fn drain(&self) {
-        self.tell(|| Command::Drain);
-    }
-
-    /// Ends now; open connections are cut.
-    pub fn stop(&self) {
-        self.tell(|| Command::Stop);
-    }
-
-    fn tell(&self, command: impl Fn() -> Command) {
-        for mailbox in &self.mailboxes {
-            // A shard that has ended already needs no telling.
-            let _ = mailbox.push(command());
-        }
-    }
-
-    /// Publishes to a topic's subscribers on every shard.
-    ///
-    /// # Errors
-    /// The first shard's that did not take it; the others got it all the same.
-    pub fn publish(
-        &self,
-        topic: &str,
-        message: &impl Outgoing,
-    ) -> std::result::Result<(), MailboxError> {
-        let mut outcome = Ok(());
-        for mailbox in &self.mailboxes {
-            let pushed = mailbox.push(Command::Publish {
-                topic: topic.to_owned(),
-                kind: message.kind(),
-                payload: message.bytes().to_vec(),
-            });
-            outcome = outcome.and(pushed);
-        }
+        self.beside.end(&self.controller);
         outcome
     }
 }

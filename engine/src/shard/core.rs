@@ -2,37 +2,49 @@
 //! system call except to close and shut down sockets; a driver loop feeds it and then settles the
 //! connections it lists as dirty.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
+use super::drain::Drain;
 use super::glue::Glue;
 use super::slab::Slab;
 use super::wheel::Wheel;
 use crate::connection::{Connection, Millis, Phase, Services};
 use crate::handler::{
-    Command, Handler, LocalShard, Outbound, OutboundRequest, Pages, Token, token_of,
+    Command, Decided, Deciding, Handler, LocalShard, Outbound, OutboundRequest, Site, Token,
 };
 use crate::limits::Limits;
 use crate::protocol::CloseCode;
-use crate::pubsub::{Hub, Subscriptions};
+use crate::protocol::deflate::Deflate;
+use crate::pubsub::{Audience, Exchange, Hub, LagBounds};
+use crate::tls::Tls;
 
 /// One connection with everything that belongs to it; `D` is what the driver keeps.
 #[derive(Debug)]
 pub(super) struct Slot<S, D> {
     pub(super) socket: Option<OwnedFd>,
     pub(super) connection: Connection,
-    pub(super) subscriptions: Subscriptions,
     pub(super) dirty: bool,
-    /// Receiving is paused until the peer has read what waits for it.
-    pub(super) paused: bool,
+    /// Messages of topics are kept aside for it, or it has missed some.
+    lagging: bool,
     /// Where its deadline is on the wheel; kept here too, so that a turn without news of it touches
     /// no other memory.
     due: Millis,
     pub(super) driver: D,
     pub(super) state: Option<S>,
+}
+
+impl<S, D: Side> Slot<S, D> {
+    /// The connection's socket, wherever it is kept.
+    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(AsFd::as_fd).or_else(|| self.driver.socket())
+    }
 }
 
 /// What a driver keeps for each connection.
@@ -47,8 +59,15 @@ pub(super) trait Side {
 #[derive(Clone, Debug)]
 pub(crate) struct CoreConfig {
     pub(crate) limits: Limits,
-    pub(crate) pages: Arc<Pages>,
+    pub(crate) site: Arc<Site>,
     pub(crate) server_name: Option<String>,
+    pub(crate) deflate: Option<Deflate>,
+    pub(crate) exchange: Arc<Exchange>,
+    /// The shard's number, from 0.
+    pub(crate) shard: usize,
+    /// How many shards there are.
+    pub(crate) shards: usize,
+    pub(crate) tls: Option<Tls>,
 }
 
 /// The heart of a shard.
@@ -61,32 +80,47 @@ pub(super) struct Core<H: Handler, D> {
     pub(super) services: Services,
     pub(super) outbound: Outbound<H::State>,
     pub(super) local: Rc<LocalShard>,
-    pub(super) draining: bool,
+    drain: Option<Box<Drain>>,
     pub(super) stopped: bool,
     wheel: Wheel,
     hub: Hub,
-    pages: Arc<Pages>,
+    site: Arc<Site>,
+    deciding: Rc<Deciding<H::State>>,
     dirty: Vec<Token>,
+    /// Connections whose TLS handshake was put off, longest waiting first.
+    handshakes: VecDeque<Token>,
     started: Instant,
     expired: Vec<u32>,
+    /// The turn in which connections were last let go for want of memory.
+    shed_turn: u64,
 }
 
 impl<H: Handler, D: Side> Core<H, D> {
     pub(super) fn new(handler: H, config: CoreConfig, local: Rc<LocalShard>) -> Self {
+        let services = Services::new(config.limits, config.server_name);
+        let mut services = services.with_shards(config.shards);
+        if let Some(deflate) = config.deflate {
+            services.compression.accept(deflate);
+        }
+        services.tls = config.tls;
+        services.handshakes_left = services.limits.tls_handshakes_per_turn;
         Self {
             handler,
             slots: Slab::new(),
-            services: Services::new(config.limits, config.server_name),
+            services,
             outbound: Outbound::default(),
             local,
-            draining: false,
+            drain: None,
             stopped: false,
             wheel: Wheel::new(),
-            hub: Hub::new(),
-            pages: config.pages,
+            hub: Hub::new(config.exchange, config.shard),
+            site: config.site,
+            deciding: Deciding::spawning(),
             dirty: Vec::new(),
+            handshakes: VecDeque::new(),
             started: Instant::now(),
             expired: Vec::new(),
+            shed_turn: u64::MAX,
         }
     }
 
@@ -104,9 +138,14 @@ impl<H: Handler, D: Side> Core<H, D> {
         self.handler.on_start(&mut self.outbound);
     }
 
-    /// Whether the limit of connections is reached.
-    pub(super) fn is_full(&self) -> bool {
-        self.slots.len() >= self.services.limits.connections_max
+    /// Whether a new connection must be refused, which is counted by its reason.
+    pub(super) fn refuses_connection(&mut self) -> bool {
+        let counters = &mut self.services.counters;
+        let full = self.slots.len() >= self.services.limits.connections_max;
+        let memory = self.services.pool.budget.refuses_connections();
+        counters.refused_full += u64::from(full);
+        counters.refused_memory += u64::from(memory && !full);
+        full || memory
     }
 
     /// Takes an accepted socket in.
@@ -137,16 +176,9 @@ impl<H: Handler, D: Side> Core<H, D> {
         driver: D,
     ) -> Token {
         let due = connection.next_deadline(&self.services);
-        let token = self.slots.insert(Slot {
-            socket,
-            connection,
-            subscriptions: Subscriptions::default(),
-            dirty: false,
-            paused: false,
-            due,
-            driver,
-            state,
-        });
+        let (dirty, lagging) = (false, false);
+        let slot = Slot { socket, connection, dirty, lagging, due, driver, state };
+        let token = self.slots.insert(slot);
         self.local.set_generation(token.slot, Some(token.generation));
         self.wheel.set(token.slot, due);
         token
@@ -163,15 +195,21 @@ impl<H: Handler, D: Side> Core<H, D> {
         let mut glue = Glue {
             handler: &mut self.handler,
             state: &mut slot.state,
-            subscriptions: &mut slot.subscriptions,
             hub: &mut self.hub,
             outbound: &mut self.outbound,
-            pages: &self.pages,
+            refuses: self.drain.as_ref().is_some_and(|drain| drain.refuse),
+            site: &self.site,
+            deciding: &self.deciding,
             token,
             socket: slot.socket.as_ref().map(AsFd::as_fd).or_else(|| slot.driver.socket()),
         };
         let (connection, services) = (&mut slot.connection, &mut self.services);
-        let called = catch_unwind(AssertUnwindSafe(|| call(connection, services, &mut glue)));
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            call(connection, services, &mut glue);
+            if connection.wants_replay() {
+                connection.replay(services, &mut glue);
+            }
+        }));
         if called.is_err() {
             services.counters.handler_panics += 1;
             tracing::error!(
@@ -189,17 +227,26 @@ impl<H: Handler, D: Side> Core<H, D> {
             slot.dirty = true;
             self.dirty.push(token);
         }
-        if self.hub.has_moves() {
-            self.follow_moves();
+        if self.services.handshake_put_off {
+            self.services.handshake_put_off = false;
+            self.handshakes.push_back(token);
         }
     }
 
-    /// Keeps the records of those whose place in a topic has changed.
-    fn follow_moves(&mut self) {
-        for (subscriber, moved) in self.hub.take_moves() {
-            if let Some(slot) = self.slots.get_mut(token_of(subscriber)) {
-                slot.subscriptions.follow(moved);
-            }
+    /// Whether TLS handshakes wait for their turn.
+    pub(super) fn has_handshakes(&self) -> bool {
+        !self.handshakes.is_empty()
+    }
+
+    /// Begins a turn: so many steps of TLS handshakes may be made in it, those put off first.
+    pub(super) fn take_handshakes(&mut self) {
+        let most = self.services.limits.tls_handshakes_per_turn;
+        self.services.handshakes_left = most;
+        for _ in 0..most {
+            let Some(token) = self.handshakes.pop_front() else { return };
+            self.with(token, |connection, services, glue| {
+                connection.resume_handshake(services, glue);
+            });
         }
     }
 
@@ -218,6 +265,11 @@ impl<H: Handler, D: Side> Core<H, D> {
         if self.dirty.is_empty() && self.hub.has_deliveries() {
             self.deliver();
         }
+        if self.dirty.is_empty()
+            && let Some(excess) = self.services.pool.budget.excess()
+        {
+            self.shed(excess);
+        }
         let token = self.dirty.pop()?;
         if let Some(slot) = self.slots.get_mut(token) {
             slot.dirty = false;
@@ -225,28 +277,81 @@ impl<H: Handler, D: Side> Core<H, D> {
         Some(token)
     }
 
-    fn deliver(&mut self) {
-        let (slots, services, dirty) = (&mut self.slots, &mut self.services, &mut self.dirty);
-        self.hub.deliver(|delivery| {
-            let token = token_of(delivery.subscriber);
-            let Some(slot) = slots.get_mut(token) else { return };
-            let _ = slot.connection.send_shared(delivery.frames, services);
-            if !slot.dirty {
-                slot.dirty = true;
-                dirty.push(token);
+    /// Lets go of the connections that hold most, until `excess` bytes will be free. At most once a
+    /// turn, because what a send has taken is free only when the driver has cancelled it.
+    fn shed(&mut self, excess: usize) {
+        let turn = self.services.counters.turns;
+        if std::mem::replace(&mut self.shed_turn, turn) == turn {
+            return;
+        }
+        let (mut leaving, mut holders) = (0, Vec::new());
+        for token in self.slots.tokens() {
+            let Some(slot) = self.slots.get_mut(token) else { continue };
+            match (slot.connection.phase(), slot.connection.held_bytes()) {
+                (_, 0) => {}
+                (Phase::Ended, bytes) => leaving += bytes,
+                (_, bytes) => holders.push((bytes, token)),
             }
-        });
+        }
+        holders.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
+        for (bytes, token) in holders {
+            if leaving >= excess {
+                break;
+            }
+            leaving += bytes;
+            self.with(token, |connection, services, glue| connection.shed(services, glue));
+        }
+    }
+
+    fn deliver(&mut self) {
+        let bounds = LagBounds::of(&self.services.limits);
+        let (slots, services, dirty) = (&mut self.slots, &mut self.services, &mut self.dirty);
+        self.hub.deliver(bounds, &mut Subscribers { slots, services, dirty });
+        self.report_gaps();
+    }
+
+    /// Tells connections what they have missed.
+    fn report_gaps(&mut self) {
+        let counters = &mut self.services.counters;
+        (counters.published_dropped, counters.published_replaced) = self.hub.lost();
+        for gap in self.hub.take_gaps() {
+            let Some((token, _)) = self.slots.at_mut(gap.slot) else { continue };
+            self.with(token, |connection, services, glue| {
+                glue.missed(connection, services, gap.topic(), gap.messages);
+            });
+        }
+    }
+
+    /// Gives a connection that was slow what was kept aside for it.
+    #[cold]
+    fn resume_topics(&mut self, token: Token) {
+        let (slots, services, dirty) = (&mut self.slots, &mut self.services, &mut self.dirty);
+        let still_lagging =
+            self.hub.resume(token.slot, &mut Subscribers { slots, services, dirty });
+        if let Some(slot) = self.slots.get_mut(token) {
+            slot.lagging = still_lagging;
+        }
+        self.report_gaps();
+    }
+
+    /// Takes in what other shards and threads have published.
+    pub(super) fn collect_published(&mut self) {
+        self.hub.collect();
+        self.services.counters.published_refused = self.hub.refused();
     }
 
     /// Says what became of a batch.
     pub(super) fn transmitted(&mut self, token: Token, bytes: usize, delivered: bool) {
         let Some(slot) = self.slots.get_mut(token) else { return };
         slot.connection.handle_transmitted(bytes, delivered, &mut self.services);
-        if slot.paused && slot.connection.wants_resume(&self.services) {
-            slot.paused = false;
+        let lagging = slot.lagging;
+        if slot.connection.relieve(&mut self.services) {
             self.with(token, |connection, services, glue| glue.drained(connection, services));
         } else {
             self.mark_dirty(token);
+        }
+        if lagging {
+            self.resume_topics(token);
         }
     }
 
@@ -272,6 +377,7 @@ impl<H: Handler, D: Side> Core<H, D> {
 
     /// Acts on the deadlines that have passed.
     pub(super) fn expire(&mut self) {
+        self.continue_drain();
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(self.services.now, &mut expired);
         for slot in expired.drain(..) {
@@ -290,21 +396,44 @@ impl<H: Handler, D: Side> Core<H, D> {
     /// Forgets a connection that has ended; its socket, if it still has one, is the caller's.
     pub(super) fn remove(&mut self, token: Token) -> Option<Slot<H::State, D>> {
         let mut slot = self.slots.remove(token)?;
+        self.deciding.abandon(token);
+        slot.connection.dispose(&mut self.services);
         self.wheel.clear(token.slot);
         self.local.set_generation(token.slot, None);
-        if !slot.subscriptions.is_empty() {
-            self.hub.leave(&mut slot.subscriptions);
-            self.follow_moves();
-        }
+        self.hub.leave(token.slot);
         Some(slot)
+    }
+
+    fn take_decisions(&mut self) {
+        for Decided { token, upgrade, admission } in self.deciding.take() {
+            if upgrade.is_none() {
+                self.services.counters.handler_panics += 1;
+                tracing::error!(
+                    slot = token.slot,
+                    "a decision panicked; its client is answered 500"
+                );
+            }
+            self.with(token, |connection, services, glue| {
+                glue.decided(connection, services, upgrade, admission);
+            });
+        }
+    }
+
+    /// Futures that decide on upgrades do not run as tasks but when told to.
+    pub(super) fn keep_decisions(&mut self) {
+        self.deciding = Deciding::keeping();
+    }
+
+    pub(super) fn poll_decisions(&self) {
+        self.deciding.poll_kept();
     }
 
     /// Does what tasks and other threads asked for.
     pub(super) fn execute(&mut self, command: Command) {
         match command {
-            Command::Send { token, kind, payload } => {
+            Command::Send { token, kind, payload, compress } => {
                 self.with(token, |connection, services, _| {
-                    let _ = connection.send(kind, &payload, services);
+                    let _ = connection.send(kind, &payload, compress, services);
                 });
             }
             Command::Ping { token, payload } => {
@@ -312,38 +441,85 @@ impl<H: Handler, D: Side> Core<H, D> {
                     let _ = connection.send_ping(&payload, services);
                 });
             }
+            Command::Pause { token } => {
+                self.with(token, |connection, services, _| connection.pause_receiving(services));
+            }
+            Command::Resume { token } => {
+                self.with(token, |connection, services, _| connection.resume_receiving(services));
+            }
             Command::Close { token, code, reason } => {
                 self.with(token, |connection, services, _| {
                     connection.close(code, &reason, services);
                 });
             }
-            Command::Publish { topic, kind, payload } => {
-                self.hub.publish(&topic, kind, &payload);
+            Command::Decided => self.take_decisions(),
+            Command::Report(request) => {
+                // Whoever asked may have given up.
+                let _ = request.answer.send(self.report(&request));
             }
-            Command::Drain => self.drain(),
+            Command::SetLimits(limits) => self.set_limits(*limits),
+            Command::Drain { refuse } => self.begin_drain(refuse),
             Command::Stop => self.stopped = true,
         }
     }
 
-    fn drain(&mut self) {
-        if std::mem::replace(&mut self.draining, true) {
+    /// New bounds: every deadline is set anew, because the present one may be too late.
+    fn set_limits(&mut self, limits: Limits) {
+        self.services.set_limits(limits);
+        for token in self.slots.tokens() {
+            if let Some(slot) = self.slots.get_mut(token) {
+                slot.due = slot.connection.next_deadline(&self.services);
+                self.wheel.set(token.slot, slot.due);
+            }
+        }
+    }
+
+    fn begin_drain(&mut self, refuse: bool) {
+        if self.drain.is_some() {
             self.stopped = true;
             return;
         }
-        for token in self.slots.tokens() {
-            self.with(token, |connection, services, glue| {
-                if connection.phase() == Phase::Handshake {
-                    connection.handle_end(true, services, glue);
-                } else {
-                    connection.close(CloseCode::GOING_AWAY, "the server is going away", services);
-                }
-            });
+        let services = &mut self.services;
+        let (now, window) = (services.now, services.limits.drain_window);
+        let drain = Drain::new(self.slots.tokens(), refuse, now, window, &mut services.masks);
+        self.drain = Some(Box::new(drain));
+        self.continue_drain();
+    }
+
+    /// Closes the connections whose time has come. A handshake has the whole window.
+    fn continue_drain(&mut self) {
+        let now = self.services.now;
+        let Some(mut drain) = self.drain.take() else { return };
+        while let Some(token) = drain.next(now) {
+            self.send_away(token);
         }
+        if drain.is_over(now) {
+            for token in self.slots.tokens() {
+                self.send_away(token);
+                self.with(token, |connection, services, glue| {
+                    if connection.phase() == Phase::Handshake {
+                        connection.handle_end(true, services, glue);
+                    }
+                });
+            }
+        }
+        self.drain = Some(drain);
+    }
+
+    fn send_away(&mut self, token: Token) {
+        self.with(token, |connection, services, _| {
+            connection.close(CloseCode::GOING_AWAY, "the server is going away", services);
+        });
+    }
+
+    /// Whether nothing more is to be accepted.
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain.is_some()
     }
 
     /// Whether the shard has nothing left to do after a drain, or was told to end.
     pub(super) fn is_finished(&self) -> bool {
-        self.stopped || (self.draining && self.slots.len() == 0)
+        self.stopped || (self.is_draining() && self.slots.len() == 0)
     }
 
     /// Tells the handler that every connection ends; the sockets are the caller's.
@@ -363,6 +539,44 @@ impl<H: Handler, D: Side> Core<H, D> {
             catch_unwind(AssertUnwindSafe(|| handler.on_connect_failed(outbound, state, reason)));
         if told.is_err() {
             self.services.counters.handler_panics += 1;
+        }
+    }
+}
+
+/// The connections of a shard as its topics see them.
+struct Subscribers<'a, S, D> {
+    slots: &'a mut Slab<Slot<S, D>>,
+    services: &'a mut Services,
+    dirty: &'a mut Vec<Token>,
+}
+
+impl<S, D> Audience for Subscribers<'_, S, D> {
+    #[inline]
+    fn send(&mut self, slot: u32, frames: Bytes, messages: u32) {
+        let Some((token, slot)) = self.slots.at_mut(slot) else { return };
+        let waiting = slot.connection.queued_bytes();
+        let counters = &mut self.services.counters;
+        *match waiting {
+            0 => &mut counters.delivered_to_idle,
+            1..16_384 => &mut counters.delivered_behind_16_kib,
+            16_384..262_144 => &mut counters.delivered_behind_256_kib,
+            _ => &mut counters.delivered_behind_more,
+        } += u64::from(messages);
+        slot.connection.send_shared(frames, messages, self.services);
+        if !slot.dirty {
+            slot.dirty = true;
+            self.dirty.push(token);
+        }
+    }
+
+    fn queued_bytes(&mut self, slot: u32) -> Option<usize> {
+        let (_, slot) = self.slots.at_mut(slot)?;
+        (slot.connection.phase() == Phase::Open).then(|| slot.connection.queued_bytes())
+    }
+
+    fn set_lagging(&mut self, slot: u32) {
+        if let Some((_, slot)) = self.slots.at_mut(slot) {
+            slot.lagging = true;
         }
     }
 }

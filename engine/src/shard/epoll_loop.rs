@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use rustix::net::{SocketFlags, accept_with};
 use socket2::SockRef;
 
 use super::core::{Core, Side};
@@ -46,14 +47,17 @@ struct Shared<H: Handler> {
     buffer: RefCell<Vec<u8>>,
     /// Wakes the main loop.
     main: RefCell<Option<Waker>>,
-    /// Empty once nothing more is accepted.
-    listeners: RefCell<Vec<Rc<TcpListener>>>,
+    /// For each listener, what wakes the task that accepts from it; empty once nothing more is
+    /// accepted.
+    acceptors: RefCell<Vec<Option<Waker>>>,
     /// Tasks of this loop that have not ended.
     tasks: Cell<usize>,
     /// Busy tasks that let others go first.
     aside: RefCell<Vec<Waker>>,
     /// Wakes what looks after them.
     rounds: RefCell<Option<Waker>>,
+    /// Wakes what goes on with TLS handshakes.
+    shaker: RefCell<Option<Waker>>,
 }
 
 /// A shard on epoll.
@@ -73,10 +77,11 @@ impl<H: Handler> EpollLoop<H> {
             core: RefCell::new(core),
             buffer: RefCell::new(buffer),
             main: RefCell::default(),
-            listeners: RefCell::default(),
+            acceptors: RefCell::default(),
             tasks: Cell::new(0),
             aside: RefCell::default(),
             rounds: RefCell::default(),
+            shaker: RefCell::default(),
         });
         Self { shared, listeners }
     }
@@ -87,16 +92,17 @@ impl<H: Handler> EpollLoop<H> {
         let local = Rc::clone(&shared.core.borrow().local);
         let mailbox = std::sync::Arc::clone(local.mailbox());
         let wake = Readiness::new(mailbox.wake_fd())?;
-        for listener in self.listeners {
-            let listener = Rc::new(TcpListener::from(listener));
+        *shared.acceptors.borrow_mut() = vec![None; self.listeners.len()];
+        for (number, listener) in self.listeners.into_iter().enumerate() {
+            let listener = TcpListener::from(listener);
             listener.set_nonblocking(true)?;
             let readiness = Readiness::new(listener.as_fd())?;
-            shared.listeners.borrow_mut().push(Rc::clone(&listener));
-            shared.spawn(accept(Rc::clone(&shared), listener, readiness));
+            shared.spawn(accept(Rc::clone(&shared), number, listener, readiness));
         }
         shared.turn(Core::start);
         let mut ticking = std::pin::pin!(tick(Rc::clone(&shared)));
         let mut going_round = std::pin::pin!(go_round(Rc::clone(&shared), Round::new()?));
+        let mut shaking = std::pin::pin!(shake_hands(Rc::clone(&shared), Round::new()?));
         ready();
         while !shared.core.borrow().is_finished() {
             let mut readable = std::pin::pin!(wake.readable());
@@ -104,6 +110,7 @@ impl<H: Handler> EpollLoop<H> {
                 // They never end, but are dropped with this function: tasks would be forgotten.
                 let _ = ticking.as_mut().poll(context);
                 let _ = going_round.as_mut().poll(context);
+                let _ = shaking.as_mut().poll(context);
                 if local.has_commands() || shared.core.borrow().is_finished() {
                     return Poll::Ready(());
                 }
@@ -113,7 +120,10 @@ impl<H: Handler> EpollLoop<H> {
             })
             .await;
             let commands = mailbox.take().into_iter().chain(local.take());
-            shared.turn(|core| commands.for_each(|command| core.execute(command)));
+            shared.turn(|core| {
+                commands.for_each(|command| core.execute(command));
+                core.collect_published();
+            });
         }
         mailbox.stop();
         shared.turn(Core::end_all);
@@ -128,8 +138,11 @@ impl<H: Handler> Shared<H> {
         let mut core = self.core.borrow_mut();
         core.read_clock();
         act(&mut core);
-        let draining = core.draining;
+        let (draining, shaking) = (core.is_draining(), core.has_handshakes());
         drop(core);
+        if shaking && let Some(shaker) = self.shaker.borrow_mut().take() {
+            shaker.wake();
+        }
         if draining {
             self.stop_accepting();
         }
@@ -155,12 +168,10 @@ impl<H: Handler> Shared<H> {
         });
     }
 
-    /// Lets go of the listeners. Shutting them makes the kernel refuse what we would not serve, and
-    /// wakes the tasks that accept.
+    /// Lets go of the listeners by waking the tasks that hold them: the kernel refuses what comes,
+    /// unless another process has them.
     fn stop_accepting(&self) {
-        for listener in self.listeners.borrow_mut().drain(..) {
-            let _ = SockRef::from(&*listener).shutdown(Shutdown::Both);
-        }
+        self.acceptors.take().into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Lets every task end. The runtime forgets tasks that still wait when it is dropped: what they
@@ -171,9 +182,10 @@ impl<H: Handler> Shared<H> {
         for token in tokens {
             self.remove(token);
         }
-        self.aside.take().into_iter().for_each(Waker::wake);
         let deadline = Instant::now() + END_MAX;
         while self.tasks.get() > 0 && Instant::now() < deadline {
+            // Nobody looks after them any more, and some only now come to step aside.
+            self.aside.take().into_iter().for_each(Waker::wake);
             monoio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -184,12 +196,20 @@ impl<H: Handler> Shared<H> {
         let core = &mut *guard;
         let Some(slot) = core.slots.get_mut(token) else { return };
         let stream = Rc::clone(&slot.driver.stream);
+        slot.connection.note_pressure(&mut core.services);
         let ready = slot.driver.blocked.is_none() && !slot.driver.connecting;
         if ready
             && slot.connection.phase() != Phase::Ended
-            && let Some(batch) = slot.connection.poll_transmit(core.services.now)
+            && let Some(batch) = slot.connection.poll_transmit(&mut core.services)
         {
             match send(&stream, batch, 0) {
+                Sending::Done(batch) if slot.connection.is_above_soft_mark() => {
+                    // The application may send more as soon as it is told, and would be told
+                    // again at once: others have their turn first.
+                    let bytes = batch.len();
+                    slot.driver.blocked = Some((batch, bytes));
+                    self.spawn(finish(Rc::clone(self), token));
+                }
                 Sending::Done(batch) => {
                     let bytes = batch.len();
                     batch.recycle(&mut core.services.pool);
@@ -201,6 +221,7 @@ impl<H: Handler> Shared<H> {
                 }
                 Sending::Failed(batch) => {
                     let bytes = batch.len();
+                    batch.recycle(&mut core.services.pool);
                     core.transmitted(token, bytes, false);
                     core.with(token, |connection, services, glue| {
                         connection.handle_end(true, services, glue);
@@ -224,12 +245,9 @@ impl<H: Handler> Shared<H> {
                 // A socket that is no longer connected needs no shutting.
                 let _ = SockRef::from(&stream.socket()).shutdown(Shutdown::Write);
             }
-            Phase::Open if !slot.paused && slot.connection.wants_pause(&core.services) => {
-                slot.paused = true;
-            }
             _ => {}
         }
-        if !slot.paused
+        if !slot.connection.is_held()
             && let Some(reader) = slot.driver.reader.take()
         {
             reader.wake();
@@ -239,7 +257,12 @@ impl<H: Handler> Shared<H> {
 
     /// Forgets a connection. Shutting the socket wakes its tasks, which let go of it.
     fn remove(&self, token: Token) {
-        let Some(mut slot) = self.core.borrow_mut().remove(token) else { return };
+        let mut core = self.core.borrow_mut();
+        let Some(mut slot) = core.remove(token) else { return };
+        if let Some((batch, _)) = slot.driver.blocked.take() {
+            batch.recycle(&mut core.services.pool);
+        }
+        drop(core);
         let _ = SockRef::from(&slot.driver.stream.socket()).shutdown(Shutdown::Both);
         if let Some(reader) = slot.driver.reader.take() {
             reader.wake();
@@ -335,17 +358,26 @@ fn send(stream: &EpollStream, batch: Batch, mut sent: usize) -> Sending {
     Sending::Done(batch)
 }
 
-/// Accepts from one listener until it is shut.
+/// Accepts from one listener until nothing more is accepted.
 async fn accept<H: Handler>(
     shared: Rc<Shared<H>>,
-    listener: Rc<TcpListener>,
+    number: usize,
+    listener: TcpListener,
     readiness: Readiness,
 ) {
-    while !shared.listeners.borrow().is_empty() {
-        match listener.accept() {
-            Ok((socket, _)) => adopt(&shared, socket),
+    while !shared.acceptors.borrow().is_empty() {
+        // The standard library's accept fails when the peer has no internet address.
+        match accept_with(&listener, SocketFlags::CLOEXEC).map_err(io::Error::from) {
+            Ok(socket) => adopt(&shared, socket.into()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if readiness.readable().await.is_err() {
+                let mut readable = std::pin::pin!(readiness.readable());
+                let waited = poll_fn(|context| {
+                    let mut acceptors = shared.acceptors.borrow_mut();
+                    let Some(waker) = acceptors.get_mut(number) else { return Poll::Ready(Ok(())) };
+                    *waker = Some(context.waker().clone());
+                    readable.as_mut().poll(context)
+                });
+                if waited.await.is_err() {
                     shared.step_aside().await;
                 }
             }
@@ -363,8 +395,7 @@ async fn accept<H: Handler>(
 
 fn adopt<H: Handler>(shared: &Rc<Shared<H>>, socket: TcpStream) {
     let mut core = shared.core.borrow_mut();
-    if core.is_full() {
-        core.services.counters.refused_full += 1;
+    if core.refuses_connection() {
         return;
     }
     let Ok(stream) = EpollStream::new(socket) else { return };
@@ -382,7 +413,7 @@ async fn serve<H: Handler>(shared: Rc<Shared<H>>, token: Token, stream: Rc<Epoll
         let alive = poll_fn(|context| {
             let mut core = shared.core.borrow_mut();
             let Some(slot) = core.slots.get_mut(token) else { return Poll::Ready(false) };
-            if slot.paused || slot.connection.phase() == Phase::Flushing {
+            if slot.connection.is_held() || slot.connection.phase() == Phase::Flushing {
                 slot.driver.reader = Some(context.waker().clone());
                 return Poll::Pending;
             }
@@ -424,7 +455,9 @@ impl<H: Handler> Shared<H> {
     fn may_read(&self, token: Token) -> bool {
         let mut core = self.core.borrow_mut();
         let slot = core.slots.get_mut(token);
-        slot.is_some_and(|slot| !slot.paused && slot.connection.phase() != Phase::Flushing)
+        slot.is_some_and(|slot| {
+            !slot.connection.is_held() && slot.connection.phase() != Phase::Flushing
+        })
     }
 }
 
@@ -457,11 +490,27 @@ async fn write<H: Handler>(shared: Rc<Shared<H>>, token: Token, stream: Rc<Epoll
                 });
             }
             Sending::Failed(batch) => {
-                shared.turn(|core| core.transmitted(token, batch.len(), false));
+                shared.turn(|core| {
+                    let bytes = batch.len();
+                    batch.recycle(&mut core.services.pool);
+                    core.transmitted(token, bytes, false);
+                });
                 return shared.end(token, true);
             }
         }
     }
+}
+
+/// Says after a round of the runtime that a batch has left.
+async fn finish<H: Handler>(shared: Rc<Shared<H>>, token: Token) {
+    shared.step_aside().await;
+    shared.turn(|core| {
+        let sent = core.slots.get_mut(token).and_then(|slot| slot.driver.blocked.take());
+        if let Some((batch, bytes)) = sent {
+            batch.recycle(&mut core.services.pool);
+            core.transmitted(token, bytes, true);
+        }
+    });
 }
 
 /// Waits for an outbound connection, then reads from it.
@@ -503,5 +552,21 @@ async fn go_round<H: Handler>(shared: Rc<Shared<H>>, round: Round) {
         .await;
         round.wait().await;
         shared.aside.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Goes on with TLS handshakes that were put off, a few after each round of the runtime, for ever.
+async fn shake_hands<H: Handler>(shared: Rc<Shared<H>>, round: Round) {
+    loop {
+        poll_fn(|context| {
+            if shared.core.borrow().has_handshakes() {
+                return Poll::Ready(());
+            }
+            *shared.shaker.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        round.wait().await;
+        shared.turn(Core::take_handshakes);
     }
 }

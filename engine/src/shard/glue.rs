@@ -1,22 +1,48 @@
 //! Joins a connection to the handler: makes the `Conn` that a callback sees.
 
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+use rustix::net::AddressFamily;
 
 use crate::buffer::Payload;
 use crate::connection::{Application, CloseInfo, Connection, Decision, Services};
-use crate::handler::{Conn, Handler, Message, Outbound, Pages, Token};
+use crate::handler::{
+    Admission, Conn, Deciding, Handler, Message, Neighbour, Outbound, Site, Token, Upgrade,
+    complete,
+};
 use crate::protocol::MessageKind;
-use crate::protocol::handshake::{Rejection, Request};
-use crate::pubsub::{Hub, Subscriptions};
+use crate::protocol::handshake::{Rejection, Request, RequestContext};
+use crate::pubsub::Hub;
+
+/// Whom a socket comes from; `None` when it is gone.
+fn neighbour(socket: Option<BorrowedFd<'_>>) -> Option<Neighbour> {
+    let address = rustix::net::getpeername(socket?).ok()?;
+    match address.map(|address| (address.address_family(), SocketAddr::try_from(address))) {
+        // A Unix socket without a name of its own, which is what clients have.
+        None | Some((AddressFamily::UNIX, _)) => Some(Neighbour::Unix),
+        Some((_, address)) => address.ok().map(Neighbour::Address),
+    }
+}
+
+fn address_of(neighbour: Neighbour) -> Option<SocketAddr> {
+    match neighbour {
+        Neighbour::Address(address) => Some(address),
+        Neighbour::Unix => None,
+    }
+}
 
 /// A handler with one connection's state.
 pub(super) struct Glue<'a, H: Handler> {
     pub(super) handler: &'a mut H,
     pub(super) state: &'a mut Option<H::State>,
-    pub(super) subscriptions: &'a mut Subscriptions,
     pub(super) hub: &'a mut Hub,
     pub(super) outbound: &'a mut Outbound<H::State>,
-    pub(super) pages: &'a Pages,
+    /// The shard is draining and opens no connection.
+    pub(super) refuses: bool,
+    pub(super) site: &'a Site,
+    pub(super) deciding: &'a Rc<Deciding<H::State>>,
     pub(super) token: Token,
     pub(super) socket: Option<BorrowedFd<'a>>,
 }
@@ -34,13 +60,59 @@ impl<H: Handler> Glue<'_, H> {
             connection,
             services,
             state,
-            subscriptions: self.subscriptions,
             hub: self.hub,
             outbound: self.outbound,
             token: self.token,
             socket: self.socket,
         };
         callback(self.handler, &mut conn);
+    }
+
+    fn neighbour(&self) -> Option<Neighbour> {
+        neighbour(self.socket)
+    }
+
+    /// Takes the client's address from a header, if whoever sends it is trusted.
+    fn believe_headers(&self, connection: &mut Connection, request: &Request<'_>) {
+        let proxies = self.site.proxies();
+        if !proxies.write_headers() {
+            return;
+        }
+        let told = connection.client_address().map(Neighbour::Address);
+        if told.or_else(|| self.neighbour()).is_some_and(|sender| proxies.include(sender)) {
+            connection.keep_client_address(proxies.client_of(request));
+        }
+    }
+
+    /// A decision that was put off has been made; `None` if that went wrong.
+    pub(super) fn decided(
+        &mut self,
+        connection: &mut Connection,
+        services: &mut Services,
+        upgrade: Option<Upgrade<H::State>>,
+        admission: Admission,
+    ) {
+        if !connection.is_deciding() {
+            return;
+        }
+        let (decision, state) = match upgrade {
+            _ if self.refuses => (Decision::Reject(Rejection::going_away()), None),
+            Some(upgrade) => upgrade.into_parts(),
+            None => (Decision::Later, None),
+        };
+        *self.state = state;
+        connection.handle_decision(complete(decision, admission), services, self);
+    }
+
+    /// Messages of a topic were missed.
+    pub(super) fn missed(
+        &mut self,
+        connection: &mut Connection,
+        services: &mut Services,
+        topic: &str,
+        messages: u64,
+    ) {
+        self.call(connection, services, |handler, conn| handler.on_gap(conn, topic, messages));
     }
 
     /// The queue has shrunk below its mark.
@@ -50,15 +122,39 @@ impl<H: Handler> Glue<'_, H> {
 }
 
 impl<H: Handler> Application for Glue<'_, H> {
-    fn decide(&mut self, request: &Request<'_>) -> Decision {
-        if request.is_upgrade() {
-            let (decision, state) = self.handler.on_upgrade(request).into_parts();
-            *self.state = state;
-            return decision;
+    fn expects_proxy_header(&self) -> bool {
+        let proxies = self.site.proxies();
+        proxies.speak_proxy_protocol() && self.neighbour().is_some_and(|it| proxies.include(it))
+    }
+
+    fn decide(&mut self, connection: &mut Connection, request: &Request<'_>) -> Decision {
+        if self.refuses && request.is_upgrade() {
+            return Decision::Reject(Rejection::going_away());
         }
-        match self.pages.find(request.path()) {
-            Some(page) => page.decision(),
-            None => Decision::Reject(Rejection::upgrade_required()),
+        self.believe_headers(connection, request);
+        let (told, socket) = (connection.client_address(), self.socket);
+        let ask = move || told.or_else(|| address_of(neighbour(socket)?));
+        let context = RequestContext { peer_address: Some(&ask), ..*request.context() };
+        let request = &request.with_context(context);
+        let (handler, own) = (&mut *self.handler, &mut *self.state);
+        let mut later = None;
+        let (decision, admission) = self.site.decide(request, |request| {
+            let (decision, state) = match handler.on_upgrade(request).into_future() {
+                Ok(future) => {
+                    later = Some(future);
+                    return Decision::Later;
+                }
+                Err(upgrade) => upgrade.into_parts(),
+            };
+            *own = state;
+            decision
+        });
+        match later {
+            Some(future) => {
+                self.deciding.start(self.token, future, admission);
+                Decision::Later
+            }
+            None => complete(decision, admission),
         }
     }
 
@@ -90,6 +186,7 @@ impl<H: Handler> Application for Glue<'_, H> {
         info: CloseInfo<'_>,
     ) {
         self.call(connection, services, |handler, conn| handler.on_close(conn, info));
+        self.hub.leave(self.token.slot);
     }
 
     fn connect_failed(&mut self, reason: &str) {

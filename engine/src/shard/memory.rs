@@ -10,9 +10,11 @@ use std::time::Duration;
 use super::core::{Core, CoreConfig, Side};
 use crate::buffer::Batch;
 use crate::connection::{Millis, Phase};
-use crate::handler::{Handler, LocalShard, Mailbox, Pages, Token};
+use crate::handler::{Command, Handler, LocalShard, Mailbox, Publisher, Site, Token};
 use crate::limits::Limits;
 use crate::metrics::Counters;
+use crate::protocol::deflate::Deflate;
+use crate::pubsub::{Bell, Exchange, Rules};
 
 /// One step of time, so that deadlines fire in their order.
 const STEP: Duration = Duration::from_millis(50);
@@ -73,13 +75,31 @@ impl<H: Handler> MemoryServer<H> {
     /// When the system has no file descriptor left: a shard's mailbox needs one.
     pub fn new(limits: Limits, handler: H) -> io::Result<Self> {
         let mailbox = Arc::new(Mailbox::new(limits.mailbox_commands_max)?);
-        let local = LocalShard::new(mailbox);
+        let bell: Arc<dyn Bell> = Arc::clone(&mailbox) as _;
+        let exchange = Arc::new(Exchange::new([bell], Rules::default(), &limits));
+        let local = LocalShard::new(mailbox, Publisher::new(Arc::clone(&exchange)));
         local.enter();
-        let pages = Arc::new(Pages::default());
-        let config = CoreConfig { limits, pages, server_name: Some("ringsock".to_owned()) };
+        let site = Arc::new(Site::default());
+        let server_name = Some("ringsock".to_owned());
+        let config = CoreConfig {
+            limits,
+            site,
+            server_name,
+            deflate: None,
+            tls: None,
+            exchange,
+            shard: 0,
+            shards: 1,
+        };
         let mut core = Core::new(handler, config, local);
+        core.keep_decisions();
         core.start();
         Ok(Self { core, ended: HashMap::new(), now: 0 })
+    }
+
+    /// Accepts compression from here on when a client offers it.
+    pub fn accept_deflate(&mut self, deflate: Deflate) {
+        self.core.services.compression.accept(deflate);
     }
 
     /// A client connects.
@@ -134,6 +154,18 @@ impl<H: Handler> MemoryServer<H> {
         self.settle();
     }
 
+    /// Ends a pause of receiving, as a handle to the connection would.
+    pub fn resume_receive(&mut self, connection: MemoryConnection) {
+        self.core.execute(Command::Resume { token: connection.0 });
+        self.settle();
+    }
+
+    /// Bytes that wait to be sent or belong to messages that are not whole.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.core.services.pool.budget.held_bytes()
+    }
+
     /// Time passes; deadlines fire in their order.
     pub fn advance(&mut self, span: Duration) {
         let end = self.now.wrapping_add(span.as_millis() as u32);
@@ -177,11 +209,14 @@ impl<H: Handler> MemoryServer<H> {
         self.core.services.counters
     }
 
-    /// Does what peers and tasks have asked for.
+    /// Does what peers and tasks have asked for, and gives each [`Upgrade::later`](crate::Upgrade)
+    /// a chance to decide.
     pub fn run_commands(&mut self) {
+        self.core.poll_decisions();
         for command in self.core.local.mailbox().take().into_iter().chain(self.core.local.take()) {
             self.core.execute(command);
         }
+        self.core.collect_published();
         self.settle();
     }
 
@@ -202,13 +237,13 @@ impl<H: Handler> MemoryServer<H> {
 
     /// Moves one batch to the client; whether there may be more.
     fn send(&mut self, token: Token) -> bool {
-        let now = self.core.services.now;
         let Some(slot) = self.core.slots.get_mut(token) else { return false };
+        slot.connection.note_pressure(&mut self.core.services);
         if slot.connection.phase() == Phase::Ended {
             return false;
         }
         if slot.driver.blocked.is_none() {
-            slot.driver.blocked = slot.connection.poll_transmit(now);
+            slot.driver.blocked = slot.connection.poll_transmit(&mut self.core.services);
         }
         if slot.driver.stalled {
             return false;
@@ -225,6 +260,9 @@ impl<H: Handler> MemoryServer<H> {
 
     fn remove(&mut self, token: Token) {
         if let Some(slot) = self.core.remove(token) {
+            if let Some(batch) = slot.driver.blocked {
+                batch.recycle(&mut self.core.services.pool);
+            }
             self.ended.insert(token, slot.driver.sent);
         }
     }

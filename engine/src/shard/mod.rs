@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 
 mod core;
+mod drain;
 mod epoll_loop;
 mod glue;
 mod memory;
+mod report;
 mod ring_loop;
 mod slab;
 mod wheel;
@@ -21,7 +23,7 @@ use monoio::{LegacyDriver, RuntimeBuilder};
 
 use self::core::Core;
 use crate::driver::ring::RingConfig;
-use crate::handler::{Handler, LocalShard, Mailbox};
+use crate::handler::{Handler, LocalShard, Mailbox, Publisher};
 
 pub(crate) use self::core::CoreConfig;
 pub use self::memory::{MemoryConnection, MemoryServer};
@@ -50,7 +52,7 @@ pub(crate) fn run<H: Handler>(
     // The runtime is the portable one with either driver: a second io_uring on the thread would
     // add nothing but its own hazards, and everything hot is on the data ring already.
     let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
-    let local = LocalShard::new(mailbox);
+    let local = LocalShard::new(mailbox, Publisher::new(Arc::clone(&config.exchange)));
     local.enter();
     let outcome = runtime.block_on(async {
         let (handler, own) = (handler(), Rc::clone(&local));

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -84,14 +84,18 @@ struct RuntimeWaits {
     /// The ring signals it with each completion.
     signal: OwnedFd,
     readiness: Readiness,
+    /// The mailbox's own descriptor. The ring watches it too, but the kernel does not reliably pass
+    /// the wake of one eventfd on to another: a bell that a task of this very thread rang was lost
+    /// (kernel 6.18), and with it every signal after it.
+    mail: Readiness,
     round: Round,
 }
 
 impl RuntimeWaits {
-    fn new() -> io::Result<Self> {
+    fn new(mail: BorrowedFd<'_>) -> io::Result<Self> {
         let signal = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let readiness = Readiness::new(signal.as_fd())?;
-        Ok(Self { signal, readiness, round: Round::new()? })
+        Ok(Self { signal, readiness, mail: Readiness::new(mail)?, round: Round::new()? })
     }
 }
 
@@ -105,6 +109,8 @@ pub(super) struct RingLoop<H: Handler> {
     /// When each listener that is not accepting is tried again.
     backoffs: Vec<(u32, Millis)>,
     ticking: bool,
+    /// Accepts that the kernel has not ended.
+    accepting: usize,
 }
 
 impl<H: Handler> RingLoop<H> {
@@ -121,41 +127,46 @@ impl<H: Handler> RingLoop<H> {
             parked: VecDeque::new(),
             backoffs: Vec::new(),
             ticking: false,
+            accepting: 0,
         })
     }
 
     /// Runs until the shard has been told to end.
     pub(super) async fn run(mut self, ready: impl FnOnce()) -> io::Result<()> {
         let mailbox = std::sync::Arc::clone(self.core.local.mailbox());
-        let waits = RuntimeWaits::new()?;
+        let waits = RuntimeWaits::new(mailbox.wake_fd())?;
         self.ring.register_eventfd(waits.signal.as_fd())?;
         self.ring.watch(mailbox.wake_fd());
         for listener in 0..self.listeners.len() {
             self.ring.accept(listener as u32, self.listeners[listener].as_fd());
+            self.accepting += 1;
         }
         self.core.read_clock();
         self.core.start();
         self.open_outbound();
         ready();
-        while !self.core.is_finished() {
+        while !self.is_finished() {
             self.settle_all();
-            if self.core.is_finished() {
+            if self.is_finished() {
                 break;
             }
             self.keep_ticking();
             if self.core.local.has_tasks() {
                 self.wait_in_runtime(&waits).await?;
+            } else if self.core.has_handshakes() {
+                self.ring.poll()?;
             } else {
                 self.ring.wait()?;
             }
             self.core.read_clock();
+            self.core.take_handshakes();
             self.take_completions();
             self.ring.collect_returned(&mut self.core.services.pool);
             for command in self.core.local.take() {
                 self.core.execute(command);
             }
             self.open_outbound();
-            if self.core.draining {
+            if self.core.is_draining() {
                 self.stop_accepting();
             }
         }
@@ -164,18 +175,26 @@ impl<H: Handler> RingLoop<H> {
         Ok(())
     }
 
+    /// Whether nothing is left to do. What was accepted before a drain is served by it, so the
+    /// accepts must have ended, too.
+    fn is_finished(&self) -> bool {
+        self.core.is_finished() && (self.core.stopped || self.accepting == 0)
+    }
+
     /// Waits for completions, commands or the end of the last task, with tasks running meanwhile.
     async fn wait_in_runtime(&mut self, waits: &RuntimeWaits) -> io::Result<()> {
         self.ring.signal_completions(true);
         self.ring.poll()?;
         let local = std::rc::Rc::clone(&self.core.local);
-        if self.ring.has_reaped() || local.has_commands() {
+        if self.ring.has_reaped() || local.has_commands() || self.core.has_handshakes() {
             // Work is there already, but the tasks and their timers must have their turn.
             waits.round.wait().await;
         } else {
             let mut readable = std::pin::pin!(waits.readiness.readable());
+            let mut mail = std::pin::pin!(waits.mail.readable());
             std::future::poll_fn(|context| {
-                if local.has_commands() || !local.has_tasks() {
+                let wanted = local.has_commands() || !local.has_tasks();
+                if wanted || mail.as_mut().poll(context).is_ready() {
                     return Poll::Ready(());
                 }
                 local.set_waker(context.waker());
@@ -183,7 +202,7 @@ impl<H: Handler> RingLoop<H> {
             })
             .await;
             let mut counter = [0; 8];
-            // Fails when a command woke us and the ring did not, which is as good.
+            // Fails when something else woke us, which is as good.
             let _ = rustix::io::read(&waits.signal, &mut counter);
         }
         self.ring.signal_completions(false);
@@ -232,6 +251,7 @@ impl<H: Handler> RingLoop<H> {
         for command in mailbox.take() {
             self.core.execute(command);
         }
+        self.core.collect_published();
         if !more {
             self.ring.watch(mailbox.wake_fd());
         }
@@ -242,10 +262,12 @@ impl<H: Handler> RingLoop<H> {
         self.core.expire();
         let now = self.core.services.now;
         let (ring, listeners) = (&mut self.ring, &self.listeners);
+        let accepting = &mut self.accepting;
         self.backoffs.retain(|&(listener, due)| {
             let again = now.reached(due);
             if again && let Some(fd) = listeners.get(listener as usize) {
                 ring.accept(listener, fd.as_fd());
+                *accepting += 1;
             }
             !again
         });
@@ -254,8 +276,7 @@ impl<H: Handler> RingLoop<H> {
     fn accepted(&mut self, listener: u32, result: io::Result<OwnedFd>, more: bool) {
         let mut backoff = false;
         match result {
-            Ok(socket) if self.core.is_full() || self.core.draining => {
-                self.core.services.counters.refused_full += 1;
+            Ok(socket) if self.core.refuses_connection() => {
                 self.ring.close(socket);
             }
             Ok(socket) => {
@@ -270,7 +291,11 @@ impl<H: Handler> RingLoop<H> {
                 );
             }
         }
-        if more || self.core.draining {
+        if more {
+            return;
+        }
+        self.accepting -= 1;
+        if self.core.is_draining() {
             return;
         }
         if backoff {
@@ -278,10 +303,11 @@ impl<H: Handler> RingLoop<H> {
             self.backoffs.push((listener, self.core.services.now.after(ACCEPT_BACKOFF)));
         } else if let Some(fd) = self.listeners.get(listener as usize) {
             self.ring.accept(listener, fd.as_fd());
+            self.accepting += 1;
         }
     }
 
-    /// Lets go of the listeners, so that the kernel refuses what we would not serve.
+    /// Lets go of the listeners: the kernel refuses what comes, unless another process has them.
     fn stop_accepting(&mut self) {
         for listener in 0..self.listeners.len() {
             self.ring.cancel_accept(listener as u32);
@@ -406,9 +432,10 @@ impl<H: Handler> RingLoop<H> {
         let Some(slot) = self.core.slots.get_mut(token) else { return };
         let Some(socket) = &slot.socket else { return };
         let (connection, side) = (&mut slot.connection, &mut slot.driver);
+        connection.note_pressure(&mut self.core.services);
         if !side.busy
             && connection.phase() != Phase::Ended
-            && let Some(batch) = connection.poll_transmit(self.core.services.now)
+            && let Some(batch) = connection.poll_transmit(&mut self.core.services)
         {
             side.busy = true;
             if side.sends < SENDS_BEFORE_REGISTERING {
@@ -438,10 +465,8 @@ impl<H: Handler> RingLoop<H> {
         let Some(socket) = &slot.socket else { return };
         let (connection, side) = (&mut slot.connection, &mut slot.driver);
         let services = &mut self.core.services;
-        if !slot.paused && connection.phase() == Phase::Open && connection.wants_pause(services) {
-            slot.paused = true;
-        }
-        let wants = !slot.paused && connection.phase() != Phase::Flushing && !side.connecting;
+        let wants =
+            !connection.is_held() && connection.phase() != Phase::Flushing && !side.connecting;
         let missing = connection.missing_bytes();
         let direct = missing >= DIRECT_BYTES_MIN || (side.large && missing > 0);
         match side.receiving {

@@ -213,6 +213,17 @@ impl Client {
         }
     }
 
+    /// The next frame, which may be part of a message: its first byte and its payload.
+    pub(crate) fn expect_fragment(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            if let Some((first, payload, size)) = parse_fragment(self.unread()) {
+                self.taken += size;
+                return (first, payload);
+            }
+            assert!(self.fill(), "a frame, not the end of the connection");
+        }
+    }
+
     /// The next frame, which must be there.
     pub(crate) fn expect_frame(&mut self) -> Frame {
         self.next_frame().expect("a frame, not the end of the connection")
@@ -274,10 +285,16 @@ fn excerpt(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned()
 }
 
-/// Reads a server's frame off the front, if it is there whole.
+/// Reads a whole message of a server off the front, if it is there.
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
-    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
+    let (first, payload, size) = parse_fragment(bytes)?;
     assert_eq!(first & 0xf0, 0x80, "a whole message without reserved bits");
+    Some((Frame { opcode: first & 0x0f, payload }, size))
+}
+
+/// Reads a server's frame off the front, if it is there whole: its first byte and its payload.
+fn parse_fragment(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
+    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     assert_eq!(second & 0x80, 0, "a server does not mask");
     let (header, length) = match second {
         126 => (4, u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
@@ -286,5 +303,5 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     };
     let size = header + usize::try_from(length).ok()?;
     let payload = bytes.get(header..size)?.to_vec();
-    Some((Frame { opcode: first & 0x0f, payload }, size))
+    Some((first, payload, size))
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use ringsock::connection::ClientHandshake;
 use ringsock::protocol::handshake::{ClientRequest, WebSocketUrl, accept_value};
 use ringsock::{
-    Binary, CloseCode, CloseInfo, ClosedBy, Conn, Driver, Handler, Limits, MIB, Message, Outbound,
-    OutboundRequest, Request, Server, Status, Upgrade,
+    Binary, ClientTls, CloseCode, CloseInfo, ClosedBy, Conn, Driver, Handler, Limits, MIB, Message,
+    Outbound, OutboundRequest, Request, Server, Status, Upgrade,
 };
 
 use crate::client::PATIENCE;
@@ -24,7 +24,7 @@ const SIZES: [usize; 9] = [0, 1, 125, 126, 65_535, 65_536, 100_000, MIB, 3 * MIB
 
 /// What a caller was told.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+pub(crate) enum Told {
     Opened,
     Message(Vec<u8>),
     Closed(Ending),
@@ -36,6 +36,8 @@ struct Caller {
     address: SocketAddr,
     sends: Vec<Vec<u8>>,
     closes_after: Option<usize>,
+    /// With what to speak TLS, and to whom.
+    tls: Option<(ClientTls, &'static str)>,
     told: Sender<Told>,
 }
 
@@ -51,7 +53,10 @@ impl Handler for Caller {
     fn on_start(&mut self, outbound: &mut Outbound<usize>) {
         let url = WebSocketUrl::parse(&format!("ws://{}/feed", self.address)).expect("a URL");
         let request = ClientRequest::new(&url).expect("a key");
-        let handshake = ClientHandshake::new(request).expect("a request");
+        let mut handshake = ClientHandshake::new(request).expect("a request");
+        if let Some((tls, name)) = &self.tls {
+            handshake = handshake.over_tls(tls, name).expect("a name");
+        }
         outbound.connect(OutboundRequest { address: self.address, source: None, handshake }, 0);
     }
 
@@ -97,7 +102,7 @@ fn limits() -> Limits {
 }
 
 /// A shard that calls `address`, and what it is told.
-struct Call {
+pub(crate) struct Call {
     told: Receiver<Told>,
     running: Option<ringsock::Running>,
 }
@@ -109,18 +114,39 @@ impl Call {
         sends: Vec<Vec<u8>>,
         closes_after: Option<usize>,
     ) -> Self {
+        Self::start_with(driver, address, sends, closes_after, None)
+    }
+
+    /// The same, with TLS.
+    pub(crate) fn secured(
+        driver: Driver,
+        address: SocketAddr,
+        sends: Vec<Vec<u8>>,
+        tls: (ClientTls, &'static str),
+    ) -> Self {
+        Self::start_with(driver, address, sends, None, Some(tls))
+    }
+
+    fn start_with(
+        driver: Driver,
+        address: SocketAddr,
+        sends: Vec<Vec<u8>>,
+        closes_after: Option<usize>,
+        tls: Option<(ClientTls, &'static str)>,
+    ) -> Self {
         let (told, receiver) = mpsc::channel();
         let server = Server::builder().cores(ringsock::Cores::List(vec![0])).driver(driver);
         let running = server.limits(limits()).start(move |_| Caller {
             address,
             sends: sends.clone(),
             closes_after,
+            tls: tls.clone(),
             told: told.clone(),
         });
         Self { told: receiver, running: Some(running.expect("it starts without listening")) }
     }
 
-    fn next(&self) -> Told {
+    pub(crate) fn next(&self) -> Told {
         self.told.recv_timeout(PATIENCE).expect("the caller is told something")
     }
 }
@@ -298,13 +324,14 @@ fn a_server_that_never_answers_fails_the_connection_by_its_deadline() {
             address,
             sends: vec![],
             closes_after: None,
+            tls: None,
             told: told.clone(),
         });
         let _call = Call { told: mpsc::channel().1, running: Some(running.unwrap()) };
         let Ok(Told::Failed(reason)) = receiver.recv_timeout(PATIENCE) else {
             panic!("nobody answers")
         };
-        assert!(reason.contains("in time"), "{reason}");
+        assert!(reason.contains("within 300ms"), "{reason}");
     });
 }
 

@@ -5,6 +5,8 @@
 //! Tests that count what the process holds (descriptors, threads, memory, processor time) run while
 //! no other test of this file does; see `served::alone_for_each_driver`.
 
+#[path = "../support/certificate.rs"]
+mod certificate;
 mod client;
 mod process;
 mod random;
@@ -12,17 +14,31 @@ mod recorder;
 mod seccomp;
 mod served;
 
+mod admin;
+mod bounds;
 mod client_role;
+mod client_socket;
 mod closing;
+mod compression;
 mod fairness;
 mod faults;
 mod flow;
+mod latency;
+mod later;
+mod nodes;
 mod out_of_files;
 mod peers;
+mod proxies;
 mod refused;
+mod routes;
 mod server;
 mod setup_errors;
 mod stopping;
+mod succession;
 mod tiny_buffers;
+mod tls;
+mod topics;
+mod unix_sockets;
 mod upgrade;
 mod wakeups;
+mod watching;

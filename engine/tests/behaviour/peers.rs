@@ -263,7 +263,7 @@ fn a_full_mailbox_says_so_and_works_again_later() {
 }
 
 #[test]
-fn a_controller_publishes_to_every_shard() {
+fn a_thread_publishes_to_every_shard() {
     for_each_driver(|driver| {
         let (remotes, _handles) = mpsc::channel();
         let (outcomes, _results) = mpsc::channel();
@@ -279,9 +279,11 @@ fn a_controller_publishes_to_every_shard() {
             client.send_text("subscribe news");
             client.expect_text("true");
         }
+        let publisher = server.controller.publisher();
         for number in 0..50 {
-            server.controller.publish("news", &Text(format!("number {number}"))).unwrap();
-            server.controller.publish("sport", &Text("nobody listens")).unwrap();
+            let reached = publisher.publish("news", Text(format!("number {number}")));
+            assert_eq!((reached.queued, reached.dropped), (40, 0));
+            assert_eq!(publisher.publish("sport", Text("nobody listens")).queued, 0);
         }
         for client in &mut clients {
             for number in 0..50 {
@@ -290,7 +292,7 @@ fn a_controller_publishes_to_every_shard() {
         }
         clients[0].send_text("unsubscribe news");
         clients[0].expect_text("gone");
-        server.controller.publish("news", &Text("last")).unwrap();
+        assert_eq!(publisher.publish("news", Text("last")).queued, 39);
         clients[1].expect_text("last");
         clients[0].send_text("both");
         clients[0].expect_text("first");

@@ -121,9 +121,13 @@ impl Record {
 
     /// The next entry must be the end of this connection; how it ended.
     pub(crate) fn closed(&self, connection: u64) -> Ending {
-        match self.next() {
-            Seen::Closed(found, ending) if found == connection => ending,
-            other => panic!("{other:?} instead of the end of connection {connection}"),
+        loop {
+            match self.next() {
+                Seen::Closed(found, ending) if found == connection => return ending,
+                // Whether large answers left at once is not what the test is about.
+                Seen::Drained(_) => {}
+                other => panic!("{other:?} instead of the end of connection {connection}"),
+            }
         }
     }
 

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use ringsock::{
-    Conn, Controller, Cores, Driver, Handler, Message, Result, Running, Server, ServerBuilder,
-    ShardInfo,
+    Conn, Controller, Cores, Driver, Handler, Limits, Message, Result, Running, Server,
+    ServerBuilder, ShardInfo,
 };
 
 /// Longest time a test may take with one driver, on a machine that does other things as well.
@@ -103,15 +103,32 @@ impl Served {
         H: Handler,
         F: Fn(ShardInfo) -> H + Send + Sync + 'static,
     {
-        let server = Server::builder().listen("127.0.0.1:0").expect("a free port");
+        let limits = Limits { drain_window: Duration::from_millis(200), ..Limits::default() };
+        let server = Server::builder().limits(limits);
+        let server = server.listen("127.0.0.1:0").expect("a free port");
         let server = configure(server.cores(Cores::List(vec![0])).driver(driver));
         Self::adopt(server.start(factory).expect("the server starts"))
     }
 
     /// Looks after a server that has been started.
     pub(crate) fn adopt(running: Running) -> Self {
-        let (controller, address) = (running.controller(), running.addresses()[0]);
+        let address = running.addresses()[0];
+        let mut served = Self::adopt_any(running);
+        served.address = address;
+        served
+    }
+
+    /// Looks after a server that may listen nowhere.
+    pub(crate) fn adopt_any(running: Running) -> Self {
+        let controller = running.controller();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
         Self { running: Some(running), controller, address }
+    }
+
+    /// Where its admin address is.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        let running = self.running.as_ref().expect("it runs");
+        running.admin_address().expect("it has an admin address")
     }
 
     /// Waits until the server has ended, which something else must have told it.

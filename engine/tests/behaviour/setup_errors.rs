@@ -100,6 +100,17 @@ fn limits_that_cannot_work_are_named_with_their_range() {
 }
 
 #[test]
+fn a_path_that_cannot_be_a_route_is_named() {
+    let routed = |path: &str| server().route(path, |_| Echo).start_routes();
+    check(routed("chat"), &["'chat'", "does not begin with /"]);
+    check(routed("/a/{"), &["'/a/{'", "/a/{parameter}"]);
+    let twice = server().route("/a/{b}", |_| Echo).route("/a/{c}", |_| Echo);
+    check(twice.start_routes(), &["'/a/{c}'", "each once"]);
+    let policy = |_: &ringsock::Request<'_>| Ok(());
+    check(server().policy_at("x", policy).start(|_| Echo), &["'x'", "does not begin with /"]);
+}
+
+#[test]
 fn a_server_without_an_address_is_refused() {
     check(Server::builder().serve(|_| Echo), &["listen(\"127.0.0.1:9001\")"]);
 }

@@ -103,6 +103,49 @@ fn pages_are_served_to_browsers() {
 }
 
 #[test]
+fn a_page_the_browser_has_already_is_not_sent_again() {
+    for_each_driver(|driver| {
+        let page = Page::file("app.js", "let x = 1").header("Cache-Control", "no-cache");
+        let server = Served::configured(driver, |server| server.page("/app.js", page), |_| Echo);
+        let (head, body) = get(&server, "GET /app.js HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(head.contains("\r\nContent-Type: text/javascript; charset=utf-8"), "{head}");
+        assert!(head.contains("\r\nCache-Control: no-cache"), "{head}");
+        assert_eq!(body, b"let x = 1");
+        let (_, tag) = head.split_once("\r\nETag: ").expect("a tag");
+        let tag = tag.lines().next().unwrap();
+        let request =
+            format!("GET /app.js HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"old\", {tag}\r\n\r\n");
+        let (head, body) = get(&server, &request);
+        assert!(head.starts_with("HTTP/1.1 304 "), "{head}");
+        assert!(head.contains(tag), "{head}");
+        assert_eq!(body, b"");
+        let request = "GET /app.js HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"old\"\r\n\r\n";
+        assert!(get(&server, request).0.starts_with("HTTP/1.1 200 "));
+    });
+}
+
+#[test]
+fn whatever_is_pipelined_behind_an_answer_is_dropped() {
+    for_each_driver(|driver| {
+        let configure = |server: ringsock::ServerBuilder| server.page("/", Page::text("once"));
+        let server = Served::configured(driver, configure, |_| Echo);
+        for (first, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 "),
+            ("GET /none HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 426 "),
+            ("POST / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 405 "),
+            ("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400 "),
+        ] {
+            let (head, body) = get(&server, &format!("{first}{}", upgrade_request("/", "")));
+            assert!(head.starts_with(expected), "{first}: {head}");
+            assert!(head.contains("\r\nConnection: close"), "{head}");
+            assert!(head.contains("\r\nServer: ringsock"), "{head}");
+            let body = String::from_utf8(body).unwrap();
+            assert!(!body.contains("HTTP/1.1 "), "{body}");
+        }
+    });
+}
+
+#[test]
 fn a_path_without_a_page_asks_for_an_upgrade() {
     for_each_driver(|driver| {
         let server =

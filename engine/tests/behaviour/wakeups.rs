@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringsock::{Conn, Driver, Handler, Message, RemotePeer, Text};
+use ringsock::{Conn, Driver, Handler, Message, Outbound, RemotePeer, Text};
 
 use crate::client::{Client, PATIENCE};
 use crate::process::{self, ProcessorClock};
@@ -149,6 +149,44 @@ fn commands_of_other_threads_wake_a_shard_with_and_without_tasks() {
             started.elapsed()
         });
         assert!(late <= LATE_MAX, "driver {driver:?}: {late} commands were late");
+    });
+}
+
+/// Publishes at a steady beat from its start on.
+struct Beating;
+
+impl Handler for Beating {
+    type State = ();
+
+    fn on_start(&mut self, _outbound: &mut Outbound<()>) {
+        ringsock::spawn(async {
+            loop {
+                monoio::time::sleep(Duration::from_millis(20)).await;
+                ringsock::publish("beats", Text("beat"));
+            }
+        });
+    }
+
+    fn on_open(&mut self, conn: &mut Conn<'_, ()>) {
+        conn.subscribe("beats");
+    }
+
+    fn on_message(&mut self, _conn: &mut Conn<'_, ()>, _message: Message<'_>) {}
+}
+
+/// The bell is then rung by the thread that sleeps next.
+#[test]
+fn what_a_task_publishes_again_and_again_wakes_its_own_shard_each_time() {
+    alone_for_each_driver(|driver| {
+        let server = Served::start(driver, |_| Beating);
+        let mut client = Client::connect(server.address);
+        let late = late_replies(100, 9, |_| {
+            let started = Instant::now();
+            client.expect_text("beat");
+            started.elapsed()
+        });
+        assert!(late <= LATE_MAX, "driver {driver:?}: {late} beats were late");
+        server.stop();
     });
 }
 

@@ -89,18 +89,30 @@ pub(crate) struct Messages {
     pub(crate) unfinished: bool,
 }
 
-/// Reads a stream of frames from its beginning.
+/// Reads a stream of frames from its beginning. With `deflate` messages may be compressed (RFC
+/// 7692), without context takeover.
 ///
 /// # Errors
 /// A sentence saying which rule of RFC 6455 section 5 the sender broke.
-pub(crate) fn messages(mut bytes: &[u8], sender: Sender) -> Result<Messages, String> {
+pub(crate) fn messages(
+    mut bytes: &[u8],
+    sender: Sender,
+    deflate: bool,
+) -> Result<Messages, String> {
     let mut complete = Vec::new();
     let mut begun: Option<(u8, Vec<u8>)> = None;
+    let mut compressed = false;
     while let Some(frame) = frame(bytes, sender)? {
         if matches!(complete.last(), Some(Message::Close(_))) {
             return Err("a frame after the Close".to_owned());
         }
         bytes = &bytes[frame.bytes..];
+        if frame.compressed && !(deflate && matches!(frame.opcode, 1 | 2)) {
+            return Err(format!("the first reserved bit on a frame of opcode {}", frame.opcode));
+        }
+        if matches!(frame.opcode, 1 | 2) {
+            compressed = frame.compressed;
+        }
         match (frame.opcode, begun.take()) {
             (0, None) => return Err("a continuation of nothing".to_owned()),
             (1 | 2, Some(_)) => return Err("a message inside a message".to_owned()),
@@ -118,10 +130,24 @@ pub(crate) fn messages(mut bytes: &[u8], sender: Sender) -> Result<Messages, Str
         if frame.fin
             && let Some((opcode, content)) = begun.take()
         {
+            let content = if compressed { inflated(&content)? } else { content };
             complete.push(data(opcode, content)?);
         }
     }
     Ok(Messages { complete, unfinished: begun.is_some() || !bytes.is_empty() })
+}
+
+/// RFC 7692 section 7.2.2.
+fn inflated(content: &[u8]) -> Result<Vec<u8>, String> {
+    let input = [content, &[0, 0, 0xff, 0xff]].concat();
+    let mut output = vec![0; 4 << 20];
+    let mut stream = zlib_rs::Inflate::new(false, 15);
+    let status = stream.decompress(&input, &mut output, zlib_rs::InflateFlush::SyncFlush);
+    if status != Ok(zlib_rs::Status::Ok) || stream.total_in() != input.len() as u64 {
+        return Err(format!("compressed data that ends with {status:?}"));
+    }
+    output.truncate(stream.total_out() as usize);
+    Ok(output)
 }
 
 fn data(opcode: u8, content: Vec<u8>) -> Result<Message, String> {
@@ -161,6 +187,8 @@ fn control(frame: Frame) -> Result<Message, String> {
 struct Frame {
     fin: bool,
     opcode: u8,
+    /// RSV1.
+    compressed: bool,
     payload: Vec<u8>,
     /// Header and payload together.
     bytes: usize,
@@ -170,7 +198,7 @@ struct Frame {
 fn frame(bytes: &[u8], sender: Sender) -> Result<Option<Frame>, String> {
     let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
     let opcode = first & 0x0f;
-    if first & 0x70 != 0 {
+    if first & 0x30 != 0 {
         return Err(format!("reserved bits in the first byte {first:#04x}"));
     }
     if !matches!(opcode, 0..=2 | 8..=10) {
@@ -202,6 +230,7 @@ fn frame(bytes: &[u8], sender: Sender) -> Result<Option<Frame>, String> {
     Ok(Some(Frame {
         fin: first & 0x80 != 0,
         opcode,
+        compressed: first & 0x40 != 0,
         payload: unmasked.collect(),
         bytes: 2 + length_bytes + key_bytes + payload.len(),
     }))
@@ -209,7 +238,7 @@ fn frame(bytes: &[u8], sender: Sender) -> Result<Option<Frame>, String> {
 
 #[test]
 fn examples_of_the_rfc_are_read_as_it_says() {
-    let read = |bytes: &[u8], sender| messages(bytes, sender).unwrap().complete;
+    let read = |bytes: &[u8], sender| messages(bytes, sender, false).unwrap().complete;
     let hello = b"\x81\x05Hello";
     assert_eq!(read(hello, Sender::Server), [Message::Text(b"Hello".to_vec())]);
     let masked = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
@@ -217,7 +246,11 @@ fn examples_of_the_rfc_are_read_as_it_says() {
     let fragments = b"\x01\x03Hel\x89\x05Hello\x80\x02lo";
     let expected = [Message::Ping(b"Hello".to_vec()), Message::Text(b"Hello".to_vec())];
     assert_eq!(read(fragments, Sender::Server), expected);
-    assert!(messages(&hello[..3], Sender::Server).unwrap().unfinished);
+    // RFC 7692 section 7.2.3.1.
+    let compressed = b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00";
+    let restored = messages(compressed, Sender::Server, true).unwrap().complete;
+    assert_eq!(restored, [Message::Text(b"Hello".to_vec())]);
+    assert!(messages(&hello[..3], Sender::Server, false).unwrap().unfinished);
 }
 
 #[test]
@@ -234,7 +267,7 @@ fn answers_that_break_a_rule_are_not_accepted() {
         b"\x88\x02\x03\xe8\x81\x05Hello",
     ];
     for bytes in wrong {
-        assert!(messages(bytes, Sender::Server).is_err(), "{bytes:02x?} was accepted");
+        assert!(messages(bytes, Sender::Server, false).is_err(), "{bytes:02x?} was accepted");
     }
     assert!(response(b"HTTP/1.0 200 OK\r\n\r\n").is_err());
     assert!(response(b"HTTP/1.1 20 OK\r\n\r\n").is_err());

@@ -30,6 +30,9 @@ pub(crate) struct ClientRow {
     /// Subprotocols the client offers.
     #[serde(default)]
     offer: Vec<String>,
+    /// The compression the client offers, as the command line has it; empty for none.
+    #[serde(default)]
+    deflate: String,
     /// How the bytes are cut into segments; by length when nothing is said.
     #[serde(default)]
     split: Vec<SplitName>,
@@ -78,7 +81,7 @@ pub(crate) fn run(rows: &[ClientRow]) -> (usize, Vec<String>) {
 
 /// A new client whose request was read and found right, and the accept value it waits for.
 fn greeted(row: &ClientRow) -> (String, MemoryLink) {
-    let mut link = memory::client(&row.offer);
+    let mut link = memory::client(&row.offer, &row.deflate);
     let Received::Bytes(request) = link.receive(PATIENCE) else {
         panic!("row {}: the client sent no request", row.id);
     };
@@ -137,7 +140,7 @@ fn attempt(row: &ClientRow, plan: &Plan) -> Result<(), String> {
             reason => Err(format!("refusal {reason:?}, {} bytes sent", sent.len())),
         };
     }
-    let frames = answer::messages(&sent, Sender::Client)?;
+    let frames = answer::messages(&sent, Sender::Client, !row.deflate.is_empty())?;
     compare("sent", &row.expect.frames, &frames.complete)?;
     compare("delivered", &row.expect.messages, &seen.messages)?;
     if row.expect.application.is_some() && row.expect.application != seen.close_code {

@@ -133,7 +133,18 @@ pub(crate) fn payload(payload: &Payload) -> Result<Vec<u8>, String> {
             (0..=250).cycle().take(bytes.0 as usize).collect()
         }
         Payload::Rule(PayloadRule::Repeated(text, times)) => text.repeat(*times).into_bytes(),
+        Payload::Rule(PayloadRule::Deflated(plain)) => deflated(&self::payload(plain)?),
     })
+}
+
+/// RFC 7692 section 7.2.1: compressed, flushed, and without the flush's last four bytes.
+fn deflated(plain: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; plain.len() + plain.len() / 8 + 64];
+    let mut stream = zlib_rs::Deflate::new(6, false, 15);
+    let done = stream.compress(plain, &mut bytes, zlib_rs::DeflateFlush::SyncFlush);
+    assert_eq!(done, Ok(zlib_rs::Status::Ok), "there is room");
+    bytes.truncate(stream.total_out() as usize - 4);
+    bytes
 }
 
 fn generated_letters(bytes: usize) -> String {
@@ -239,6 +250,13 @@ fn examples_of_the_rfc_are_composed_byte_for_byte() {
     assert_eq!(long[..4], hex("82 7e 01 00").unwrap());
     let longer = bytes("opcode = 'binary'\nmask = 'none'\npayload = { octets = 65536 }");
     assert_eq!(longer[..10], hex("82 7f 00 00 00 00 00 01 00 00").unwrap());
+}
+
+#[test]
+fn a_compressed_payload_is_that_of_the_rfc() {
+    // RFC 7692 section 7.2.3.1.
+    let hello = Payload::Rule(PayloadRule::Deflated(Box::new(Payload::Text("Hello".to_owned()))));
+    assert_eq!(payload(&hello), hex("f2 48 cd c9 c9 07 00"));
 }
 
 #[test]

@@ -8,11 +8,14 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+#[path = "../support/certificate.rs"]
+mod certificate;
 mod client;
 mod compose;
 mod memory;
 mod row;
 mod runner;
+mod secured;
 mod served;
 mod socket;
 mod split;
@@ -26,16 +29,17 @@ use std::time::Duration;
 use client::ClientRow;
 use ringsock::Driver;
 use row::{Deadline, Elsewhere, Row};
-use served::{Buffers, Deadlines, Served};
+use served::{Buffers, Deadlines, Served, Transport};
 use subject::{Effort, Link, Received, Subject};
 
 /// The tables for servers.
-const TABLES: [(&str, &str); 6] = [
+const TABLES: [(&str, &str); 7] = [
     ("request.toml", include_str!("request.toml")),
     ("upgrade.toml", include_str!("upgrade.toml")),
     ("frames.toml", include_str!("frames.toml")),
     ("messages.toml", include_str!("messages.toml")),
     ("closing.toml", include_str!("closing.toml")),
+    ("deflate.toml", include_str!("deflate.toml")),
     ("deadlines.toml", include_str!("deadlines.toml")),
 ];
 
@@ -65,19 +69,24 @@ fn bad_input_is_answered_as_listed_in_memory() {
 
 /// Runs the rows that wait for deadlines against a server whose deadlines are short, all others
 /// against one with the usual limits.
-fn check_over_sockets(driver: Driver, buffers: Buffers, deadlines: Deadlines) {
-    let served = Served::start(driver, buffers, deadlines);
+fn check_over_sockets(
+    driver: Driver,
+    transport: Transport,
+    buffers: Buffers,
+    deadlines: Deadlines,
+) {
+    let served = Served::start(driver, transport, buffers, deadlines);
     let waits = deadlines == Deadlines::Short;
     let rows: Vec<_> = server_rows().0.into_iter().filter(|row| row.slow == waits).collect();
-    let title = format!("{driver:?}, {buffers:?} buffers, {deadlines:?} deadlines");
-    runner::run(&served.server, &rows).conclude(&title);
+    let title = format!("{driver:?}, {transport:?}, {buffers:?} buffers, {deadlines:?} deadlines");
+    runner::run(&*served.server, &rows).conclude(&title);
 }
 
 /// The same over the ring, unless this machine does not let processes use io_uring: containers
 /// often do not, and the engine then runs on epoll, which has its own tests.
-fn check_over_the_ring(buffers: Buffers, deadlines: Deadlines) {
+fn check_over_the_ring(transport: Transport, buffers: Buffers, deadlines: Deadlines) {
     match ringsock::probe_ring() {
-        Ok(()) => check_over_sockets(Driver::Ring, buffers, deadlines),
+        Ok(()) => check_over_sockets(Driver::Ring, transport, buffers, deadlines),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "the ring is not tested: {error}");
         }
@@ -86,32 +95,54 @@ fn check_over_the_ring(buffers: Buffers, deadlines: Deadlines) {
 
 #[test]
 fn bad_input_is_answered_as_listed_over_epoll() {
-    check_over_sockets(Driver::Epoll, Buffers::Usual, Deadlines::Usual);
+    check_over_sockets(Driver::Epoll, Transport::Plain, Buffers::Usual, Deadlines::Usual);
 }
 
 #[test]
 fn bad_input_is_answered_as_listed_over_epoll_with_tiny_buffers() {
-    check_over_sockets(Driver::Epoll, Buffers::Tiny, Deadlines::Usual);
+    check_over_sockets(Driver::Epoll, Transport::Plain, Buffers::Tiny, Deadlines::Usual);
 }
 
 #[test]
 fn slow_peers_are_answered_as_listed_over_epoll() {
-    check_over_sockets(Driver::Epoll, Buffers::Usual, Deadlines::Short);
+    check_over_sockets(Driver::Epoll, Transport::Plain, Buffers::Usual, Deadlines::Short);
 }
 
 #[test]
 fn bad_input_is_answered_as_listed_over_the_ring() {
-    check_over_the_ring(Buffers::Usual, Deadlines::Usual);
+    check_over_the_ring(Transport::Plain, Buffers::Usual, Deadlines::Usual);
 }
 
 #[test]
 fn bad_input_is_answered_as_listed_over_the_ring_with_tiny_buffers() {
-    check_over_the_ring(Buffers::Tiny, Deadlines::Usual);
+    check_over_the_ring(Transport::Plain, Buffers::Tiny, Deadlines::Usual);
 }
 
 #[test]
 fn slow_peers_are_answered_as_listed_over_the_ring() {
-    check_over_the_ring(Buffers::Usual, Deadlines::Short);
+    check_over_the_ring(Transport::Plain, Buffers::Usual, Deadlines::Short);
+}
+
+#[test]
+fn bad_input_is_answered_as_listed_over_tls_on_epoll() {
+    check_over_sockets(Driver::Epoll, Transport::Tls, Buffers::Usual, Deadlines::Usual);
+}
+
+#[test]
+fn bad_input_is_answered_as_listed_over_tls_on_the_ring() {
+    check_over_the_ring(Transport::Tls, Buffers::Usual, Deadlines::Usual);
+}
+
+#[test]
+fn bad_input_is_answered_as_listed_over_tls_with_tiny_buffers() {
+    check_over_sockets(Driver::Epoll, Transport::Tls, Buffers::Tiny, Deadlines::Usual);
+    check_over_the_ring(Transport::Tls, Buffers::Tiny, Deadlines::Usual);
+}
+
+#[test]
+fn slow_peers_are_answered_as_listed_over_tls() {
+    check_over_sockets(Driver::Epoll, Transport::Tls, Buffers::Usual, Deadlines::Short);
+    check_over_the_ring(Transport::Tls, Buffers::Usual, Deadlines::Short);
 }
 
 #[test]

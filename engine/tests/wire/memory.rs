@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use ringsock::Limits;
 use ringsock::buffer::Payload;
 use ringsock::connection::{
-    Application, ClientHandshake, CloseInfo, Connection, Decision, Phase, Services,
+    Application, ClientHandshake, CloseInfo, Compress, Connection, Decision, Phase, Services,
 };
 use ringsock::protocol::MessageKind;
 use ringsock::protocol::handshake::{ClientRequest, Request};
+use ringsock::{Deflate, Limits};
 
 use crate::answer::Message;
 use crate::row::Deadline;
@@ -28,7 +28,8 @@ pub(crate) struct Servers {
 
 impl Subject for Servers {
     fn connect(&self) -> Box<dyn Link + '_> {
-        let services = Services::new(self.limits.clone(), None);
+        let mut services = Services::new(self.limits.clone(), None);
+        services.compression.accept(Deflate::default());
         let connection = Connection::server(services.now, &services);
         let application = Recorder { echoes: true, ..Recorder::default() };
         Box::new(MemoryLink::new(connection, services, application))
@@ -51,13 +52,15 @@ impl Subject for Servers {
     }
 }
 
-/// A client with the default limits that offers these subprotocols. The link is its server's end.
-pub(crate) fn client(subprotocols: &[String]) -> MemoryLink {
+/// A client with the default limits that offers these subprotocols and, unless the words are empty,
+/// this compression. The link is its server's end.
+pub(crate) fn client(subprotocols: &[String], deflate: &str) -> MemoryLink {
     let mut services = Services::new(Limits::default(), None);
     let request = ClientRequest {
         host: "server.example.com".to_owned(),
         target: "/chat".to_owned(),
         subprotocols: subprotocols.to_vec(),
+        deflate: (!deflate.is_empty()).then(|| deflate.parse().expect("words for compression")),
         headers: Vec::new(),
         key: *b"sixteen bytes!!!",
     };
@@ -85,8 +88,7 @@ impl MemoryLink {
 
     /// Sends what waits, at once and whole.
     fn flush(&mut self) {
-        let now = self.services.now;
-        while let Some(batch) = self.connection.poll_transmit(now) {
+        while let Some(batch) = self.connection.poll_transmit(&mut self.services) {
             for segment in batch.segments() {
                 self.sent.extend_from_slice(segment.bytes());
             }
@@ -190,7 +192,7 @@ pub(crate) struct Recorder {
 }
 
 impl Application for Recorder {
-    fn decide(&mut self, _request: &Request<'_>) -> Decision {
+    fn decide(&mut self, _connection: &mut Connection, _request: &Request<'_>) -> Decision {
         Decision::Accept { subprotocol: None, headers: Vec::new() }
     }
 
@@ -211,7 +213,7 @@ impl Application for Recorder {
             "messages come between open and close"
         );
         if self.echoes {
-            let _queued = connection.send_payload(kind, payload, services);
+            let _queued = connection.send_payload(kind, payload, Compress::Auto, services);
             return;
         }
         let content = payload.bytes().to_vec();

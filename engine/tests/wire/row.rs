@@ -18,8 +18,8 @@
 //!   `"finish-sending"` and `"reset"`.
 //! - `expect` is one answer or a list of acceptable ones. `frames` are whole messages and control
 //!   frames, in order; no others may come. `{}` is a connection that is dropped without a word.
-//! - Payloads are `"text"`, `{ hex = ".." }`, `{ letters = N }`, `{ octets = N }` or
-//!   `{ repeated = ["text", N] }`. Numbers may be strings, so that `$each` can stand for them.
+//! - Payloads are `"text"`, `{ hex = ".." }`, `{ letters = N }`, `{ octets = N }`,
+//!   `{ repeated = ["text", N] }` or `{ deflated = PAYLOAD }`. Numbers may be strings, so that `$each` can stand for them.
 //! - `opened = true` at the top of a file says that its rows begin after the opening handshake.
 
 use serde::Deserialize;
@@ -257,6 +257,8 @@ pub(crate) enum PayloadRule {
     Octets(Number),
     /// A text so many times.
     Repeated(String, usize),
+    /// Another payload in compressed form, as zlib writes it.
+    Deflated(Box<Payload>),
 }
 
 /// One acceptable answer.

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use ringsock::{Conn, Cores, Driver, Handler, Limits, Message, Running, Server};
+use ringsock::{Conn, Cores, Deflate, Driver, Handler, Limits, Message, Running, Server};
 
+use crate::certificate::Certificate;
+use crate::secured::Secured;
 use crate::socket;
+use crate::subject::Subject;
 
 /// Deadlines short enough to wait for, and long enough that a busy machine keeps them apart.
 const SHORT_DEADLINE: Duration = Duration::from_millis(500);
@@ -28,6 +31,15 @@ pub(crate) enum Buffers {
     Tiny,
 }
 
+/// What is between the server and its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// Nothing.
+    Plain,
+    /// TLS.
+    Tls,
+}
+
 /// Lengths of the server's deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deadlines {
@@ -41,12 +53,17 @@ pub(crate) enum Deadlines {
 pub(crate) struct Served {
     running: Option<Running>,
     /// How to reach it.
-    pub(crate) server: socket::Server,
+    pub(crate) server: Box<dyn Subject>,
 }
 
 impl Served {
     /// Starts a server of one shard on a free port of the loopback interface.
-    pub(crate) fn start(driver: Driver, buffers: Buffers, deadlines: Deadlines) -> Self {
+    pub(crate) fn start(
+        driver: Driver,
+        transport: Transport,
+        buffers: Buffers,
+        deadlines: Deadlines,
+    ) -> Self {
         let mut limits = Limits::default();
         let mut deadline = None;
         if deadlines == Deadlines::Short {
@@ -58,13 +75,24 @@ impl Served {
         }
         let builder = Server::builder().listen("127.0.0.1:0").expect("a free port");
         let builder = builder.cores(Cores::List(vec![0])).driver(driver).limits(limits);
+        let builder = builder.deflate(Deflate::default());
         let builder = match buffers {
             Buffers::Usual => builder,
             Buffers::Tiny => builder.tiny_buffers(),
         };
+        let certificate = Certificate::issue();
+        let builder = match transport {
+            Transport::Plain => builder,
+            Transport::Tls => builder.tls(certificate.tls()),
+        };
         let running = builder.start(|_shard| Echo).expect("the server starts");
         let address = running.addresses()[0];
-        Self { running: Some(running), server: socket::Server { address, deadline } }
+        let server = socket::Server { address, deadline };
+        let server: Box<dyn Subject> = match transport {
+            Transport::Plain => Box::new(server),
+            Transport::Tls => Box::new(Secured { server, config: certificate.client_config() }),
+        };
+        Self { running: Some(running), server }
     }
 }
 

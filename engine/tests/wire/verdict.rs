@@ -70,7 +70,7 @@ fn compare(
             return Ok(Some(missing));
         }
     }
-    if upgraded && let Some(missing) = compare_frames(&expectation.frames, rest)? {
+    if upgraded && let Some(missing) = compare_frames(expectation, rest)? {
         return Ok(Some(missing));
     }
     if !opened && expectation.status.is_none() && !rest.is_empty() {
@@ -154,9 +154,12 @@ fn compare_body(
     Ok((rest.len() < body).then(|| "a part of the body".to_owned()))
 }
 
-fn compare_frames(expected: &[ExpectedFrame], bytes: &[u8]) -> Result<Option<String>, String> {
-    let received = answer::messages(bytes, Sender::Server)?;
-    let missing = compare_messages(expected, &received.complete)?;
+fn compare_frames(expectation: &Expectation, bytes: &[u8]) -> Result<Option<String>, String> {
+    let extension = "sec-websocket-extensions: permessage-deflate";
+    let deflate =
+        expectation.headers.iter().any(|line| line.to_ascii_lowercase().starts_with(extension));
+    let received = answer::messages(bytes, Sender::Server, deflate)?;
+    let missing = compare_messages(&expectation.frames, &received.complete)?;
     let unfinished = received.unfinished.then(|| "a part of a frame or message".to_owned());
     Ok(missing.or(unfinished))
 }

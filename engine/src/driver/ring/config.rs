@@ -1,6 +1,7 @@
 //! The sizes of a data ring, and its setting-up with them. No operation is started here.
 
 use std::io;
+use std::time::Duration;
 
 use io_uring::IoUring;
 
@@ -17,6 +18,12 @@ pub(crate) struct RingConfig {
     pub(crate) receive_buffer_bytes: usize,
     /// Sockets that may be registered; more than the process may have open are refused.
     pub(crate) registered_files: u32,
+    /// How long to look for completions before sleeping.
+    pub(crate) spin: Duration,
+    /// NAPI busy polling, if not zero.
+    pub(crate) busy_poll: Duration,
+    /// A kernel thread takes submissions and sleeps after this long without any, if not zero.
+    pub(crate) submission_poll: Duration,
 }
 
 impl Default for RingConfig {
@@ -29,6 +36,9 @@ impl Default for RingConfig {
             receive_buffers: 256,
             receive_buffer_bytes: 16 * 1024 + 128,
             registered_files: 16 * 1024,
+            spin: Duration::ZERO,
+            busy_poll: Duration::ZERO,
+            submission_poll: Duration::ZERO,
         }
     }
 }
@@ -42,10 +52,14 @@ pub(super) fn set_up(config: &RingConfig) -> io::Result<IoUring> {
         builder
             .dontfork()
             .setup_single_issuer()
-            .setup_defer_taskrun()
             .setup_submit_all()
             .setup_clamp()
             .setup_cqsize(completions);
+        match config.submission_poll.as_millis() {
+            0 => builder.setup_defer_taskrun(),
+            // The kernel's thread runs the work itself, so there is nothing to defer.
+            idle => builder.setup_sqpoll(u32::try_from(idle).unwrap_or(u32::MAX)),
+        };
         match builder.build(entries) {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && entries > 256 => {
                 entries /= 2;

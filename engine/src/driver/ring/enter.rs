@@ -11,6 +11,11 @@ const REGISTER_RING_FDS: libc::c_uint = 20;
 const UNREGISTER_RING_FDS: libc::c_uint = 21;
 const ENTER_GETEVENTS: libc::c_uint = 1;
 const ENTER_REGISTERED_RING: libc::c_uint = 1 << 4;
+/// Wakes the kernel thread that takes submissions.
+pub(super) const ENTER_SQ_WAKEUP: libc::c_uint = 1 << 1;
+/// Waits until that thread has made room for submissions.
+pub(super) const ENTER_SQ_WAIT: libc::c_uint = 1 << 2;
+const REGISTER_NAPI: libc::c_uint = 27;
 
 /// `struct io_uring_rsrc_update`.
 #[repr(C)]
@@ -41,10 +46,16 @@ impl EnterHandle {
     /// Submits `submissions` entries and waits for `completions`; returns how many were submitted.
     /// Completions that are ready are always produced: with deferred task work they are produced in
     /// this call only.
-    pub(super) fn enter(self, submissions: u32, completions: u32) -> io::Result<u32> {
+    pub(super) fn enter(
+        self,
+        submissions: u32,
+        completions: u32,
+        flags: libc::c_uint,
+    ) -> io::Result<u32> {
+        let flags = flags | ENTER_GETEVENTS;
         let (ring, flags) = match self.registered {
-            Some(index) => (index as RawFd, ENTER_GETEVENTS | ENTER_REGISTERED_RING),
-            None => (self.ring, ENTER_GETEVENTS),
+            Some(index) => (index as RawFd, flags | ENTER_REGISTERED_RING),
+            None => (self.ring, flags),
         };
         let none = std::ptr::null::<libc::sigset_t>();
         // SAFETY: the descriptor or index names the ring of the `DataRing` that owns this handle;
@@ -62,6 +73,36 @@ impl EnterHandle {
             register(self.ring, UNREGISTER_RING_FDS, &mut update);
         }
     }
+}
+
+/// `struct io_uring_napi`.
+#[repr(C)]
+struct Napi {
+    busy_poll_micros: u32,
+    prefer_busy_poll: u8,
+    opcode: u8,
+    padding: [u8; 2],
+    parameter: u32,
+    reserved: u32,
+}
+
+/// Has the ring poll the network card before it sleeps.
+pub(super) fn register_napi(ring: &IoUring, micros: u32) -> io::Result<()> {
+    let mut napi = Napi {
+        busy_poll_micros: micros,
+        prefer_busy_poll: 1,
+        opcode: 0,
+        padding: [0; 2],
+        parameter: 0,
+        reserved: 0,
+    };
+    let argument: *mut Napi = &mut napi;
+    // SAFETY: the operation takes one such structure, which the kernel reads, and writes the former
+    // settings to, during the call.
+    let outcome = unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring.as_raw_fd(), REGISTER_NAPI, argument, 1)
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn register(ring: RawFd, operation: libc::c_uint, update: &mut RingUpdate) -> libc::c_long {

@@ -24,6 +24,7 @@ mod tag;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use io_uring::types::{CancelBuilder, Fd, Timespec};
@@ -33,7 +34,7 @@ use crate::buffer::{Batch, Pool};
 use crate::handler::Token;
 use buffers::BufferRing;
 use config::set_up;
-use enter::EnterHandle;
+use enter::{ENTER_SQ_WAIT, ENTER_SQ_WAKEUP, EnterHandle, register_napi};
 use operations::{OperationTable, Owned, Pending};
 use tag::{Operation, Tag};
 
@@ -42,7 +43,7 @@ pub(crate) use completion::{Completion, Received};
 pub(crate) use config::RingConfig;
 pub(crate) use prefetch::prefetch;
 pub(crate) use probe::probe;
-pub(crate) use socket::choose_port_at_connect;
+pub(crate) use socket::{busy_poll, choose_port_at_connect, defer_accept, fast_open};
 pub(crate) use tag::GENERATION_MASK;
 
 /// The one buffer group.
@@ -69,6 +70,10 @@ pub(crate) struct DataRing {
     next: usize,
     /// Operations whose last completion has not come.
     outstanding: usize,
+    /// How long to look for completions before sleeping.
+    spin: Duration,
+    /// A thread of the kernel's takes the submissions.
+    submissions_polled: bool,
 }
 
 impl std::fmt::Debug for DataRing {
@@ -91,6 +96,12 @@ impl DataRing {
         // Without them (an old kernel, a low limit of open files) everything works all the same.
         let registered = ring.submitter().register_files_sparse(config.registered_files);
         let files = if registered.is_ok() { config.registered_files } else { 0 };
+        if !config.busy_poll.is_zero() {
+            let micros = u32::try_from(config.busy_poll.as_micros()).unwrap_or(u32::MAX);
+            if let Err(error) = register_napi(&ring, micros) {
+                tracing::warn!(%error, "this kernel has no busy polling for io_uring; left out");
+            }
+        }
         Ok(Self {
             handle,
             ring,
@@ -101,6 +112,8 @@ impl DataRing {
             reaped: Vec::with_capacity(256),
             next: 0,
             outstanding: 0,
+            spin: config.spin,
+            submissions_polled: !config.submission_poll.is_zero(),
         })
     }
 
@@ -237,6 +250,15 @@ impl DataRing {
     /// # Errors
     /// None that a caller could mend: see [`enter`](Self::enter).
     pub(crate) fn wait(&mut self) -> io::Result<()> {
+        if !self.spin.is_zero() {
+            let end = Instant::now() + self.spin;
+            while Instant::now() < end {
+                self.enter(0)?;
+                if self.has_reaped() {
+                    return Ok(());
+                }
+            }
+        }
         self.enter(1)
     }
 
@@ -259,7 +281,12 @@ impl DataRing {
         }
         let want = if self.ring.completion().is_empty() { want } else { 0 };
         let waiting = self.ring.submission().len() as u32;
-        match self.handle.enter(waiting, want) {
+        let flags = self.wake_flags();
+        if self.submissions_polled && flags == 0 && want == 0 {
+            self.reap();
+            return Ok(());
+        }
+        match self.handle.enter(waiting, want, flags) {
             Ok(_) => {}
             // Interrupted, or no room for completions: reading some makes room.
             Err(error)
@@ -269,10 +296,26 @@ impl DataRing {
                 ) => {}
             Err(error) => return Err(error),
         }
+        self.reap();
+        Ok(())
+    }
+
+    fn reap(&mut self) {
         self.reaped.clear();
         self.next = 0;
         self.reaped.extend(self.ring.completion());
-        Ok(())
+    }
+
+    /// Whether the kernel's thread that takes submissions has gone to sleep and must be told of
+    /// them. Nothing without such a thread.
+    fn wake_flags(&mut self) -> u32 {
+        if !self.submissions_polled {
+            return 0;
+        }
+        // The thread looks at the queue once more after it has said that it sleeps: our entries must
+        // be visible before we look at what it says.
+        fence(Ordering::SeqCst);
+        if self.ring.submission().need_wakeup() { ENTER_SQ_WAKEUP } else { 0 }
     }
 
     /// Whether completions have been read and not taken.
@@ -465,7 +508,11 @@ impl DataRing {
         // `operations`, `tick` or `buffers`, which outlive the operation.
         while unsafe { self.ring.submission().push(&entry) }.is_err() {
             let waiting = self.ring.submission().len() as u32;
-            if self.handle.enter(waiting, 0).is_err() {
+            let flags = match self.submissions_polled {
+                true => ENTER_SQ_WAKEUP | ENTER_SQ_WAIT,
+                false => 0,
+            };
+            if self.handle.enter(waiting, 0, flags).is_err() {
                 // The kernel takes no submissions until completions are read.
                 self.reaped.extend(self.ring.completion());
             }

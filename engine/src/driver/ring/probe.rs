@@ -45,6 +45,7 @@ fn exchange() -> Result<(), (&'static str, io::Error)> {
         receive_buffers: 4,
         receive_buffer_bytes: 64,
         registered_files: 1,
+        ..RingConfig::default()
     };
     let mut ring = DataRing::new(&config).map_err(|error| ("setting up a ring", error))?;
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| ("listening", error))?;

@@ -6,6 +6,7 @@ use super::handshake_error::HandshakeError;
 use super::response::write_header;
 use super::tokens::{is_token, is_valid_header};
 use super::websocket_url::{WebSocketUrl, excerpt};
+use crate::protocol::deflate::Deflate;
 
 /// Headers that the handshake itself writes.
 const OWN_HEADERS: [&str; 7] = [
@@ -27,6 +28,8 @@ pub struct ClientRequest {
     pub target: String,
     /// Subprotocols to offer, the favourite first.
     pub subprotocols: Vec<String>,
+    /// The compression to offer, if any (RFC 7692).
+    pub deflate: Option<Deflate>,
     /// Further header lines: cookies, authorization, origin.
     pub headers: Vec<(String, String)>,
     /// The nonce: 16 bytes nobody can guess, new for each connection.
@@ -46,6 +49,7 @@ impl ClientRequest {
             host: url.host_header(),
             target: url.target.clone(),
             subprotocols: Vec::new(),
+            deflate: None,
             headers: Vec::new(),
             key,
         })
@@ -74,6 +78,9 @@ impl ClientRequest {
         if !self.subprotocols.is_empty() {
             write_header(out, "Sec-WebSocket-Protocol", &self.subprotocols.join(", "));
         }
+        if let Some(deflate) = &self.deflate {
+            write_header(out, "Sec-WebSocket-Extensions", &deflate.offer());
+        }
         for (name, value) in &self.headers {
             write_header(out, name, value);
         }
@@ -86,6 +93,9 @@ impl ClientRequest {
             let value = excerpt(value.as_bytes());
             Err(HandshakeError::InvalidRequest { detail: format!("{what}: \"{value}\"") })
         };
+        if let Some(Err(detail)) = self.deflate.map(|deflate| deflate.validate()) {
+            return fail("the compression cannot be offered", &detail);
+        }
         if self.host.is_empty() || !is_valid_header("Host", &self.host) {
             return fail("the host cannot be sent", &self.host);
         }

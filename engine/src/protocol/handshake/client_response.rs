@@ -3,6 +3,7 @@
 
 use super::accept_key::accept_value;
 use super::client_request::ClientRequest;
+use super::extensions;
 use super::handshake_error::HandshakeError;
 use super::limits::{HEADER_LINES_CAP, HandshakeLimits};
 use super::rejection::Rejection;
@@ -10,12 +11,15 @@ use super::scanner::HeadScanner;
 use super::status::Status;
 use super::tokens::list_names;
 use super::websocket_url::excerpt;
+use crate::protocol::deflate::DeflateAgreement;
 
 /// What client and server agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiated {
     /// The subprotocol the server chose among those offered.
     pub subprotocol: Option<String>,
+    /// What was agreed on compression.
+    pub deflate: Option<DeflateAgreement>,
 }
 
 /// A server's answer; never more than a step on the way to [`Negotiated`].
@@ -65,17 +69,37 @@ impl ClientResponse<'_> {
         let accept = accept_value(&request.key_value());
         let expected = accept.escape_ascii().to_string();
         self.check_header("Sec-WebSocket-Accept", &expected, |value| value == accept)?;
-        if let Some(sent) = self.joined("sec-websocket-extensions") {
-            return Err(HandshakeError::Extension { sent });
-        }
+        let deflate = self.check_extensions(request)?;
         let Some(sent) = self.joined("sec-websocket-protocol") else {
-            return Ok(Negotiated { subprotocol: None });
+            return Ok(Negotiated { subprotocol: None, deflate });
         };
         if !request.subprotocols.contains(&sent) {
             let offered = request.subprotocols.clone();
             return Err(HandshakeError::Subprotocol { sent, offered });
         }
-        Ok(Negotiated { subprotocol: Some(sent) })
+        Ok(Negotiated { subprotocol: Some(sent), deflate })
+    }
+
+    /// Nothing, or one answer to what was offered (section 9.1).
+    fn check_extensions(
+        &self,
+        request: &ClientRequest,
+    ) -> Result<Option<DeflateAgreement>, HandshakeError> {
+        let Some(sent) = self.joined("sec-websocket-extensions") else { return Ok(None) };
+        let refuse = |expected| Err(HandshakeError::Extension { sent: sent.clone(), expected });
+        let Some(wanted) = &request.deflate else {
+            return refuse("no extension, as none was offered");
+        };
+        let lines = || self.values("sec-websocket-extensions");
+        if extensions::check(lines()).is_err() {
+            return refuse("a list of extensions");
+        }
+        let texts = lines().filter_map(|line| std::str::from_utf8(line).ok());
+        let mut answers = texts.flat_map(extensions::offers).filter_map(Result::ok);
+        match (answers.next(), answers.next()) {
+            (Some(answer), None) => wanted.accept(&answer).map(Some).or_else(refuse),
+            _ => refuse("one answer to the one extension offered"),
+        }
     }
 
     /// Exactly one header of this name, with a value that fits.

@@ -143,6 +143,12 @@ fn trim_start(text: &str) -> &str {
     text.trim_start_matches([' ', '\t'])
 }
 
+/// The extensions of one header value, for tests elsewhere.
+#[cfg(test)]
+pub(crate) fn read_extensions(line: &str) -> impl Iterator<Item = ExtensionOffer<'_>> {
+    offers(line).filter_map(Result::ok)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,10 +38,12 @@ pub enum HandshakeError {
         /// What was offered.
         offered: Vec<String>,
     },
-    /// The server switched on an extension that was not asked for.
+    /// The server switched on an extension that was not asked for, or not in this form.
     Extension {
         /// What it switched on.
         sent: String,
+        /// What would have been right.
+        expected: &'static str,
     },
     /// The request cannot be sent as it is: the caller's mistake, found before any byte is written.
     InvalidRequest {
@@ -79,8 +81,8 @@ impl fmt::Display for HandshakeError {
                     false => write!(formatter, "offered were: {}", offered.join(", ")),
                 }
             }
-            Self::Extension { sent } => {
-                write!(formatter, "the server switched on \"{sent}\"; no extension was asked for")
+            Self::Extension { sent, expected } => {
+                write!(formatter, "the server switched on \"{sent}\"; expected {expected}")
             }
             Self::InvalidRequest { detail } => {
                 write!(formatter, "the handshake cannot be sent: {detail}")

@@ -16,14 +16,23 @@ pub(super) fn find<'h>(query_string: &'h str, name: &str) -> Option<Cow<'h, str>
 /// Decodes `%XX` and `+` (a space); a `%` without two hexadecimal digits stands for itself, as
 /// browsers treat it.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+    decode_with(text, b' ')
+}
+
+/// Decodes `%XX` in a part of a path, where a `+` is a plus sign.
+pub(super) fn decode_segment(text: &str) -> Option<Cow<'_, str>> {
+    decode_with(text, b'+')
+}
+
+fn decode_with(text: &str, plus: u8) -> Option<Cow<'_, str>> {
+    if !text.bytes().any(|byte| byte == b'%' || (byte == b'+' && plus != b'+')) {
         return Some(Cow::Borrowed(text));
     }
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         let (byte, after) = match byte {
-            b'+' => (b' ', after),
+            b'+' => (plus, after),
             b'%' => escaped(after).unwrap_or((byte, after)),
             _ => (byte, after),
         };
@@ -100,6 +109,13 @@ mod tests {
             assert_eq!(find(query, name).as_deref(), expected, "{name}");
         }
         assert!(matches!(find(query, "a"), Some(Cow::Borrowed("1"))));
+    }
+
+    #[test]
+    fn a_plus_in_a_path_is_a_plus() {
+        assert!(matches!(decode_segment("a+b"), Some(Cow::Borrowed("a+b"))));
+        assert_eq!(decode_segment("a+b%20c%2F").as_deref(), Some("a+b c/"));
+        assert_eq!(decode_segment("%ff"), None);
     }
 
     #[test]

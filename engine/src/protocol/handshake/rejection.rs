@@ -38,6 +38,12 @@ impl Rejection {
         )
     }
 
+    /// The answer while the server is going away: 503, to be tried again in a second.
+    pub fn going_away() -> Self {
+        Self::new(Status::SERVICE_UNAVAILABLE, "the server is going away: connect again")
+            .with_header("Retry-After", "1")
+    }
+
     pub(super) const fn bad_request(detail: &'static str) -> Self {
         Self { status: Status::BAD_REQUEST, detail: Cow::Borrowed(detail), headers: Vec::new() }
     }
@@ -59,13 +65,13 @@ impl Rejection {
     /// the body out, as a `HEAD` request wants it.
     pub fn write_to(&self, out: &mut Vec<u8>, head_only: bool) {
         let mut headers: Vec<(&str, &str)> = Vec::with_capacity(self.headers.len() + 3);
-        headers.push(("X-Content-Type-Options", "nosniff"));
         for (name, value) in &self.headers {
             if is_valid_header(name, value) {
                 headers.push((name, value));
             }
         }
-        for &(name, value) in self.status_headers() {
+        let always = &("X-Content-Type-Options", "nosniff");
+        for &(name, value) in self.status_headers().iter().chain([always]) {
             if !self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)) {
                 headers.push((name, value));
             }
@@ -129,6 +135,9 @@ mod tests {
         let own =
             Rejection::new(Status::METHOD_NOT_ALLOWED, "no").with_header("allow", "GET, HEAD");
         assert_eq!(written(&own).to_ascii_lowercase().matches("allow:").count(), 1);
+        let own =
+            Rejection::new(Status::NOT_FOUND, "no").with_header("X-Content-Type-Options", "x");
+        assert_eq!(written(&own).matches("X-Content-Type-Options").count(), 1);
         let text = written(&Rejection::upgrade_required());
         assert!(text.contains("\r\nUpgrade: websocket\r\n"), "{text}");
         assert!(text.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{text}");

@@ -4,7 +4,10 @@
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 
+use super::context::RequestContext;
+use super::cookie;
 use super::extensions::{self, ExtensionOffer};
 use super::http_rules;
 use super::limits::{HEADER_LINES_CAP, HandshakeLimits};
@@ -42,6 +45,7 @@ pub struct Request<'h> {
     version_minor: u8,
     has_body: bool,
     headers: &'h [httparse::Header<'h>],
+    context: RequestContext<'h>,
 }
 
 impl<'h> Request<'h> {
@@ -88,8 +92,9 @@ impl<'h> Request<'h> {
         headers: &'h [httparse::Header<'h>],
     ) -> Result<Self, Rejection> {
         let target = Target::parse(method, target_text)?;
+        let context = RequestContext::default();
         let mut request =
-            Self { method, target_text, target, version_minor, has_body: false, headers };
+            Self { method, target_text, target, version_minor, has_body: false, headers, context };
         http_rules::check_host(&request)?;
         request.has_body = http_rules::check_framing(&request)?;
         Ok(request)
@@ -119,6 +124,51 @@ impl<'h> Request<'h> {
     /// is none, or if it is not UTF-8.
     pub fn query(&self, name: &str) -> Option<Cow<'h, str>> {
         query::find(self.target.query_string?, name)
+    }
+
+    /// What stands in the path where its route has `{name}`, decoded (`%XX`). `None` if the route
+    /// has no such parameter, or if it is not UTF-8.
+    ///
+    /// ```no_run
+    /// # use ringsock::Request;
+    /// // Mounted with .route("/chat/{room}", …); for /chat/caf%C3%A9 this is "café".
+    /// fn room(request: &Request<'_>) -> String {
+    ///     request.param("room").unwrap_or_default().into_owned()
+    /// }
+    /// ```
+    pub fn param(&self, name: &str) -> Option<Cow<'h, str>> {
+        let (_, value) = self.context.params.iter().find(|(known, _)| *known == name)?;
+        query::decode_segment(value)
+    }
+
+    /// The first cookie of this name (RFC 6265 section 5.4), as sent, without quotes around it.
+    pub fn cookie(&self, name: &str) -> Option<&'h str> {
+        values(self.headers, "cookie").find_map(|line| cookie::find(line, name))
+    }
+
+    /// The client's address: the one that a trusted proxy vouches for, otherwise the socket's own.
+    /// `None` on a Unix socket without such a proxy.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.context.peer_address.and_then(|ask| ask())
+    }
+
+    /// Who the client is, if a policy has found that out.
+    pub fn identity(&self) -> Option<&'h str> {
+        self.context.identity
+    }
+
+    /// What the server knows of it beside its bytes.
+    pub fn context(&self) -> &RequestContext<'h> {
+        &self.context
+    }
+
+    /// The same request with this beside it.
+    #[must_use]
+    pub fn with_context<'c>(&self, context: RequestContext<'c>) -> Request<'c>
+    where
+        'h: 'c,
+    {
+        Request { context, ..*self }
     }
 
     /// The value of the first header of this name, in any case. `None` if there is none, or if it

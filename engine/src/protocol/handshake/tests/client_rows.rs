@@ -87,13 +87,13 @@ fn a_request_that_would_not_be_one_request_is_not_sent() {
 
 #[test]
 fn sound_answers_are_accepted() {
-    let none = Negotiated { subprotocol: None };
+    let none = Negotiated { subprotocol: None, deflate: None };
     assert_eq!(answer_with(9, "X-A: b"), Ok(none.clone()));
     assert_eq!(answer_with(0, "HTTP/1.1 101 "), Ok(none.clone()));
     assert_eq!(answer_with(1, "upgrade: WebSocket"), Ok(none.clone()));
     assert_eq!(answer_with(2, "Connection: keep-alive, UPGRADE"), Ok(none));
     let chosen = answer_with(9, "Sec-WebSocket-Protocol: v2");
-    assert_eq!(chosen, Ok(Negotiated { subprotocol: Some("v2".to_owned()) }));
+    assert_eq!(chosen, Ok(Negotiated { subprotocol: Some("v2".to_owned()), deflate: None }));
 }
 
 #[test]

@@ -210,5 +210,7 @@ fn a_head_in_single_bytes_costs_no_more_than_its_bytes() {
         began.elapsed()
     });
     let best = best.min().unwrap();
-    assert!(best < Duration::from_millis(2), "{best:?}");
+    // Without optimization a step takes ten times as long, on either path.
+    let time_max = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 2 });
+    assert!(best < time_max, "{best:?}");
 }

@@ -1,0 +1,75 @@
+//! Publishing from anywhere: tasks of a shard, other threads. It waits for nobody, and it does not
+//! know who is subscribed.
+
+use std::sync::Arc;
+
+use super::{LocalShard, Outgoing};
+use crate::pubsub::{Exchange, Publication, Publish, Reached};
+
+/// Publishes to the topics of a server from any thread. Cheap to clone; harmless after the server
+/// has ended.
+///
+/// What one thread publishes to a topic arrives in that order at each subscriber.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    exchange: Arc<Exchange>,
+}
+
+impl Publisher {
+    pub(crate) fn new(exchange: Arc<Exchange>) -> Self {
+        Self { exchange }
+    }
+
+    /// Publishes to the subscribers of a topic on every shard. The message is framed once; one
+    /// parcel goes to each shard that has subscribers, and never waits for room.
+    pub fn publish(&self, topic: &str, message: impl Outgoing) -> Reached {
+        self.publish_with(topic, message, Publish::default())
+    }
+
+    /// Publishes with a say in who receives it.
+    pub fn publish_with(&self, topic: &str, message: impl Outgoing, how: Publish) -> Reached {
+        self.exchange.publish(topic, message.kind(), message.bytes(), how)
+    }
+
+    /// The number of this server among those that a [`Backend`](crate::Backend) joins: another one
+    /// at each start.
+    #[must_use]
+    pub fn node(&self) -> u64 {
+        self.exchange.node()
+    }
+
+    /// Takes in what another node has published: it goes to this node's subscribers and no
+    /// further. What this node has published itself is dropped, because they have it already.
+    pub fn arrived(&self, publication: &Publication<'_>) -> Reached {
+        if publication.origin == self.node() {
+            return Reached::default();
+        }
+        let Publication { topic, kind, payload, tags, key, .. } = *publication;
+        let how = Publish { tags, key, except_sender: false };
+        self.exchange.publish_here(topic, kind, payload, how)
+    }
+
+    /// Says that this many messages to a topic were lost on their way: its subscribers are told by
+    /// [`Handler::on_gap`](crate::Handler::on_gap).
+    pub fn missed(&self, topic: &str, messages: u32) {
+        self.exchange.miss_everywhere(topic, messages);
+    }
+}
+
+/// Publishes from a task of a shard, or from a callback that has no connection at hand.
+///
+/// # Panics
+/// Outside a shard's thread: there a [`Publisher`] says which server is meant.
+pub fn publish(topic: &str, message: impl Outgoing) -> Reached {
+    publisher().publish(topic, message)
+}
+
+/// The [`Publisher`] of this shard's server.
+///
+/// # Panics
+/// Outside a shard's thread.
+#[must_use]
+pub fn publisher() -> Publisher {
+    let local = LocalShard::current().expect("ringsock::publisher is for the threads of a shard");
+    local.publisher().clone()
+}

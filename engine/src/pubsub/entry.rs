@@ -1,0 +1,97 @@
+//! One topic, or one pattern, as all shards see it: how many subscribers each shard has. It holds
+//! no messages, and it is not the list of topics.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::log::Log;
+use super::options::TopicOptions;
+
+/// What one shard says of the topic. Only that shard writes it.
+#[derive(Debug, Default)]
+struct Part {
+    subscribers: AtomicU32,
+    /// Its number among the topics of that shard; means nothing while there are no subscribers.
+    place: AtomicU32,
+    /// Messages that found the shard's inlet full and that its subscribers were not told of.
+    missed: AtomicU32,
+}
+
+/// A topic, or a pattern, that somebody is subscribed to.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The topic's name, or the pattern.
+    pub(super) name: Box<str>,
+    pub(super) hash: u64,
+    pub(super) is_pattern: bool,
+    pub(super) options: TopicOptions,
+    /// Its history, if it has one. Who holds the lock may take that of an inlet, not of another
+    /// history.
+    pub(super) log: Option<Mutex<Log>>,
+    parts: Box<[Part]>,
+    listed: AtomicBool,
+}
+
+impl Entry {
+    pub(super) fn new(
+        name: &str,
+        hash: u64,
+        is_pattern: bool,
+        options: TopicOptions,
+        log: Option<Log>,
+        shards: usize,
+    ) -> Self {
+        let parts = std::iter::repeat_with(Part::default).take(shards).collect();
+        let (name, listed) = (name.into(), AtomicBool::new(true));
+        Self { name, hash, is_pattern, options, log: log.map(Mutex::new), parts, listed }
+    }
+
+    /// Its history, locked.
+    pub(super) fn lock_log(&self) -> Option<MutexGuard<'_, Log>> {
+        Some(self.log.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes messages that a shard's subscribers miss; whether they are the first since it asked.
+    pub(super) fn miss(&self, shard: usize, messages: u32) -> bool {
+        self.parts[shard].missed.fetch_add(messages, Ordering::Relaxed) == 0
+    }
+
+    /// How many that were, and none from here on.
+    pub(super) fn take_missed(&self, shard: usize) -> u32 {
+        self.parts[shard].missed.swap(0, Ordering::Relaxed)
+    }
+
+    /// Subscribers on one shard.
+    #[inline]
+    pub(super) fn subscribers(&self, shard: usize) -> usize {
+        self.parts[shard].subscribers.load(Ordering::Acquire) as usize
+    }
+
+    /// Its number among that shard's topics; asked by that shard alone.
+    pub(super) fn place(&self, shard: usize) -> u32 {
+        self.parts[shard].place.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_place(&self, shard: usize, place: u32) {
+        self.parts[shard].place.store(place, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_subscribers(&self, shard: usize, subscribers: usize) {
+        self.parts[shard].subscribers.store(subscribers as u32, Ordering::Release);
+    }
+
+    /// Whether no shard has subscribers.
+    pub(super) fn is_deserted(&self) -> bool {
+        (0..self.parts.len()).all(|shard| self.subscribers(shard) == 0)
+    }
+
+    /// Whether it is the one that publishers find. One that is not stays so; a subscriber who
+    /// comes back gets another.
+    pub(super) fn is_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn unlist(&self) {
+        self.listed.store(false, Ordering::Release);
+    }
+}

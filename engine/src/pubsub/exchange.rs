@@ -1,0 +1,442 @@
+//! What the shards of a server share about topics: which of them have subscribers of what, and the
+//! inlets by which they hand each other batches. It keeps no messages but those under way, and
+//! publishing writes nothing here.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use hashbrown::HashTable;
+
+use super::Reached;
+use super::backend::{Backend, Interest, Publication};
+use super::batch::{Batch, Publish};
+use super::entry::Entry;
+use super::inlet::{Bell, Inlet};
+use super::log::Log;
+use super::options::Rules;
+use super::pattern::SubscribeError;
+use super::topic::ShardSet;
+use super::trie::Trie;
+use crate::limits::Limits;
+use crate::protocol::MessageKind;
+
+/// A publisher that is no shard.
+const NO_SHARD: usize = usize::MAX;
+/// Tables that the names are spread over, each with its own lock.
+const TABLES: usize = 16;
+/// Counters of the census.
+const CENSUS: usize = 4096;
+
+/// Topics looked at for one that can be forgotten.
+const FORGET_TRIES: usize = 16;
+
+/// Messages of a topic on their way to a shard.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) entry: Arc<Entry>,
+    /// Without one, it says that messages were missed.
+    pub(super) batch: Option<Batch>,
+}
+
+type Names = HashTable<Arc<Entry>>;
+
+/// The shared side of publish and subscribe.
+///
+/// Invariant: an entry is in its table, or in the patterns, from its first subscriber to its last,
+/// or while it keeps messages, and no two with the same name are.
+pub(crate) struct Exchange {
+    hasher: RandomState,
+    tables: Box<[RwLock<Names>]>,
+    /// How many names there are of each hash: a zero says that there is none without taking a
+    /// lock, which is what publishing to nobody costs.
+    census: Box<[AtomicU32]>,
+    patterns: RwLock<Trie<Arc<Entry>>>,
+    patterns_count: AtomicUsize,
+    /// Changes whenever the patterns do.
+    patterns_version: AtomicU64,
+    patterns_max: usize,
+    inlets: Box<[Inlet<Parcel>]>,
+    rules: Rules,
+    /// Topics with a history, the one to be forgotten next first.
+    histories: Mutex<VecDeque<Arc<Entry>>>,
+    histories_max: usize,
+    history_bytes_max: usize,
+    /// Names this server among those that a backend joins.
+    node: u64,
+    backend: OnceLock<Arc<dyn Backend>>,
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shards = self.shards();
+        formatter.debug_struct("Exchange").field("shards", &shards).finish_non_exhaustive()
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Exchange {
+    /// Most shards of a server.
+    pub(crate) const SHARDS_MAX: usize = ShardSet::SHARDS_MAX;
+
+    /// An exchange for as many shards as there are bells.
+    pub(crate) fn new(
+        bells: impl IntoIterator<Item = Arc<dyn Bell>>,
+        rules: Rules,
+        limits: &Limits,
+    ) -> Self {
+        let inlet = |bell| Inlet::new(limits.inlet_batches_max, limits.inlet_bytes_max, bell);
+        Self {
+            hasher: RandomState::new(),
+            tables: std::iter::repeat_with(RwLock::default).take(TABLES).collect(),
+            census: std::iter::repeat_with(AtomicU32::default).take(CENSUS).collect(),
+            patterns: RwLock::default(),
+            patterns_count: AtomicUsize::new(0),
+            patterns_version: AtomicU64::new(0),
+            patterns_max: limits.patterns_max,
+            inlets: bells.into_iter().map(inlet).collect(),
+            rules,
+            histories: Mutex::default(),
+            histories_max: limits.histories_max,
+            history_bytes_max: limits.history_bytes_max,
+            node: RandomState::new().hash_one("node"),
+            backend: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn shards(&self) -> usize {
+        self.inlets.len()
+    }
+
+    pub(super) fn inlet(&self, shard: usize) -> &Inlet<Parcel> {
+        &self.inlets[shard]
+    }
+
+    pub(crate) fn node(&self) -> u64 {
+        self.node
+    }
+
+    /// Joins the server to others; before anybody publishes.
+    pub(crate) fn set_backend(&self, backend: Arc<dyn Backend>) {
+        // Done once, when the server starts.
+        let _ = self.backend.set(backend);
+    }
+
+    /// Hands a message to other nodes, if there are any.
+    #[inline]
+    pub(super) fn send_away(&self, topic: &str, kind: MessageKind, payload: &[u8], how: Publish) {
+        if let Some(backend) = self.backend.get() {
+            let (tags, key) = (how.tags, how.key);
+            backend.publish(&Publication { origin: self.node, topic, kind, payload, tags, key });
+        }
+    }
+
+    fn tell_interest(&self, entry: &Entry, wanted: bool) {
+        if let Some(backend) = self.backend.get() {
+            let (name, is_pattern) = (&*entry.name, entry.is_pattern);
+            backend.interest(Interest { name, is_pattern, wanted });
+        }
+    }
+
+    pub(super) fn hash(&self, name: &str) -> u64 {
+        self.hasher.hash_one(name)
+    }
+
+    fn census(&self, hash: u64) -> &AtomicU32 {
+        &self.census[hash as usize % CENSUS]
+    }
+
+    fn table(&self, hash: u64) -> &RwLock<Names> {
+        &self.tables[(hash >> 32) as usize % TABLES]
+    }
+
+    /// The topic of a name, if anybody is subscribed to it.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, name: &str) -> Option<Arc<Entry>> {
+        if self.census(hash).load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let table = read(self.table(hash));
+        table.find(hash, |entry| *entry.name == *name).cloned()
+    }
+
+    /// Whether anybody is subscribed to any pattern.
+    #[inline]
+    pub(super) fn has_patterns(&self) -> bool {
+        self.patterns_count.load(Ordering::Acquire) > 0
+    }
+
+    pub(super) fn patterns_version(&self) -> u64 {
+        self.patterns_version.load(Ordering::Acquire)
+    }
+
+    /// The patterns that match a name.
+    pub(super) fn matching(&self, name: &str) -> Vec<Arc<Entry>> {
+        let mut found = Vec::new();
+        read(&self.patterns).matching(name, &mut |entry: &Arc<Entry>| found.push(entry.clone()));
+        found
+    }
+
+    /// Enters a shard's first subscriber of a topic, which has this number on that shard.
+    pub(super) fn join(&self, shard: usize, hash: u64, name: &str, place: u32) -> Arc<Entry> {
+        let mut table = write(self.table(hash));
+        let (entry, is_new) = self.find_or_insert(&mut table, hash, name);
+        if entry.is_deserted() {
+            self.tell_interest(&entry, true);
+        }
+        entry.set_place(shard, place);
+        entry.set_subscribers(shard, 1);
+        drop(table);
+        if is_new {
+            self.note_history(&entry);
+        }
+        entry
+    }
+
+    /// The topic of a name that keeps messages by the rules, whether anybody is subscribed or not.
+    pub(super) fn find_history(&self, hash: u64, name: &str) -> Option<Arc<Entry>> {
+        if self.rules.are_empty() || self.rules.find(name).kept_messages() == 0 {
+            return None;
+        }
+        if let Some(entry) = self.find(hash, name) {
+            return Some(entry);
+        }
+        let (entry, is_new) = self.find_or_insert(&mut write(self.table(hash)), hash, name);
+        if is_new {
+            self.note_history(&entry);
+        }
+        Some(entry)
+    }
+
+    fn find_or_insert(&self, table: &mut Names, hash: u64, name: &str) -> (Arc<Entry>, bool) {
+        if let Some(known) = table.find(hash, |entry| *entry.name == *name) {
+            return (Arc::clone(known), false);
+        }
+        let options = self.rules.find(name);
+        let kept = options.kept_messages();
+        let log = (kept > 0).then(|| Log::new(kept, self.history_bytes_max));
+        let entry = Arc::new(Entry::new(name, hash, false, options, log, self.shards()));
+        table.insert_unique(hash, Arc::clone(&entry), |entry| entry.hash);
+        self.census(hash).fetch_add(1, Ordering::Release);
+        (entry, true)
+    }
+
+    /// Bounds the histories: one that nobody is subscribed to is forgotten for a new one.
+    fn note_history(&self, entry: &Arc<Entry>) {
+        if entry.log.is_none() {
+            return;
+        }
+        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        histories.push_back(Arc::clone(entry));
+        if histories.len() <= self.histories_max {
+            return;
+        }
+        for _ in 0..FORGET_TRIES.min(histories.len()) {
+            let Some(oldest) = histories.pop_front() else { return };
+            let mut table = write(self.table(oldest.hash));
+            if oldest.is_deserted() && !Arc::ptr_eq(&oldest, entry) {
+                self.unlist(&mut table, &oldest);
+                return;
+            }
+            drop(table);
+            histories.push_back(oldest);
+        }
+    }
+
+    fn unlist(&self, table: &mut Names, entry: &Arc<Entry>) {
+        entry.unlist();
+        let same = |other: &Arc<Entry>| Arc::ptr_eq(other, entry);
+        if let Ok(found) = table.find_entry(entry.hash, same) {
+            found.remove();
+            self.census(entry.hash).fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Enters a shard's first subscriber of a pattern.
+    ///
+    /// # Errors
+    /// [`SubscribeError::TooManyPatterns`].
+    pub(super) fn join_pattern(
+        &self,
+        shard: usize,
+        hash: u64,
+        pattern: &str,
+        place: u32,
+    ) -> Result<Arc<Entry>, SubscribeError> {
+        let mut patterns = write(&self.patterns);
+        let entry = match patterns.get(pattern) {
+            Some(entry) => Arc::clone(entry),
+            None if patterns.len() >= self.patterns_max => {
+                return Err(SubscribeError::TooManyPatterns);
+            }
+            None => {
+                let options = self.rules.find(pattern);
+                let entry = Entry::new(pattern, hash, true, options, None, self.shards());
+                let entry = Arc::new(entry);
+                patterns.insert(pattern, Arc::clone(&entry));
+                self.tell_interest(&entry, true);
+                self.note_patterns(patterns.len());
+                entry
+            }
+        };
+        entry.set_place(shard, place);
+        entry.set_subscribers(shard, 1);
+        Ok(entry)
+    }
+
+    fn note_patterns(&self, count: usize) {
+        self.patterns_count.store(count, Ordering::Release);
+        self.patterns_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Notes that a shard has no subscriber of a topic or pattern any more.
+    pub(super) fn leave(&self, shard: usize, entry: &Arc<Entry>) {
+        if entry.is_pattern {
+            let mut patterns = write(&self.patterns);
+            entry.set_subscribers(shard, 0);
+            if entry.is_deserted() {
+                entry.unlist();
+                patterns.remove(&entry.name);
+                self.tell_interest(entry, false);
+                self.note_patterns(patterns.len());
+            }
+            return;
+        }
+        let mut table = write(self.table(entry.hash));
+        entry.set_subscribers(shard, 0);
+        if entry.is_deserted() {
+            self.tell_interest(entry, false);
+            if entry.log.is_none() {
+                self.unlist(&mut table, entry);
+            }
+        }
+    }
+
+    /// Hands a batch to every shard that has subscribers. The shard it comes from delivers to its
+    /// own itself, but when the topic has a history: then all get it in the order of the history,
+    /// `own` like the others but without being woken.
+    pub(super) fn ship(
+        &self,
+        entry: &Arc<Entry>,
+        batch: &Batch,
+        own: usize,
+        mut reserved: ShardSet,
+        refused: ShardSet,
+    ) {
+        let mut log = entry.lock_log();
+        if let Some(log) = &mut log {
+            log.append(batch);
+        }
+        for shard in (0..self.shards()).filter(|&shard| shard != own || log.is_some()) {
+            let subscribers = entry.subscribers(shard);
+            let inlet = &self.inlets[shard];
+            if reserved.take(shard) {
+                match subscribers {
+                    0 => inlet.release(),
+                    _ => self.fill(inlet, entry, batch, shard, own),
+                }
+            } else if subscribers > 0 {
+                if !refused.has(shard) && inlet.reserve() {
+                    self.fill(inlet, entry, batch, shard, own);
+                } else {
+                    inlet.count_refused(batch.messages, subscribers);
+                    self.miss(entry, shard, batch.messages);
+                }
+            }
+        }
+    }
+
+    fn fill(
+        &self,
+        inlet: &Inlet<Parcel>,
+        entry: &Arc<Entry>,
+        batch: &Batch,
+        shard: usize,
+        own: usize,
+    ) {
+        let batch = batch.for_shard(shard);
+        let bytes = batch.frames.len();
+        let parcel = Parcel { entry: Arc::clone(entry), batch: Some(batch) };
+        if shard == own {
+            let _ = inlet.insert(parcel, bytes);
+        } else {
+            inlet.fill(parcel, bytes);
+        }
+    }
+
+    /// Has a shard's subscribers told that they miss messages.
+    fn miss(&self, entry: &Arc<Entry>, shard: usize, messages: u32) {
+        if messages > 0 && entry.miss(shard, messages) {
+            self.inlets[shard].note(Parcel { entry: Arc::clone(entry), batch: None });
+        }
+    }
+
+    /// Has all subscribers of a topic told that they miss messages.
+    pub(crate) fn miss_everywhere(&self, name: &str, messages: u32) {
+        let exact = self.find(self.hash(name), name);
+        let matching = if self.has_patterns() { self.matching(name) } else { Vec::new() };
+        for entry in exact.iter().chain(&matching) {
+            for shard in (0..self.shards()).filter(|&shard| entry.subscribers(shard) > 0) {
+                self.miss(entry, shard, messages);
+            }
+        }
+    }
+
+    /// Publishes from any thread, to other nodes as well.
+    pub(crate) fn publish(
+        &self,
+        name: &str,
+        kind: MessageKind,
+        payload: &[u8],
+        how: Publish,
+    ) -> Reached {
+        self.send_away(name, kind, payload, how);
+        self.publish_here(name, kind, payload, how)
+    }
+
+    /// Publishes to this node's subscribers: framed once, handed to each shard with any at once.
+    pub(crate) fn publish_here(
+        &self,
+        name: &str,
+        kind: MessageKind,
+        payload: &[u8],
+        how: Publish,
+    ) -> Reached {
+        let hash = self.hash(name);
+        let exact = self.find(hash, name).or_else(|| self.find_history(hash, name));
+        let matching = if self.has_patterns() { self.matching(name) } else { Vec::new() };
+        let mut reached = Reached::default();
+        let mut framed = None;
+        for entry in exact.iter().chain(&matching) {
+            let mut log = entry.lock_log();
+            if let Some(log) = &mut log {
+                log.append(framed.get_or_insert_with(|| Batch::of_one(kind, payload, how)));
+            }
+            for shard in 0..self.shards() {
+                let subscribers = entry.subscribers(shard);
+                if subscribers == 0 {
+                    continue;
+                }
+                let inlet = &self.inlets[shard];
+                if inlet.reserve() {
+                    let batch = framed.get_or_insert_with(|| Batch::of_one(kind, payload, how));
+                    self.fill(inlet, entry, batch, shard, NO_SHARD);
+                    reached.queued += subscribers;
+                } else {
+                    inlet.count_refused(1, subscribers);
+                    self.miss(entry, shard, 1);
+                    reached.dropped += subscribers;
+                }
+            }
+        }
+        reached
+    }
+}

@@ -1,0 +1,433 @@
+//! Hubs of several shards on one thread, against plain expectations and a simple model.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::*;
+use crate::pubsub::frames;
+use crate::pubsub::{Bell, Rules, SlowPolicy, TopicOptions};
+
+struct Silent;
+
+impl Bell for Silent {
+    fn ring(&self) {}
+}
+
+pub(in crate::pubsub) fn hubs(shards: usize, limits: &Limits) -> Vec<Hub> {
+    hubs_with(shards, limits, Rules::default())
+}
+
+fn hubs_with(shards: usize, limits: &Limits, rules: Rules) -> Vec<Hub> {
+    let bells = (0..shards).map(|_| Arc::new(Silent) as Arc<dyn Bell>);
+    let exchange = Arc::new(Exchange::new(bells, rules, limits));
+    (0..shards).map(|shard| Hub::new(Arc::clone(&exchange), shard)).collect()
+}
+
+pub(in crate::pubsub) const ALL: Subscribe = Subscribe { filter: u64::MAX, from: None };
+
+/// What each slot has received, message by message.
+#[derive(Default)]
+pub(in crate::pubsub) struct Inbox {
+    pub(in crate::pubsub) received: BTreeMap<u32, Vec<String>>,
+    /// Bytes that wait for those who do not read.
+    queued: BTreeMap<u32, usize>,
+    lagging: BTreeSet<u32>,
+}
+
+impl Audience for Inbox {
+    fn send(&mut self, slot: u32, frames: Bytes, messages: u32) {
+        assert!(messages > 0, "nobody is sent nothing");
+        let mut start = 0;
+        let mut count = 0;
+        for end in frames::ends(&frames) {
+            let frame = &frames[start..end];
+            let header = if frame[1] < 126 { 2 } else { 4 };
+            let text = String::from_utf8(frame[header..].to_vec()).unwrap();
+            self.received.entry(slot).or_default().push(text);
+            (start, count) = (end, count + 1);
+        }
+        assert_eq!(count, messages, "the messages are counted");
+        if let Some(queued) = self.queued.get_mut(&slot) {
+            *queued += frames.len();
+        }
+    }
+
+    fn queued_bytes(&mut self, slot: u32) -> Option<usize> {
+        Some(self.queued.get(&slot).copied().unwrap_or(0))
+    }
+
+    fn set_lagging(&mut self, slot: u32) {
+        self.lagging.insert(slot);
+    }
+}
+
+impl Inbox {
+    fn take(&mut self, slot: u32) -> Vec<String> {
+        self.received.remove(&slot).unwrap_or_default()
+    }
+}
+
+pub(in crate::pubsub) fn publish(hub: &mut Hub, name: &str, text: &str) -> Reached {
+    hub.publish(name, MessageKind::Text, text.as_bytes(), None, Publish::default())
+}
+
+fn join(hub: &mut Hub, name: &str, slot: u32) {
+    hub.subscribe(name, slot, ALL, &Limits::default()).unwrap();
+}
+
+/// Ends a turn of a shard.
+pub(in crate::pubsub) fn turn(hub: &mut Hub) -> Inbox {
+    let mut inbox = Inbox::default();
+    hub.collect();
+    hub.deliver(LagBounds::of(&Limits::default()), &mut inbox);
+    inbox
+}
+
+pub(in crate::pubsub) fn reached(queued: usize) -> Reached {
+    Reached { queued, dropped: 0 }
+}
+
+#[test]
+fn a_subscriber_receives_what_is_published_after_it_joined() {
+    let mut hub = hubs(1, &Limits::default()).remove(0);
+    join(&mut hub, "t", 1);
+    assert_eq!(publish(&mut hub, "t", "abc"), reached(1));
+    join(&mut hub, "t", 2);
+    join(&mut hub, "t", 2);
+    assert_eq!(publish(&mut hub, "t", "de"), reached(2));
+    let mut inbox = turn(&mut hub);
+    assert_eq!(
+        (inbox.take(1), inbox.take(2)),
+        (vec!["abc".into(), "de".into()], vec!["de".into()])
+    );
+    assert!(turn(&mut hub).received.is_empty());
+    hub.unsubscribe("t", false, 1);
+    hub.leave(2);
+    assert_eq!(publish(&mut hub, "t", "nobody"), reached(0));
+    assert!(turn(&mut hub).received.is_empty());
+    assert!(hub.names.is_empty() && hub.free.len() == hub.topics.len());
+}
+
+#[test]
+fn a_publish_reaches_the_subscribers_of_other_shards_in_order() {
+    let mut hubs = hubs(3, &Limits::default());
+    for (shard, hub) in hubs.iter_mut().enumerate().skip(1) {
+        (0..shard as u32).for_each(|slot| join(hub, "t", slot));
+    }
+    for text in ["a", "b"] {
+        assert_eq!(publish(&mut hubs[0], "t", text), reached(3));
+    }
+    assert!(turn(&mut hubs[0]).received.is_empty());
+    assert_eq!(publish(&mut hubs[0], "t", "c"), reached(3));
+    turn(&mut hubs[0]);
+    assert_eq!(
+        hubs[0].exchange.publish("t", MessageKind::Text, b"d", Publish::default()),
+        reached(3)
+    );
+    for (shard, hub) in hubs.iter_mut().enumerate().skip(1) {
+        let mut inbox = turn(hub);
+        for slot in 0..shard as u32 {
+            assert_eq!(inbox.take(slot), ["a", "b", "c", "d"]);
+        }
+    }
+    drop(hubs.pop());
+    assert_eq!(publish(&mut hubs[0], "t", "e"), reached(1), "a shard that ended has nobody");
+}
+
+#[test]
+fn a_full_inlet_drops_for_its_shard_alone_and_says_so() {
+    let limits = Limits { inlet_batches_max: 1, ..Limits::default() };
+    let mut hubs = hubs(3, &limits);
+    join(&mut hubs[1], "t", 1);
+    join(&mut hubs[2], "t", 1);
+    join(&mut hubs[2], "t", 2);
+    assert_eq!(publish(&mut hubs[0], "t", "a"), reached(3));
+    assert_eq!(publish(&mut hubs[0], "t", "b"), reached(3), "the same batch, the same place");
+    turn(&mut hubs[0]);
+    assert_eq!(turn(&mut hubs[1]).take(1), ["a", "b"]);
+    assert_eq!(publish(&mut hubs[0], "t", "c"), Reached { queued: 1, dropped: 2 });
+    turn(&mut hubs[0]);
+    assert_eq!((hubs[1].refused(), hubs[2].refused()), (0, 2));
+    assert_eq!(turn(&mut hubs[2]).take(2), ["a", "b"]);
+    assert_eq!(turn(&mut hubs[1]).take(1), ["c"]);
+    assert_eq!(publish(&mut hubs[0], "t", "d"), reached(3), "there is room again");
+}
+
+#[test]
+fn patterns_match_across_shards_and_each_subscription_counts() {
+    let limits = Limits { patterns_max: 2, topic_levels_max: 3, ..Limits::default() };
+    let mut hubs = hubs(2, &limits);
+    join(&mut hubs[0], "a/b", 1);
+    for (shard, pattern) in [(0, "a/*"), (1, "a/**"), (1, "a/*")] {
+        hubs[shard].subscribe_matching(pattern, 1, u64::MAX, &limits).unwrap();
+    }
+    let refused = |hub: &mut Hub, pattern| hub.subscribe_matching(pattern, 2, u64::MAX, &limits);
+    assert_eq!(refused(&mut hubs[0], "b/*"), Err(SubscribeError::TooManyPatterns));
+    assert_eq!(refused(&mut hubs[0], "a/b/c/d"), Err(SubscribeError::TooDeep));
+    assert_eq!(publish(&mut hubs[0], "a/b", "x"), reached(4));
+    assert_eq!(publish(&mut hubs[0], "a/b/c", "y"), reached(1));
+    assert_eq!(publish(&mut hubs[0], "b", "z"), reached(0));
+    assert_eq!(turn(&mut hubs[0]).take(1), ["x", "x"]);
+    let mut inbox = turn(&mut hubs[1]).take(1);
+    inbox.sort_unstable();
+    assert_eq!(inbox, ["x", "x", "y"]);
+    hubs[1].leave(1);
+    hubs[0].unsubscribe("a/*", true, 1);
+    assert_eq!(publish(&mut hubs[0], "a/b", "w"), reached(1));
+    assert_eq!(turn(&mut hubs[0]).take(1), ["w"]);
+    refused(&mut hubs[0], "b/*").expect("there is room for a pattern again");
+    assert_eq!(publish(&mut hubs[0], "b/1", "v"), reached(1));
+}
+
+#[test]
+fn the_sender_can_be_left_out_and_filters_hold() {
+    let mut hubs = hubs(2, &Limits::default());
+    for hub in &mut hubs {
+        for (slot, filter) in [(1, 0b01), (2, 0b10), (3, u64::MAX)] {
+            hub.subscribe("t", slot, Subscribe { filter, from: None }, &Limits::default()).unwrap();
+        }
+    }
+    let hub = &mut hubs[0];
+    publish(hub, "t", "all");
+    let mut to = |text: &str, tags, except_sender| {
+        let how = Publish { tags, except_sender, ..Publish::default() };
+        hub.publish("t", MessageKind::Text, text.as_bytes(), Some(3), how)
+    };
+    assert_eq!(to("others", u64::MAX, true), reached(5));
+    assert_eq!(to("one", 0b01, false), reached(6), "filters are not looked at");
+    to("two", 0b10, true);
+    to("none", 0, false);
+    let mut inbox = turn(&mut hubs[0]);
+    assert_eq!(inbox.take(1), ["all", "others", "one"]);
+    assert_eq!(inbox.take(2), ["all", "others", "two"]);
+    assert_eq!(inbox.take(3), ["all", "one"]);
+    let mut inbox = turn(&mut hubs[1]);
+    assert_eq!(inbox.take(1), ["all", "others", "one"]);
+    assert_eq!(inbox.take(3), ["all", "others", "one", "two"]);
+}
+
+#[test]
+fn limits_of_subscriptions_hold() {
+    let mut hub = hubs(1, &Limits::default()).remove(0);
+    let limits = Limits { subscriptions_max: 2, topic_bytes_max: 3, ..Limits::default() };
+    let mut enter = |name: &str| hub.subscribe(name, 7, ALL, &limits).map(drop);
+    assert_eq!(enter("abcd"), Err(SubscribeError::NameTooLong));
+    assert_eq!((enter("a"), enter("b"), enter("b")), (Ok(()), Ok(()), Ok(())));
+    assert_eq!(enter("c"), Err(SubscribeError::TooMany));
+    hub.unsubscribe("a", false, 7);
+    assert_eq!(hub.subscribe("c", 7, ALL, &limits).map(drop), Ok(()));
+}
+
+#[test]
+fn batches_are_cut_and_still_arrive_whole_and_in_order() {
+    let mut hubs = hubs(2, &Limits::default());
+    join(&mut hubs[0], "t", 1);
+    join(&mut hubs[1], "t", 1);
+    let text = "x".repeat(50_000);
+    for number in 0..20 {
+        if number == 10 {
+            join(&mut hubs[0], "t", 2);
+        }
+        publish(&mut hubs[0], "t", &format!("{number} {text}"));
+    }
+    let numbers = |received: Vec<String>| -> Vec<usize> {
+        received.iter().map(|text| text.split(' ').next().unwrap().parse().unwrap()).collect()
+    };
+    let mut inbox = turn(&mut hubs[0]);
+    assert_eq!(numbers(inbox.take(1)), (0..20).collect::<Vec<_>>());
+    assert_eq!(numbers(inbox.take(2)), (10..20).collect::<Vec<_>>());
+    assert_eq!(numbers(turn(&mut hubs[1]).take(1)), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_subscription_costs_at_most_32_bytes_beside_its_topic() {
+    let mut hub = hubs(1, &Limits::default()).remove(0);
+    let limits = Limits { subscriptions_max: 10_000, ..Limits::default() };
+    let (connections, topics) = (100, 1_100);
+    for topic in 0..topics {
+        for slot in 0..connections {
+            hub.subscribe(&format!("t{topic}"), slot, ALL, &limits).unwrap();
+        }
+    }
+    let members: usize =
+        hub.topics.iter().map(|topic| topic.members.capacity() * size_of::<Member>()).sum();
+    let places: usize = hub.subscribers.iter().flatten().map(|all| all.heap_bytes()).sum();
+    let each = (members + places) / (connections as usize * topics);
+    assert!(each <= 32, "{each} bytes");
+}
+
+fn rules(options: TopicOptions) -> Rules {
+    let mut rules = Rules::default();
+    rules.add("t", options);
+    rules
+}
+
+/// Delivers to an inbox in which one subscriber reads nothing.
+fn turn_with(hub: &mut Hub, inbox: &mut Inbox, bounds: LagBounds) {
+    hub.collect();
+    hub.deliver(bounds, inbox);
+}
+
+fn slow(policy: SlowPolicy) -> TopicOptions {
+    TopicOptions { slow: policy, backlog_bytes: 10, ..TopicOptions::default() }
+}
+
+/// What a subscriber with the policy gets of ten messages of 4 bytes that are published while it
+/// reads nothing, first what is sent at once and then when it reads again, and how many it is told
+/// to have missed. A second subscriber reads all the time and gets everything.
+fn stall(policy: SlowPolicy, limits: &Limits, keys: u64) -> (Vec<String>, Vec<String>, u64) {
+    let mut hub = hubs_with(1, limits, rules(slow(policy))).remove(0);
+    join(&mut hub, "t", 1);
+    join(&mut hub, "t", 2);
+    let mut inbox = Inbox::default();
+    inbox.queued.insert(1, 0);
+    for number in 0..10u64 {
+        let how = Publish { key: number % keys, ..Publish::default() };
+        let text = format!("{number:02}");
+        hub.publish("t", MessageKind::Text, text.as_bytes(), None, how);
+        turn_with(&mut hub, &mut inbox, LagBounds::of(limits));
+    }
+    assert_eq!(inbox.take(2).len(), 10, "one that reads is not delayed");
+    let at_once = inbox.take(1);
+    let mut later = Vec::new();
+    for _ in 0..20 {
+        if inbox.lagging.contains(&1) {
+            // All that was queued has been sent.
+            inbox.queued.insert(1, 0);
+            hub.resume(1, &mut inbox);
+        }
+        later.extend(inbox.take(1));
+    }
+    let gaps = hub.take_gaps();
+    let missed = gaps.iter().map(|gap| {
+        assert_eq!((gap.slot, gap.topic()), (1, "t"));
+        gap.messages
+    });
+    let missed = missed.sum();
+    assert!(!hub.laggards.holds(1));
+    publish(&mut hub, "t", "and on");
+    assert_eq!(turn(&mut hub).take(1), ["and on"]);
+    (at_once, later, missed)
+}
+
+#[test]
+fn each_policy_does_with_a_slow_subscriber_what_it_says() {
+    let limits = Limits { lag_bytes_max: 12, ..Limits::default() };
+    let numbers = |numbers: std::ops::Range<u64>| -> Vec<String> {
+        numbers.map(|number| format!("{number:02}")).collect()
+    };
+    let none = Vec::<String>::new();
+    // Ten bytes wait after three messages of four.
+    assert_eq!(stall(SlowPolicy::Close, &limits, 1), (numbers(0..10), none.clone(), 0));
+    assert_eq!(stall(SlowPolicy::DropNewest, &limits, 1), (numbers(0..3), none, 7));
+    assert_eq!(stall(SlowPolicy::DropOldest, &limits, 1), (numbers(0..3), numbers(7..10), 4));
+    assert_eq!(stall(SlowPolicy::Latest, &limits, 1), (numbers(0..3), numbers(9..10), 0));
+    let (_, mut later, missed) = stall(SlowPolicy::Latest, &limits, 2);
+    later.sort_unstable();
+    assert_eq!((later, missed), (numbers(8..10), 0), "the latest of each key");
+    let nothing = Limits { lag_total_bytes_max: 3, ..Limits::default() };
+    let (_, later, missed) = stall(SlowPolicy::DropOldest, &nothing, 1);
+    assert_eq!((later.len(), missed), (0, 7), "the bound of all subscribers together");
+}
+
+#[test]
+fn what_was_kept_aside_ends_with_the_subscription() {
+    let limits = Limits::default();
+    let mut hub = hubs_with(1, &limits, rules(slow(SlowPolicy::Latest))).remove(0);
+    let mut inbox = Inbox::default();
+    inbox.queued.insert(1, 100);
+    for leave in [true, false] {
+        join(&mut hub, "t", 1);
+        publish(&mut hub, "t", "x");
+        turn_with(&mut hub, &mut inbox, LagBounds::of(&limits));
+        assert!(hub.laggards.holds(1));
+        if leave {
+            hub.leave(1);
+        } else {
+            hub.unsubscribe("t", false, 1);
+        }
+        assert!(!hub.laggards.holds(1));
+    }
+}
+
+#[test]
+fn subscribers_are_told_what_their_full_inlet_refused() {
+    let limits = Limits { inlet_batches_max: 1, ..Limits::default() };
+    let mut hubs = hubs(2, &limits);
+    join(&mut hubs[1], "t", 4);
+    for text in ["a", "b", "c"] {
+        publish(&mut hubs[0], "t", text);
+        turn(&mut hubs[0]);
+    }
+    assert_eq!(turn(&mut hubs[1]).take(4), ["a"]);
+    let gaps: Vec<_> = hubs[1].take_gaps().iter().map(|gap| (gap.slot, gap.messages)).collect();
+    assert_eq!(gaps, [(4, 2)]);
+    hubs[0].exchange.miss_everywhere("t", 5);
+    hubs[1].collect();
+    assert_eq!(hubs[1].take_gaps()[0].messages, 5);
+}
+
+fn texts(frames: &[Bytes]) -> Vec<String> {
+    frames.iter().map(|frame| String::from_utf8(frame[2..].to_vec()).unwrap()).collect()
+}
+
+#[test]
+fn a_history_is_one_for_all_shards_and_recovers_what_was_missed() {
+    let limits = Limits::default();
+    let options = TopicOptions { history_messages: 4, ..TopicOptions::default() };
+    let mut hubs = hubs_with(2, &limits, rules(options));
+    let from = |from| Subscribe { filter: u64::MAX, from };
+    let start = hubs[1].subscribe("t", 1, from(None), &limits).unwrap();
+    let position = start.position.unwrap();
+    assert_eq!((position.offset, start.complete, start.frames.len()), (0, true, 0));
+    publish(&mut hubs[0], "t", "1");
+    publish(&mut hubs[1], "t", "2");
+    // In the order in which the turns of the shards end.
+    let [first, second] = &mut hubs[..] else { unreachable!() };
+    assert!(turn(first).received.is_empty());
+    assert_eq!(turn(second).take(1), ["1", "2"]);
+    publish(second, "t", "3");
+    // Someone new on the shard on which "3" is not yet sealed gets it from the history alone.
+    let back = second.subscribe("t", 2, from(Some(position)), &limits).unwrap();
+    assert_eq!(
+        (texts(&back.frames), back.complete),
+        (vec!["1".into(), "2".into(), "3".into()], true)
+    );
+    publish(first, "t", "4");
+    turn(first);
+    let mut inbox = turn(second);
+    assert_eq!((inbox.take(1), inbox.take(2)), (vec!["3".into(), "4".into()], vec!["4".into()]));
+    publish(first, "t", "5");
+    turn(first);
+    // Two known, three to come; the oldest of five has gone.
+    let known = Position { offset: 2, ..position };
+    let back = first.subscribe("t", 9, from(Some(known)), &limits).unwrap();
+    assert_eq!(
+        (texts(&back.frames), back.position.unwrap().offset),
+        (vec!["3".into(), "4".into(), "5".into()], 5)
+    );
+    let lost = first.subscribe("t", 8, from(Some(position)), &limits).unwrap();
+    assert_eq!((lost.complete, lost.frames.len()), (false, 0));
+    let other = Position { epoch: position.epoch ^ 1, offset: 5 };
+    assert!(!first.subscribe("t", 7, from(Some(other)), &limits).unwrap().complete);
+}
+
+#[test]
+fn a_retained_message_awaits_the_first_subscriber_and_histories_are_bounded() {
+    let limits = Limits { histories_max: 2, ..Limits::default() };
+    let mut rules = Rules::default();
+    rules.add("kept/*", TopicOptions { retain: true, ..TopicOptions::default() });
+    let mut hub = hubs_with(1, &limits, rules).remove(0);
+    for name in ["kept/a", "kept/b"] {
+        assert_eq!(publish(&mut hub, name, name), reached(0));
+        publish(&mut hub, name, "last");
+        turn(&mut hub);
+    }
+    let mut last = |name: &str| texts(&hub.subscribe(name, 1, ALL, &limits).unwrap().frames);
+    assert_eq!(last("kept/b"), ["last"]);
+    // A third one makes the server forget the first, which nobody is subscribed to.
+    assert!(last("kept/c").is_empty());
+    assert!(last("kept/a").is_empty());
+    assert!(turn(&mut hub).received.is_empty());
+}

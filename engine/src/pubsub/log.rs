@@ -1,0 +1,91 @@
+//! The last messages of one topic, numbered, for those who come back. It sends nothing.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+
+use bytes::Bytes;
+
+use super::batch::Batch;
+
+/// A place in the history of a topic: everything up to and with message number `offset` has been
+/// seen. Opaque to clients, who hand it back when they return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Which history: another one begins when the server has forgotten the topic.
+    pub epoch: u64,
+    /// How many messages of it.
+    pub offset: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    frame: Bytes,
+    tags: u64,
+}
+
+/// What a returning subscriber gets.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    /// Where the topic stands; `None` when it has no history.
+    pub(crate) position: Option<Position>,
+    /// Whether nothing is missing.
+    pub(crate) complete: bool,
+    /// The messages in order, framed.
+    pub(crate) frames: Vec<Bytes>,
+}
+
+/// A history.
+#[derive(Debug)]
+pub(super) struct Log {
+    epoch: u64,
+    /// Messages so far.
+    head: u64,
+    kept: VecDeque<Kept>,
+    bytes: usize,
+    messages_max: usize,
+    bytes_max: usize,
+}
+
+impl Log {
+    pub(super) fn new(messages_max: usize, bytes_max: usize) -> Self {
+        // Different in each process and for each log: that is all an epoch is for.
+        let epoch = RandomState::new().hash_one("epoch");
+        Self { epoch, head: 0, kept: VecDeque::new(), bytes: 0, messages_max, bytes_max }
+    }
+
+    pub(super) fn append(&mut self, batch: &Batch) {
+        batch.each(|frame, tags| {
+            self.head += 1;
+            // Copied: a slice would keep the whole batch.
+            let frame = Bytes::copy_from_slice(frame);
+            self.bytes += frame.len();
+            self.kept.push_back(Kept { frame, tags });
+            while self.kept.len() > self.messages_max || self.bytes > self.bytes_max {
+                let Some(oldest) = self.kept.pop_front() else { break };
+                self.bytes -= oldest.frame.len();
+            }
+        });
+    }
+
+    fn position(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.head }
+    }
+
+    /// What came after a position and passes a filter; nothing if part of it is gone.
+    pub(super) fn since(&self, from: Position, filter: u64) -> Recovered {
+        let first_kept = self.head - self.kept.len() as u64;
+        let complete = from.epoch == self.epoch && (first_kept..=self.head).contains(&from.offset);
+        let skipped = from.offset.saturating_sub(first_kept) as usize;
+        let missed = self.kept.iter().skip(skipped).filter(|kept| kept.tags & filter != 0);
+        let frames =
+            if complete { missed.map(|kept| kept.frame.clone()).collect() } else { vec![] };
+        Recovered { position: Some(self.position()), complete, frames }
+    }
+
+    /// The last message, if it passes a filter.
+    pub(super) fn last(&self, wanted: bool, filter: u64) -> Recovered {
+        let last = self.kept.back().filter(|kept| wanted && kept.tags & filter != 0);
+        let frames = last.map(|kept| kept.frame.clone()).into_iter().collect();
+        Recovered { position: Some(self.position()), complete: true, frames }
+    }
+}

@@ -1,0 +1,105 @@
+//! Which connections a draining shard closes when: in random order, evenly over the window. It
+//! closes none itself and knows no connection but by its token.
+
+use std::time::Duration;
+
+use crate::connection::{Masks, Millis};
+use crate::handler::Token;
+
+/// A drain under way.
+#[derive(Debug)]
+pub(super) struct Drain {
+    /// Whether handshakes that complete are refused.
+    pub(super) refuse: bool,
+    /// Those not yet closed; the next is the last.
+    waiting: Vec<Token>,
+    listed: usize,
+    /// When the first is due.
+    first: Millis,
+    /// From then to the end of the window.
+    span: Duration,
+    end: Millis,
+}
+
+impl Drain {
+    pub(super) fn new(
+        mut tokens: Vec<Token>,
+        refuse: bool,
+        began: Millis,
+        window: Duration,
+        masks: &mut Masks,
+    ) -> Self {
+        // Neighbours in the slab came together and would come back together.
+        for place in (1..tokens.len()).rev() {
+            let random = u32::from_ne_bytes(masks.next_mask()) as usize;
+            tokens.swap(place, random % (place + 1));
+        }
+        // A server that ends wants to be gone soon. One that has a successor lets those who are
+        // about to leave do so.
+        let patience = if refuse { Duration::ZERO } else { window / 4 };
+        Self {
+            refuse,
+            listed: tokens.len(),
+            waiting: tokens,
+            first: if refuse { began } else { began.after(patience) },
+            span: window - patience,
+            end: began.after(window),
+        }
+    }
+
+    /// Whether the window has passed, and with it every connection's time.
+    pub(super) fn is_over(&self, now: Millis) -> bool {
+        now.reached(self.end)
+    }
+
+    /// The next connection whose time has come. They come at even intervals.
+    pub(super) fn next(&mut self, now: Millis) -> Option<Token> {
+        let passed = self.listed - self.waiting.len();
+        let due = match passed {
+            0 => self.first,
+            _ => self.first.after(self.span.mul_f64(passed as f64 / self.listed as f64)),
+        };
+        if now.reached(due) { self.waiting.pop() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(count: u32) -> Vec<Token> {
+        (0..count).map(|slot| Token { slot, generation: 1 }).collect()
+    }
+
+    #[test]
+    fn closes_are_spread_evenly_and_in_random_order() {
+        let window = Duration::from_secs(1);
+        let mut drain = Drain::new(tokens(1_000), true, Millis(0), window, &mut Masks::default());
+        let mut order = Vec::new();
+        for now in (0..=1_000).step_by(100) {
+            while let Some(token) = drain.next(Millis(now)) {
+                order.push(token.slot);
+            }
+            let expected = (now as usize).min(1_000);
+            assert!(order.len().abs_diff(expected) <= 1, "{} at {now}", order.len());
+            assert_eq!(drain.is_over(Millis(now)), now >= 1_000);
+        }
+        assert!(!order.is_sorted(), "the order is random");
+        order.sort_unstable();
+        assert_eq!(order, (0..1_000).collect::<Vec<_>>(), "each once");
+    }
+
+    #[test]
+    fn the_first_waits_only_if_there_is_a_successor() {
+        let window = Duration::from_secs(60);
+        let mut drain = Drain::new(tokens(2), false, Millis(7), window, &mut Masks::default());
+        assert!(drain.next(Millis(14_000)).is_none());
+        assert!(drain.next(Millis(15_010)).is_some());
+        assert!(drain.next(Millis(37_000)).is_none());
+        assert!(drain.next(Millis(37_600)).is_some());
+        let mut drain = Drain::new(tokens(2), true, Millis(7), window, &mut Masks::default());
+        assert!(drain.next(Millis(7)).is_some());
+        assert!(drain.next(Millis(29_000)).is_none());
+        assert!(drain.next(Millis(30_010)).is_some());
+    }
+}

@@ -1,0 +1,224 @@
+//! Topics over real sockets and several shards: every subscriber checks that it gets every message
+//! once and in order, whatever the others do.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use ringsock::{Conn, Cores, Driver, Handler, KIB, Limits, Message, Publish, Server, Text};
+use socket2::{Domain, Socket, Type};
+
+use crate::client::{self, Client};
+use crate::random::Random;
+use crate::served::{Served, for_each_driver};
+
+/// Does with topics what its clients say: `+name` subscribes, `*pattern` to a pattern, `-name`
+/// ends it, `>name text` publishes, `<name text` to all others, `!name text` from a task.
+struct Switchboard;
+
+impl Handler for Switchboard {
+    type State = ();
+
+    fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
+        let text = message.as_text().unwrap_or_default().to_owned();
+        let (verb, rest) = text.split_at(1);
+        let (topic, body) = rest.split_once(' ').unwrap_or((rest, ""));
+        let reached = match verb {
+            "+" => {
+                let subscribed = conn.subscribe(topic);
+                conn.send(Text(subscribed.to_string()));
+                return;
+            }
+            "*" => {
+                let subscribed = conn.subscribe_matching(topic);
+                conn.send(Text(subscribed.map_or_else(|e| e.to_string(), |()| "true".into())));
+                return;
+            }
+            "-" => {
+                conn.unsubscribe(topic);
+                conn.send(Text("gone"));
+                return;
+            }
+            ">" => conn.publish(topic, Text(body)),
+            "<" => {
+                let others = Publish { except_sender: true, ..Publish::default() };
+                conn.publish_with(topic, Text(body), others)
+            }
+            _ => {
+                let (topic, body) = (topic.to_owned(), body.to_owned());
+                ringsock::spawn(async move {
+                    ringsock::publish(&topic, Text(body));
+                });
+                return;
+            }
+        };
+        conn.send(Text(format!("{} {}", reached.queued, reached.dropped)));
+    }
+}
+
+fn start(driver: Driver, limits: Limits) -> Served {
+    let server = Server::builder().listen("127.0.0.1:0").unwrap().driver(driver);
+    let server = server.limits(limits).cores(Cores::All);
+    Served::adopt(server.start(|_| Switchboard).unwrap())
+}
+
+fn subscribed(address: SocketAddr, what: &str) -> Client {
+    let mut client = Client::connect(address);
+    client.send_text(what);
+    client.expect_text("true");
+    client
+}
+
+#[test]
+fn a_publish_reaches_subscribers_of_names_and_patterns_on_every_shard() {
+    for_each_driver(|driver| {
+        let server = start(driver, Limits::default());
+        let mut exact: Vec<_> = (0..20).map(|_| subscribed(server.address, "+room/1")).collect();
+        let mut any: Vec<_> = (0..20).map(|_| subscribed(server.address, "*room/*")).collect();
+        let mut publisher = Client::connect(server.address);
+        publisher.send_text(">room/1 hello");
+        publisher.expect_text("40 0");
+        publisher.send_text("!room/1 from a task");
+        for client in exact.iter_mut().chain(&mut any) {
+            client.expect_text("hello");
+            client.expect_text("from a task");
+        }
+        publisher.send_text(">room/2 other");
+        publisher.expect_text("20 0");
+        any.iter_mut().for_each(|client| client.expect_text("other"));
+        exact[0].send_text("<room/1 not to me");
+        exact[0].expect_text("39 0");
+        exact[1].expect_text("not to me");
+        exact[0].send_text(">room/1 to all");
+        // What is said to oneself first, then what was published.
+        exact[0].expect_text("40 0");
+        exact[0].expect_text("to all");
+        publisher.send_text("*a/**/b");
+        publisher.expect_text("** may only be the last level of a pattern");
+    });
+}
+
+#[test]
+fn subscribers_who_leave_are_not_counted_any_more() {
+    for_each_driver(|driver| {
+        let server = start(driver, Limits::default());
+        let clients: Vec<_> = (0..10).map(|_| subscribed(server.address, "+t")).collect();
+        let mut publisher = Client::connect(server.address);
+        publisher.send_text(">t x");
+        publisher.expect_text("10 0");
+        drop(clients);
+        let gone = || {
+            publisher.send_text(">t y");
+            publisher.expect_frame().payload == b"0 0"
+        };
+        crate::process::wait_until(client::PATIENCE, "all have left", gone);
+    });
+}
+
+/// A client with small windows, so that the server soon cannot send all it has.
+fn narrow(address: SocketAddr) -> Client {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4 * KIB).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut client = Client::over(socket.into());
+    client.send_bytes(client::upgrade_request("/", "").as_bytes());
+    let head = client.head().unwrap();
+    client.check_switched(&head);
+    client.send_text("+t");
+    client.expect_text("true");
+    client
+}
+
+const SUBSCRIBERS: usize = 36;
+const DISTURBERS: usize = 4;
+const MESSAGES: usize = 3_000;
+
+/// Subscribes, reads a little or nothing, and goes; again and again.
+fn disturb(address: SocketAddr, seed: u64, over: &AtomicBool) {
+    let mut random = Random(seed);
+    while !over.load(Ordering::Relaxed) {
+        let client = narrow(address);
+        client.stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let mut stream = &client.stream;
+        for _ in 0..random.size(&[20]) {
+            // Nothing comes when all has been published; it is not the disturber who checks.
+            let _ = stream.read(&mut [0; 2_000]);
+        }
+        thread::sleep(Duration::from_millis(random.size(&[40]) as u64));
+    }
+}
+
+/// What each of two publishers sends, each in its own order.
+fn line(publisher: usize, number: usize) -> String {
+    format!("{publisher} {number:06} {}", "x".repeat(150))
+}
+
+#[test]
+fn every_reader_sees_every_number_once_and_in_order_while_others_stall_and_rejoin() {
+    for_each_driver(|driver| {
+        let limits = Limits { send_queue_bytes_max: 64 * KIB, ..Limits::default() };
+        let server = start(driver, limits);
+        let address = server.address;
+        let readers: Vec<_> = (0..SUBSCRIBERS).map(|_| subscribed(address, "+t")).collect();
+        let over = Arc::new(AtomicBool::new(false));
+        let disturbers: Vec<_> = (0..DISTURBERS as u64)
+            .map(|seed| {
+                let over = Arc::clone(&over);
+                thread::spawn(move || disturb(address, seed + 1, &over))
+            })
+            .collect();
+        // Publishers stay a window ahead of the slowest reader, as the sockets of readers on a
+        // busy machine are bounded, too.
+        let read: Arc<Vec<AtomicUsize>> =
+            Arc::new((0..SUBSCRIBERS).map(|_| AtomicUsize::new(0)).collect());
+        let threads: Vec<_> = readers
+            .into_iter()
+            .enumerate()
+            .map(|(place, reader)| {
+                let read = Arc::clone(&read);
+                thread::spawn(move || check_all(reader, &read[place]))
+            })
+            .collect();
+        let from_thread = server.controller.publisher().clone();
+        let progress = Arc::clone(&read);
+        let other = thread::spawn(move || {
+            for number in 0..MESSAGES {
+                wait_for_readers(&progress, number);
+                from_thread.publish("t", Text(line(1, number)));
+            }
+        });
+        let mut publisher = Client::connect(address);
+        for number in 0..MESSAGES {
+            wait_for_readers(&read, number);
+            publisher.send_text(&format!(">t {}", line(0, number)));
+        }
+        other.join().unwrap();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        over.store(true, Ordering::Relaxed);
+        for disturber in disturbers {
+            disturber.join().unwrap();
+        }
+    });
+}
+
+fn wait_for_readers(read: &[AtomicUsize], number: usize) {
+    while read.iter().any(|read| read.load(Ordering::Relaxed) + 150 < number) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn check_all(mut reader: Client, read: &AtomicUsize) {
+    let mut next = [0, 0];
+    while next != [MESSAGES, MESSAGES] {
+        let text = String::from_utf8(reader.expect_frame().payload).unwrap();
+        let publisher = usize::from(text.starts_with('1'));
+        assert_eq!(text, line(publisher, next[publisher]));
+        next[publisher] += 1;
+        read.store(next[0].min(next[1]), Ordering::Relaxed);
+    }
+}
