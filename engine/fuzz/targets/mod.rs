@@ -1,0 +1,33 @@
+//! What is fuzzed: functions that take any bytes and panic when a rule of the engine does not hold.
+//! They run under libFuzzer (`scripts/fuzz`) and, from their corpora, in every test run.
+
+mod cuts;
+mod deflate;
+mod extensions;
+mod frames;
+mod proxy;
+mod request;
+mod response;
+mod url;
+mod utf8;
+
+/// A name, which is also its corpus folder's, and what takes the bytes.
+pub(crate) type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub(crate) const TARGETS: &[Target] = &[
+    ("deflate", deflate::run),
+    ("extensions", extensions::run),
+    ("frames", frames::run),
+    ("proxy", proxy::run),
+    ("request", request::run),
+    ("response", response::run),
+    ("url", url::run),
+    ("utf8", utf8::run),
+];
+
+/// Runs one by name; for the programs that are built for one target each.
+pub(crate) fn run(name: &str, data: &[u8]) {
+    let target = TARGETS.iter().find(|(known, _)| *known == name);
+    target.expect("a target of this name").1(data);
+}
