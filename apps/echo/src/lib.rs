@@ -28,11 +28,22 @@ impl Handler for Echo {
 /// The limits and the page of an echo server: messages of up to 64 MiB, and `/` shows a page that
 /// measures the connection it was loaded over.
 pub fn configure(server: ServerBuilder) -> ServerBuilder {
-    let limits = Limits {
+    server.limits(limits()).page("/", page())
+}
+
+/// The limits of an echo server: messages of up to 64 MiB.
+#[must_use]
+pub fn limits() -> Limits {
+    Limits {
         message_bytes_max: 64 * MIB,
         send_queue_bytes_max: 128 * MIB,
         receive_pause_bytes: 4 * MIB,
         ..Limits::default()
-    };
-    server.limits(limits).page("/", Page::html(include_str!("page.html")))
+    }
+}
+
+/// A page that measures the connection it was loaded over, at whatever path.
+#[must_use]
+pub fn page() -> Page {
+    Page::html(include_str!("page.html"))
 }

@@ -1,17 +1,22 @@
-//! The `ringsock` binary: parses the command line, starts an application, reports errors in one
-//! line.
+//! The `ringsock` binary: parses the command line, starts applications, reports errors in one line.
 #![forbid(unsafe_code)]
 
+mod apps;
 mod cli;
+mod config;
+mod log;
+mod reload;
+mod serve;
+mod service;
 
-use std::io::IsTerminal;
+use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ringsock::{Server, SetupError};
-use tracing_subscriber::EnvFilter;
 
+use apps::Apps;
 use cli::{Arguments, Command, ServeArguments};
+use config::{Config, Settings};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -21,36 +26,54 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return cli::report(&error),
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
     let outcome = match arguments.command {
-        Command::Echo(arguments) => echo(arguments),
+        Command::Echo(arguments) => serve::serve(&arguments, true),
+        Command::Serve(arguments) => serve::serve(&arguments, false),
+        Command::CheckConfig(arguments) => check_config(&arguments),
+        Command::PrintConfig(arguments) => print_config(&arguments),
         Command::Probe => return probe(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            cli::say_error(&error.to_string());
+            cli::say_error(&error);
             ExitCode::from(2)
         }
     }
 }
 
-fn echo(arguments: ServeArguments) -> Result<(), SetupError> {
-    let mut server =
-        ringsock_echo::configure(Server::builder()).cores(arguments.cores).driver(arguments.driver);
-    if arguments.test_tiny_buffers {
-        server = server.tiny_buffers();
+/// The applications of a configuration; echo for one that mounts none.
+fn apps_of(settings: &Settings) -> Result<Apps, String> {
+    match settings.mounts.is_empty() {
+        true => Ok(Apps::Echo),
+        false => Apps::mounted(&settings.mounts, &settings.file_name()),
     }
-    for address in &arguments.listen {
-        server = server.listen(address)?;
+}
+
+fn check_config(arguments: &ServeArguments) -> Result<(), String> {
+    let settings = config::gather(arguments)?;
+    let config = Config::read(&settings, &apps_of(&settings)?.limits())?;
+    config.tls.as_ref().map(config::TlsFiles::load).transpose()?;
+    for address in config.listen_or_default().iter().chain(&config.admin) {
+        if address.starts_with("unix:") {
+            continue;
+        }
+        let resolved = address.to_socket_addrs().map(|mut addresses| addresses.next());
+        if !matches!(resolved, Ok(Some(_))) {
+            return Err(format!(
+                "'{address}' is no address: give HOST:PORT or unix:/PATH, as in 127.0.0.1:9001"
+            ));
+        }
     }
-    server.serve(|_shard| ringsock_echo::Echo)
+    cli::say(&format!("{}: good", settings.file_name()));
+    Ok(())
+}
+
+fn print_config(arguments: &ServeArguments) -> Result<(), String> {
+    let settings = config::gather(arguments)?;
+    let page = config::print(&settings, &apps_of(&settings)?.limits())?;
+    cli::say(page.trim_end());
+    Ok(())
 }
 
 fn probe() -> ExitCode {

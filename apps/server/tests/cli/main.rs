@@ -1,5 +1,8 @@
 //! The `ringsock` binary as people and service managers meet it: what it says, how it exits.
 
+mod configuration;
+mod operation;
+mod place;
 mod program;
 mod seccomp;
 
@@ -73,13 +76,29 @@ fn help_mentions_every_command_and_flag() {
     let output = finish(ringsock(&["--help"]));
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    for command in ["echo", "probe", "--version"] {
+    for command in ["echo", "serve", "check-config", "print-config", "probe", "--version", "SIGHUP"]
+    {
         assert!(text.contains(command), "{command} is not in {text}");
     }
     let output = finish(ringsock(&["echo", "--help"]));
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    for flag in ["--listen", "--cores", "--driver", "127.0.0.1:9001", "auto", "ring", "epoll"] {
+    for flag in [
+        "--listen",
+        "--cores",
+        "--driver",
+        "127.0.0.1:9001",
+        "auto",
+        "ring",
+        "epoll",
+        "--config",
+        "--admin",
+        "--handover",
+        "--log-level",
+        "--log-format",
+        "--set",
+        "RINGSOCK_CONFIG",
+    ] {
         assert!(text.contains(flag), "{flag} is not in {text}");
     }
     assert!(!text.contains("test-tiny-buffers"), "{text}");

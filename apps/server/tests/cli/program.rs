@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ pub(crate) fn ringsock_with(limits: &str, arguments: &[&str]) -> Command {
 }
 
 fn piped(mut command: Command) -> Command {
-    command.env_remove("RUST_LOG").env_remove("RUST_BACKTRACE");
+    command.env_remove("RUST_LOG").env_remove("RUST_BACKTRACE").env_remove("NOTIFY_SOCKET");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -82,9 +83,42 @@ impl Serving {
 
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
-        let arguments = [&format!("-{name}"), &self.child.id().to_string()];
-        let sent = Command::new("kill").args(arguments).status().expect("kill can be run");
-        assert!(sent.success());
+        send_signal(self.child.id(), name);
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The address that follows `before` in what it wrote before it served.
+    pub(crate) fn address_after(&self, before: &str) -> SocketAddr {
+        let (_, rest) = self.greeting.split_once(before).expect("it says where");
+        let (address, _) = rest.split_once('/').expect("a URL");
+        address.parse().expect("an address")
+    }
+
+    /// Reads its log until a line has these words, and returns that line.
+    pub(crate) fn wait_for_line(&mut self, words: &str) -> String {
+        let (done, ended) = mpsc::channel::<()>();
+        let id = self.child.id();
+        // One that says nothing is ended, so that the test fails instead of hanging.
+        let guard = thread::spawn(move || {
+            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                send_signal(id, "KILL");
+            }
+        });
+        let mut read = String::new();
+        let line = loop {
+            let before = read.len();
+            assert_ne!(self.log.read_line(&mut read).expect("UTF-8"), 0, "no '{words}' in {read}");
+            if read[before..].contains(words) {
+                break read[before..].to_owned();
+            }
+        };
+        drop(done);
+        guard.join().expect("the guard has ended");
+        line
     }
 
     /// Waits for the end: the exit code, and what else it wrote.
@@ -104,10 +138,20 @@ impl Serving {
 
     /// A connection that has completed its handshake.
     pub(crate) fn connect(&self) -> TcpStream {
+        self.connect_to("/")
+    }
+
+    /// A connection that has completed its handshake at this path.
+    pub(crate) fn connect_to(&self, path: &str) -> TcpStream {
         let mut stream = self.raw();
-        let head = request(&mut stream).expect("an answer");
+        let head = upgrade(&mut stream, path).expect("an answer");
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         stream
+    }
+
+    /// The answer to a plain request.
+    pub(crate) fn get(&self, path: &str) -> String {
+        get(self.address, path)
     }
 
     /// A connection without more.
@@ -116,6 +160,12 @@ impl Serving {
         stream.set_read_timeout(Some(PATIENCE)).expect("patience is not zero");
         stream
     }
+}
+
+fn send_signal(id: u32, name: &str) {
+    let arguments = [&format!("-{name}"), &id.to_string()];
+    let sent = Command::new("kill").args(arguments).status().expect("kill can be run");
+    assert!(sent.success());
 }
 
 /// What a server writes until it says where it listens, and that address.
@@ -142,11 +192,29 @@ impl Drop for Serving {
     }
 }
 
+/// The answer to a plain request.
+pub(crate) fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the server accepts");
+    stream.set_read_timeout(Some(PATIENCE)).expect("patience is not zero");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it can be sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("UTF-8");
+    answer
+}
+
 /// Asks for an upgrade; the head of the answer, `None` if the connection ends instead.
 pub(crate) fn request(stream: &mut TcpStream) -> Option<String> {
-    let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    stream.write_all(request).ok()?;
+    upgrade(stream, "/")
+}
+
+/// The same at this path.
+pub(crate) fn upgrade(stream: &mut TcpStream, path: &str) -> Option<String> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).ok()?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

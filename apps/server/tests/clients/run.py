@@ -1,23 +1,28 @@
 #!/usr/bin/env python3
-"""Runs every real client against the echo server, once for each driver, and prints the sums.
+"""Runs every real client against the echo server, once for each driver, directly and through each reverse proxy,
+then the examples, and prints the sums.
 
 Does not build the server and does not install the clients: scripts/test and scripts/setup do.
 Each client prints its own tests and `N passed, N failed`; the last line here has the sums of all.
 """
 
 import argparse
+import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "scripts" / "support"))
 
 import environment
-from server_under_test import Server, ServerFailed, end_in_order_at_sigterm
+from proxies import PROXIES, Proxy, server_arguments
+from server_under_test import Server, ServerFailed, end_in_order_at_sigterm, free_port
 
 CLIENT_SECONDS_MAX = 240
 # What the process may keep after all connections are gone: descriptors opened once, at first use.
@@ -110,19 +115,62 @@ def run_driver(arguments, driver, sums):
         sums.check(not panics, "the server's log has no panic", "\n".join(panics))
 
 
+def knows_its_client(proxy, admin):
+    """Whether the server tells the address of a connection that came through a proxy, not the proxy's."""
+    request = (
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    # An address of its own, so that it cannot be taken for the proxy's.
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10, source_address=("127.7.7.7", 0)) as client:
+        client.sendall(request.encode())
+        head = client.recv(4096)
+        with urllib.request.urlopen(f"http://127.0.0.1:{admin}/debug/connections", timeout=10) as answer:
+            listed = answer.read().decode()
+    return b" 101 " in head and "127.7.7.7" in listed, f"  {head!r}\n  {listed}"
+
+
+def run_behind(arguments, driver, name, sums):
+    """Runs the chosen clients through a proxy of this name."""
+    log = environment.ARTIFACTS / "logs" / f"clients-{name}-{driver}.log"
+    with contextlib.ExitStack() as stack:
+        admin = free_port()
+        extra = [*server_arguments(name), "--admin", f"127.0.0.1:{admin}"]
+        server = stack.enter_context(Server(arguments.server, driver, log, extra))
+        proxy = stack.enter_context(Proxy(name, server.port))
+        known, seen = knows_its_client(proxy, admin)
+        sums.check(known, f"the server knows its client behind {name}, driver {driver}", seen)
+        for client, command in clients().items():
+            if arguments.only and client not in arguments.only:
+                continue
+            print(f"# {client} through {name}, driver {driver}", flush=True)
+            extra = [f"{name}-{driver}"] if client == "browser" else []
+            sums.add(run_client([*command, proxy.address, *extra]))
+        sums.check(server.is_running(), f"the server behind {name} is still running", server.end_of_log())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--server", default=os.environ.get("RINGSOCK_SERVER", environment.SERVER), help="command of the server, without `echo`")
     parser.add_argument("--driver", action="append", choices=["ring", "epoll"], help="repeatable; both without it")
-    parser.add_argument("--only", action="append", choices=["node_ws", "node_builtin", "python_clients", "browser"], help="repeatable")
+    parser.add_argument("--only", action="append", choices=["node_ws", "node_builtin", "python_clients", "browser", "examples"], help="repeatable")
+    parser.add_argument("--through", action="append", choices=["direct", *PROXIES], help="repeatable; all without it")
     arguments = parser.parse_args()
     end_in_order_at_sigterm()
     sums = Sums()
     for driver in arguments.driver or ["ring", "epoll"]:
-        try:
-            run_driver(arguments, driver, sums)
-        except (ServerFailed, environment.SetupError) as error:
-            sums.check(False, f"clients with driver {driver}", f"  {error}")
+        for way in arguments.through or ["direct", *PROXIES]:
+            try:
+                if way == "direct":
+                    run_driver(arguments, driver, sums)
+                else:
+                    run_behind(arguments, driver, way, sums)
+            except (ServerFailed, environment.SetupError) as error:
+                sums.check(False, f"clients with driver {driver}, {way}", f"  {error}")
+    if not arguments.through and (not arguments.only or "examples" in arguments.only):
+        print("# examples in Chromium", flush=True)
+        node, _ = environment.node()
+        sums.add(run_client([node, environment.CLIENTS / "examples.mjs", Path(environment.SERVER).parent / "examples"]))
     print(f"{sums.passed} passed, {sums.failed} failed")
     sys.exit(1 if sums.failed or not sums.passed else 0)
 

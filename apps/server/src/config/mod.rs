@@ -1,0 +1,207 @@
+//! What the server is told, from defaults, the file, the environment and flags, each going before
+//! the ones named earlier. It starts nothing.
+
+mod access;
+mod file;
+mod groups;
+mod print;
+mod proxies;
+mod settings;
+mod value;
+
+use std::path::PathBuf;
+
+use ringsock::{Cores, Deflate, Driver, Latency, Limits, Tls, TrustedProxies};
+
+use crate::cli::ServeArguments;
+use crate::log::LogFormat;
+use access::Access;
+use groups::{FIXED_LIMITS, Group};
+pub(crate) use print::print;
+use settings::{Form, Origin};
+pub(crate) use settings::{Mount, Settings};
+use value::Value;
+
+/// Where it listens unless told otherwise.
+const LISTEN: &str = "127.0.0.1:9001";
+/// What is logged unless told otherwise.
+const LOG_LEVEL: &str = "info";
+
+/// Everything in its own type.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Empty when nothing was said: then inherited sockets, else the usual address.
+    pub(crate) listen: Vec<String>,
+    pub(crate) cores: Cores,
+    pub(crate) driver: Driver,
+    /// The value of the `Server` header; empty for none.
+    pub(crate) server_name: String,
+    pub(crate) handover: Option<PathBuf>,
+    pub(crate) admin: Option<String>,
+    pub(crate) admin_token: Option<String>,
+    pub(crate) log_level: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) limits: Limits,
+    pub(crate) latency: Latency,
+    pub(crate) access: Access,
+    /// Nobody, unless told otherwise.
+    pub(crate) proxies: TrustedProxies,
+    /// The files of certificate and key, if TLS is to be spoken.
+    pub(crate) tls: Option<TlsFiles>,
+    /// Compression, if it is to be accepted.
+    pub(crate) deflate: Option<Deflate>,
+    pub(crate) mounts: Vec<Mount>,
+}
+
+/// What TLS is spoken with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// Who may issue the certificates of clients, if those are to show one.
+    client_roots: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    fn read(settings: &Settings) -> Result<Option<Self>, String> {
+        let path = |key| {
+            settings.read(key, |text| match text {
+                "" => Err("it is empty".to_owned()),
+                text => Ok(PathBuf::from(text)),
+            })
+        };
+        let (certificate, key) = (path("tls.certificate")?, path("tls.key")?);
+        let client_roots = path("tls.client_roots")?;
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok(Some(Self { certificate, key, client_roots })),
+            (None, None) if client_roots.is_none() => Ok(None),
+            _ => Err("tls needs both certificate and key (--tls-cert, --tls-key)".to_owned()),
+        }
+    }
+
+    /// Reads the files.
+    pub(crate) fn load(&self) -> Result<Tls, String> {
+        let tls = Tls::pem(&self.certificate, &self.key);
+        let tls = tls.and_then(|tls| match &self.client_roots {
+            Some(roots) => tls.client_certificates(roots),
+            None => Ok(tls),
+        });
+        tls.map_err(|error| error.to_string())
+    }
+}
+
+/// Gathers what was said, wherever it was.
+pub(crate) fn gather(arguments: &ServeArguments) -> Result<Settings, String> {
+    let mut settings = Settings::default();
+    let path =
+        arguments.config.clone().or_else(|| std::env::var_os("RINGSOCK_CONFIG").map(PathBuf::from));
+    if let Some(path) = path {
+        file::read(&mut settings, &path)?;
+    }
+    // A variable that is no text is none of ours.
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    settings.read_environment(std::env::vars_os().filter_map(text))?;
+    for (key, flag, values) in arguments.flags() {
+        settings.set(key, values, Origin::Flag(flag.to_owned()))?;
+    }
+    for pair in &arguments.set {
+        let origin = Origin::Flag("--set".to_owned());
+        let (key, value) = pair.split_once('=').ok_or_else(|| {
+            format!("{origin}: '{pair}' has no '=': give KEY=VALUE, as in limits.ping_interval=10s")
+        })?;
+        let values = match settings::form_of(key) {
+            Ok(Form::List) => value.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![value.to_owned()],
+        };
+        settings.set(key, values, origin)?;
+    }
+    Ok(settings)
+}
+
+/// Sets what was set of a group.
+fn read_group<G: Group>(settings: &Settings, mut group: G) -> Result<G, String> {
+    for name in G::NAMES {
+        let key = format!("{}.{name}", G::SECTION);
+        settings.read(&key, |text| group.set(name, text))?;
+    }
+    Ok(group)
+}
+
+/// A text that can stand in a header line.
+fn header_value(text: &str) -> Result<String, String> {
+    match text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        true => Ok(text.to_owned()),
+        false => Err("a header line takes letters, digits and signs of ASCII only".to_owned()),
+    }
+}
+
+/// The admin token: itself, or what a file holds, which a service manager can keep from others.
+fn read_token(settings: &Settings) -> Result<Option<String>, String> {
+    let whole = |text: &str| match text.trim() {
+        "" => Err("it is empty".to_owned()),
+        text => Ok(text.to_owned()),
+    };
+    let token = settings.read("admin.token", whole)?;
+    let from_file = settings.read("admin.token_file", |path| {
+        let text = std::fs::read_to_string(path);
+        text.map_err(|error| format!("'{path}': {error}")).and_then(|text| whole(&text))
+    })?;
+    match (token, from_file) {
+        (Some(_), Some(_)) => Err("admin.token and admin.token_file: give one of them".to_owned()),
+        (token, from_file) => Ok(token.or(from_file)),
+    }
+}
+
+impl Config {
+    /// Reads each value; what nobody has set is the default, for limits that of `base`.
+    pub(crate) fn read(settings: &Settings, base: &Limits) -> Result<Self, String> {
+        let some = |text: &str| {
+            if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+        };
+        let limits = read_group(settings, base.clone())?;
+        limits.validate().map_err(|reason| format!("limits: {reason}"))?;
+        let latency = read_group(settings, Latency::default())?;
+        latency.validate().map_err(|reason| format!("latency: {reason}"))?;
+        let deflate = read_group(settings, Deflate::default())?;
+        deflate.validate().map_err(|reason| format!("deflate: {reason}"))?;
+        let is_true = |text: &str| bool::read("enabled", text);
+        let deflates = settings.read("deflate.enabled", is_true)?.unwrap_or(false);
+        Ok(Self {
+            listen: settings.get("server.listen").map_or(Vec::new(), |set| set.values.clone()),
+            cores: settings.read("server.cores", str::parse)?.unwrap_or_default(),
+            driver: settings.read("server.driver", str::parse)?.unwrap_or_default(),
+            server_name: settings
+                .read("server.name", header_value)?
+                .unwrap_or_else(|| "ringsock".to_owned()),
+            handover: settings.read("server.handover", some)?.map(PathBuf::from),
+            admin: settings.read("admin.listen", some)?,
+            admin_token: read_token(settings)?,
+            log_level: settings
+                .read("log.level", crate::log::check_level)?
+                .unwrap_or_else(|| LOG_LEVEL.to_owned()),
+            log_format: settings.read("log.format", str::parse)?.unwrap_or_default(),
+            limits,
+            latency,
+            access: Access::read(settings)?,
+            proxies: proxies::read(settings)?,
+            tls: TlsFiles::read(settings)?,
+            deflate: deflates.then_some(deflate),
+            mounts: settings.mounts.clone(),
+        })
+    }
+
+    /// Where to listen when there are no inherited sockets.
+    pub(crate) fn listen_or_default(&self) -> Vec<String> {
+        if self.listen.is_empty() { vec![LISTEN.to_owned()] } else { self.listen.clone() }
+    }
+}
+
+/// Keys whose values a running server takes over from a file that has changed.
+pub(crate) fn is_live(key: &str) -> bool {
+    match key.split_once('.') {
+        Some(("limits", name)) => !FIXED_LIMITS.contains(&name),
+        _ => key == "log.level",
+    }
+}

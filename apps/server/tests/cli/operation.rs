@@ -1,0 +1,261 @@
+//! The server as a service manager and an operator meet it: notifications, passed sockets, reload,
+//! admin address, hand-over between processes.
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::place::Place;
+use crate::program::{PATIENCE, Serving, echo, get, request, ringsock};
+
+/// A service manager's end of the notifications.
+struct Notified(UnixDatagram);
+
+impl Notified {
+    fn bind(path: &str) -> Self {
+        let socket = UnixDatagram::bind(path).expect("a socket for notifications");
+        socket.set_read_timeout(Some(PATIENCE)).expect("patience is not zero");
+        Self(socket)
+    }
+
+    /// The lines of the next notification.
+    fn next(&self) -> Vec<String> {
+        let mut text = [0; 1_024];
+        let bytes = self.0.recv(&mut text).expect("a notification");
+        let text = std::str::from_utf8(&text[..bytes]).expect("UTF-8");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits for a notification with this line; all of its lines.
+    fn wait_for(&self, line: &str) -> Vec<String> {
+        loop {
+            let lines = self.next();
+            if lines.iter().any(|own| own == line) {
+                return lines;
+            }
+            assert_eq!(lines, ["WATCHDOG=1"], "before {line}");
+        }
+    }
+}
+
+#[test]
+fn a_service_manager_is_told_of_every_change_and_that_all_is_well() {
+    let place = Place::new("notify");
+    let path = place.path("notify.sock");
+    let manager = Notified::bind(&path);
+    for driver in ["auto", "epoll"] {
+        let arguments = ["echo", "--listen", "127.0.0.1:0", "--cores", "0", "--driver", driver];
+        let mut command = ringsock(&arguments);
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "300000");
+        let server = Serving::start(command);
+        assert_eq!(manager.wait_for("READY=1"), ["READY=1"]);
+        let started = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(manager.next(), ["WATCHDOG=1"]);
+        }
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        server.signal("HUP");
+        let lines = manager.wait_for("RELOADING=1");
+        assert!(lines.iter().any(|line| line.starts_with("MONOTONIC_USEC=")), "{lines:?}");
+        manager.wait_for("READY=1");
+        server.signal("TERM");
+        manager.wait_for("STOPPING=1");
+        assert_eq!(server.wait().0, Some(0));
+    }
+}
+
+#[test]
+fn sockets_that_a_service_manager_passes_are_served_and_survive() {
+    for driver in ["auto", "epoll"] {
+        let sockets: Vec<TcpListener> =
+            (0..2).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let copy = |number: usize| {
+            let copy = sockets[number].try_clone().expect("a descriptor");
+            Stdio::from(OwnedFd::from(copy))
+        };
+        let mut command = Command::new("sh");
+        let script =
+            "exec 3<&0 4<&1 0</dev/null 1>&2; LISTEN_FDS=2 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        command.args(["-c", script, env!("CARGO_BIN_EXE_ringsock")]);
+        command.args(["echo", "--cores", "0", "--driver", driver]);
+        command.stdin(copy(0)).stdout(copy(1)).stderr(Stdio::piped()).env_remove("NOTIFY_SOCKET");
+        let mut server = Serving::start(command);
+        assert_eq!(server.address, sockets[0].local_addr().expect("its address"));
+        server.wait_for_line(&sockets[1].local_addr().expect("its address").to_string());
+        for socket in &sockets {
+            let address = socket.local_addr().expect("its address");
+            let mut stream = TcpStream::connect(address).expect("the server accepts");
+            assert!(request(&mut stream).expect("an answer").starts_with("HTTP/1.1 101 "));
+            echo(&mut stream, "activated");
+        }
+        server.signal("TERM");
+        // The end of the connections is theirs; the sockets are the manager's.
+        assert_eq!(server.wait().0, Some(0));
+        let address = sockets[0].local_addr().expect("its address");
+        TcpStream::connect(address)
+            .expect("the kernel still takes connections for the next server");
+    }
+}
+
+#[test]
+fn a_changed_configuration_is_taken_over_and_a_bad_one_is_not() {
+    let place = Place::new("reload");
+    let file = place.write("r.toml", "[limits]\nmessage_bytes_max = 10\n");
+    let arguments = ["echo", "--listen", "127.0.0.1:0", "--cores", "0", "--config", &file];
+    let mut server = Serving::start(ringsock(&arguments));
+    let mut stream = server.connect();
+    echo(&mut stream, "0123456789");
+
+    place.write("r.toml", "[limits]\nmessage_bytes_max = 20\n[server]\nname = \"other\"\n");
+    server.signal("HUP");
+    let line = server.wait_for_line("only a restart");
+    assert!(line.contains("server.name") && !line.contains("limits"), "{line}");
+    let line = server.wait_for_line("configuration read again");
+    assert!(line.contains("limits.message_bytes_max"), "{line}");
+    echo(&mut stream, "01234567890123456789");
+
+    place.write("r.toml", "[limits]\nmessage_bytes_max = \"huge\"\n");
+    server.signal("HUP");
+    let line = server.wait_for_line("kept as it was");
+    assert!(line.contains("r.toml:2") && line.contains("'huge'"), "{line}");
+    echo(&mut stream, "01234567890123456789");
+
+    place.write("r.toml", "[log]\nlevel = \"off\"\n[limits]\nmessage_bytes_max = 30\n");
+    server.signal("HUP");
+    let started = Instant::now();
+    while server.get("/").is_empty() && started.elapsed() < PATIENCE {}
+    server.signal("TERM");
+    let (code, log) = server.wait();
+    assert_eq!((code, log.as_str()), (Some(0), ""), "the log is off");
+}
+
+#[test]
+fn the_admin_address_tells_how_it_is() {
+    let arguments = ["echo", "--listen", "127.0.0.1:0", "--cores", "0", "--admin", "127.0.0.1:0"];
+    let server = Serving::start(ringsock(&arguments));
+    let admin = server.address_after("admin on http://");
+    echo(&mut server.connect(), "counted");
+    assert!(get(admin, "/healthz").ends_with("\r\n\r\nok\n"));
+    let metrics = get(admin, "/metrics");
+    assert!(metrics.contains("\nringsock_messages_received_total{shard=\"0\"} 1\n"), "{metrics}");
+    let open = crate::program::failure(ringsock(&[
+        "echo",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "0.0.0.0:0",
+    ]));
+    assert!(open.contains("token"), "{open}");
+}
+
+/// Connects, echoes and closes until told to end; how often.
+fn churn(address: SocketAddr, over: &AtomicBool) -> usize {
+    let mut cycles = 0;
+    while !over.load(Ordering::Relaxed) {
+        let mut stream = TcpStream::connect(address).expect("nobody is refused");
+        stream.set_read_timeout(Some(PATIENCE)).expect("patience is not zero");
+        let head = request(&mut stream).expect("nobody is reset before the answer");
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        echo(&mut stream, "short");
+        cycles += 1;
+    }
+    cycles
+}
+
+#[test]
+fn restarts_with_a_hand_over_refuse_and_reset_nobody() {
+    for driver in ["auto", "epoll"] {
+        let place = Place::new(&format!("handover-{driver}"));
+        let (path, notify) = (place.path("handover.sock"), place.path("notify.sock"));
+        let manager = Notified::bind(&notify);
+        let unix = place.path("served.sock");
+        let unix_address = format!("unix:{unix}");
+        let start = |address: &str| {
+            let arguments = [
+                "echo",
+                "--listen",
+                address,
+                "--cores",
+                "0",
+                "--driver",
+                driver,
+                "--handover",
+                &path,
+                "--listen",
+                &unix_address,
+                "--admin",
+                "127.0.0.1:0",
+                "--set",
+                "limits.drain_window=500ms",
+            ];
+            let mut command = ringsock(&arguments);
+            command.env("NOTIFY_SOCKET", &notify);
+            Serving::start(command)
+        };
+        let mut server = start("127.0.0.1:0");
+        let address = server.address;
+        let over = Arc::new(AtomicBool::new(false));
+        let clients = (0..3).map(|_| {
+            let over = Arc::clone(&over);
+            thread::spawn(move || churn(address, &over))
+        });
+        let clients: Vec<_> = clients.collect();
+        for _ in 0..3 {
+            let main = format!("MAINPID={}", server.id());
+            assert_eq!(manager.wait_for("READY=1"), [main.as_str(), "READY=1"]);
+            let next = start(&address.to_string());
+            let (code, log) = std::mem::replace(&mut server, next).wait();
+            assert_eq!(code, Some(0), "{log}");
+            assert!(log.contains("a successor has taken over"), "{log}");
+            UnixStream::connect(&unix).expect("the successor is there as well");
+        }
+        over.store(true, Ordering::Relaxed);
+        for client in clients {
+            assert!(client.join().expect("nobody was refused or reset") > 0);
+        }
+        server.signal("TERM");
+        assert_eq!(server.wait().0, Some(0));
+        for path in [&path, &unix] {
+            assert!(!Path::new(path).exists(), "nothing is left behind");
+        }
+    }
+}
+
+#[test]
+fn the_unit_files_name_what_the_program_understands() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd");
+    let service = fs::read_to_string(format!("{folder}/ringsock.service")).expect("the unit");
+    let start = service.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a start");
+    let arguments: Vec<&str> = start.split_whitespace().skip(1).collect();
+    assert_eq!(arguments[0], "serve");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/ringsock.toml");
+    let arguments: Vec<&str> = arguments
+        .iter()
+        .skip(1)
+        .map(|&word| if word.ends_with(".toml") { example } else { word })
+        .collect();
+    let output = crate::program::finish(ringsock(&[&["check-config"], &arguments[..]].concat()));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_proxy_that_is_trusted_tells_who_the_client_is() {
+    let networks =
+        ["--set", "proxies.networks=127.0.0.0/8 ::1", "--set", "proxies.proxy_protocol=true"];
+    let arguments = ["echo", "--listen", "127.0.0.1:0", "--cores", "0", "--admin", "127.0.0.1:0"];
+    let server = Serving::start(ringsock(&[&arguments[..], &networks].concat()));
+    let mut stream = server.raw();
+    stream.write_all(b"PROXY TCP4 203.0.113.7 127.0.0.1 4321 80\r\n").expect("it can be sent");
+    assert!(request(&mut stream).expect("an answer").starts_with("HTTP/1.1 101 "));
+    let list = get(server.address_after("admin on http://"), "/debug/connections");
+    assert!(list.contains("\"address\":\"203.0.113.7:4321\""), "{list}");
+    assert_eq!(request(&mut server.raw()), None, "without the header there is no answer");
+}
