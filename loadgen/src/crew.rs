@@ -11,11 +11,13 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::cli::EngineArguments;
 use crate::failure::{Failure, Phase};
+use crate::interrupt;
 use crate::loads::Place;
-use crate::output::StatusLine;
 use crate::procfs::ProcessSample;
 use crate::scoreboard::{Scoreboard, Stage, Totals};
 use crate::target::Target;
+use crate::usage::{Sample, Window};
+use crate::watch::Watch;
 
 /// Pause between two looks at the counts.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -23,10 +25,16 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(12);
 /// Time given to what is under way when sending stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// Time without any answer after which what is under way counts as lost.
+const QUIET_MAX: Duration = Duration::from_millis(2500);
+/// Time over which connections are closed at the end.
+const DRAIN_WINDOW: Duration = Duration::from_millis(1);
 /// Time for a closing handshake.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// Time after which shards are ended whatever their connections do.
 const END_MAX: Duration = Duration::from_secs(6);
+/// Memory of each shard for the compression contexts of its connections.
+const CONTEXTS_BYTES_MAX: usize = 4096 * MIB;
 /// Longest message that is received.
 const MESSAGE_BYTES_MAX: usize = 64 * MIB;
 
@@ -105,7 +113,7 @@ impl Crew {
     pub(crate) fn wait_until(
         &self,
         phase: Phase,
-        status: &mut StatusLine,
+        watch: &mut Watch,
         mut reached: impl FnMut(&Totals) -> bool,
     ) -> Result<(), Failure> {
         let (mut last, mut moved) = (self.board.totals(), Instant::now());
@@ -116,6 +124,10 @@ impl Crew {
             }
             if reached(&totals) {
                 return Ok(());
+            }
+            if interrupt::is_interrupted() {
+                // What was measured so far is told; before that there is nothing to tell.
+                return if phase == Phase::Echo { Ok(()) } else { Err(Failure::interrupted()) };
             }
             if totals != last {
                 (last, moved) = (totals, Instant::now());
@@ -128,7 +140,7 @@ impl Crew {
                 );
                 return Err(Failure::of_server(&self.target, phase, &cause));
             }
-            status.show(&totals);
+            watch.look(&self.board, &totals);
             thread::sleep(POLL_INTERVAL);
         }
     }
@@ -137,19 +149,28 @@ impl Crew {
     pub(crate) fn wait_for_open(
         &self,
         connections: usize,
-        status: &mut StatusLine,
+        watch: &mut Watch,
     ) -> Result<(), Failure> {
-        self.wait_until(Phase::Handshake, status, |totals| totals.opened >= connections as u64)
+        self.wait_until(Phase::Handshake, watch, |totals| totals.opened >= connections as u64)
     }
 
     /// Lets time pass with messages flowing.
-    pub(crate) fn pass(&self, span: Duration, status: &mut StatusLine) -> Result<(), Failure> {
+    pub(crate) fn pass(
+        &self,
+        step: &'static str,
+        span: Duration,
+        watch: &mut Watch,
+    ) -> Result<(), Failure> {
+        watch.begin(step, Some(span));
         let end = Instant::now() + span;
-        self.wait_until(Phase::Echo, status, |_| Instant::now() >= end)
+        self.wait_until(Phase::Echo, watch, |_| Instant::now() >= end)
     }
 
     /// Begins to count.
     pub(crate) fn start_counting(&self) -> Result<Sample, Failure> {
+        if interrupt::is_interrupted() {
+            return Err(Failure::interrupted());
+        }
         self.board.enter(Stage::Counting);
         self.sample()
     }
@@ -160,25 +181,25 @@ impl Crew {
     }
 
     /// Counts for this long.
-    pub(crate) fn count_for(
-        &self,
-        span: Duration,
-        status: &mut StatusLine,
-    ) -> Result<Window, Failure> {
+    pub(crate) fn count_for(&self, span: Duration, watch: &mut Watch) -> Result<Window, Failure> {
         let before = self.start_counting()?;
-        self.pass(span, status)?;
+        self.pass("measuring", span, watch)?;
         self.counted_since(&before)
     }
 
     /// Stops sending, and waits for what is under way: until the condition holds, a connection is
-    /// lost or the time for it is over.
+    /// lost, nothing comes any more or the time for it is over.
     pub(crate) fn drain(&self, mut settled: impl FnMut(&Totals) -> bool) {
         self.board.enter(Stage::Draining);
         let end = Instant::now() + DRAIN_MAX;
-        while Instant::now() < end {
+        let (mut last, mut moved) = (self.board.totals(), Instant::now());
+        while Instant::now() < end && moved.elapsed() < QUIET_MAX {
             let totals = self.board.totals();
             if settled(&totals) || totals.lost > 0 || self.board.failure().is_some() {
                 break;
+            }
+            if totals != last {
+                (last, moved) = (totals, Instant::now());
             }
             thread::sleep(POLL_INTERVAL);
         }
@@ -236,65 +257,11 @@ fn limits(load: LoadSize) -> Limits {
         assembly_timeout: day,
         ping_interval: day,
         close_timeout: CLOSE_MAX,
+        // Our connections all end at once; the server is what is measured, and it no longer is.
+        drain_window: DRAIN_WINDOW,
+        deflate_contexts_bytes_max: CONTEXTS_BYTES_MAX,
         connections_max: load.connections.clamp(1, 1 << 24),
         mailbox_commands_max: load.mailbox_messages.clamp(1024, 1 << 24),
         ..Limits::default()
-    }
-}
-
-/// Both processes and the counts at one moment.
-pub(crate) struct Sample {
-    server: Option<ProcessSample>,
-    client: ProcessSample,
-    totals: Totals,
-    taken: Instant,
-}
-
-/// What a process used in a window.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ProcessUse {
-    pub(crate) cpu_ns: u64,
-    pub(crate) voluntary_switches: u64,
-    pub(crate) involuntary_switches: u64,
-    /// At the end of the window.
-    pub(crate) rss_bytes: u64,
-    /// At the end of the window.
-    pub(crate) anon_bytes: u64,
-}
-
-impl ProcessUse {
-    fn between(before: &ProcessSample, after: &ProcessSample) -> Self {
-        Self {
-            cpu_ns: after.cpu_ns.saturating_sub(before.cpu_ns),
-            voluntary_switches: after.voluntary_switches.saturating_sub(before.voluntary_switches),
-            involuntary_switches: after
-                .involuntary_switches
-                .saturating_sub(before.involuntary_switches),
-            rss_bytes: after.rss_bytes,
-            anon_bytes: after.anon_bytes,
-        }
-    }
-}
-
-/// What happened between two moments.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Window {
-    pub(crate) seconds: f64,
-    pub(crate) received: u64,
-    pub(crate) cycles: u64,
-    pub(crate) server: Option<ProcessUse>,
-    pub(crate) client: ProcessUse,
-}
-
-impl Window {
-    fn between(before: &Sample, after: &Sample) -> Self {
-        let server = before.server.zip(after.server);
-        Self {
-            seconds: after.taken.duration_since(before.taken).as_secs_f64(),
-            received: after.totals.received - before.totals.received,
-            cycles: after.totals.cycles - before.totals.cycles,
-            server: server.map(|(before, after)| ProcessUse::between(&before, &after)),
-            client: ProcessUse::between(&before.client, &after.client),
-        }
     }
 }

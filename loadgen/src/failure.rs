@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::interrupt;
 use crate::target::Target;
 
 /// What was being done when it failed.
@@ -50,6 +51,12 @@ impl Failure {
         Self { text: text.into(), exit_code: 2 }
     }
 
+    /// The user ended the run before there was anything to tell.
+    pub(crate) fn interrupted() -> Self {
+        let text = "interrupted before anything was measured".to_owned();
+        Self { text, exit_code: interrupt::EXIT_CODE }
+    }
+
     /// The server could not be reached (exit code 2) or, once messages flow, failed (exit code 1).
     pub(crate) fn of_server(target: &Target, phase: Phase, cause: &str) -> Self {
         let exit_code = if phase == Phase::Echo { 1 } else { 2 };
@@ -76,12 +83,13 @@ mod tests {
     fn a_refused_connect_is_told_from_a_refused_handshake() {
         let refused = std::io::Error::from_raw_os_error(111).to_string();
         assert_eq!(Phase::of_reason(&refused), Phase::Connect);
-        assert_eq!(Phase::of_reason("no answer in time"), Phase::Handshake);
+        assert_eq!(Phase::of_reason("no answer within 10s"), Phase::Handshake);
     }
 
     #[test]
     fn a_server_that_cannot_be_reached_is_no_lost_message() {
-        let target = Target::parse("ws://127.0.0.1:9/", false).unwrap();
+        let target =
+            Target::parse("ws://127.0.0.1:9/", false, crate::target::Greeting::default()).unwrap();
         let failure = Failure::of_server(&target, Phase::Connect, "refused");
         assert_eq!(
             (failure.exit_code(), failure.to_string().as_str()),

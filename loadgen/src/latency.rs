@@ -1,12 +1,13 @@
 //! Latencies as they are collected (nanoseconds, three significant digits) and as they are told.
-//! A closed loop sends only after an answer: what is collected says how long answers took at the
-//! rate reached, not how they would take at a rate that was demanded.
+//! What a latency is measured from is decided where it is recorded.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// The longest time told apart; longer ones count as this.
 const LATENCY_NS_MAX: u64 = 120_000_000_000;
+/// Points of a distribution for each halving of the distance to the maximum.
+const POINTS_PER_HALVING: u32 = 5;
 
 /// A histogram of latencies.
 #[derive(Clone, Debug)]
@@ -19,6 +20,15 @@ impl Default for Latencies {
         let histogram = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3);
         Self { histogram: histogram.expect("the bounds are constants that the crate accepts") }
     }
+}
+
+/// One point of a distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct QuantilePoint {
+    pub(crate) quantile: f64,
+    pub(crate) ns: u64,
+    /// Latencies up to this one.
+    pub(crate) count: u64,
 }
 
 impl Latencies {
@@ -34,28 +44,67 @@ impl Latencies {
         let _ = self.histogram.add(&other.histogram);
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.histogram.reset();
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// The value that this share of all latencies does not exceed, in nanoseconds.
+    pub(crate) fn quantile_ns(&self, quantile: f64) -> u64 {
+        self.histogram.value_at_quantile(quantile)
+    }
+
+    /// The longest in nanoseconds.
+    pub(crate) fn max_ns(&self) -> u64 {
+        self.histogram.max()
+    }
+
+    /// Mean and standard deviation in nanoseconds.
+    pub(crate) fn moments_ns(&self) -> (f64, f64) {
+        (self.histogram.mean(), self.histogram.stdev())
+    }
+
+    /// The whole distribution, denser towards the maximum.
+    pub(crate) fn distribution(&self) -> impl Iterator<Item = QuantilePoint> + '_ {
+        let mut count = 0;
+        self.histogram.iter_quantiles(POINTS_PER_HALVING).map(move |step| {
+            count += step.count_since_last_iteration();
+            let quantile = step.quantile_iterated_to();
+            QuantilePoint { quantile, ns: step.value_iterated_to(), count }
+        })
+    }
+
     /// What is told of them.
     pub(crate) fn summary(&self) -> LatencySummary {
-        let at = |quantile| self.histogram.value_at_quantile(quantile) as f64 / 1000.0;
+        let at = |quantile| self.quantile_ns(quantile) as f64 / 1000.0;
         LatencySummary {
-            count: self.histogram.len(),
+            count: self.count(),
+            mean: self.moments_ns().0 / 1000.0,
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
-            max: self.histogram.max() as f64 / 1000.0,
+            p9999: at(0.9999),
+            max: self.max_ns() as f64 / 1000.0,
         }
     }
 }
 
 /// Quantiles in microseconds; zeros if nothing was collected.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct LatencySummary {
     pub(crate) count: u64,
+    pub(crate) mean: f64,
     pub(crate) p50: f64,
     pub(crate) p90: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,
+    pub(crate) p9999: f64,
     pub(crate) max: f64,
 }
 
@@ -90,5 +139,16 @@ mod tests {
         assert!(latencies.summary().p99.abs() < f64::EPSILON);
         latencies.record(86_400_000_000_000);
         assert!((latencies.summary().max - 120_000_000.0).abs() < 100_000.0);
+    }
+
+    #[test]
+    fn a_distribution_rises_and_ends_with_everything() {
+        let mut latencies = Latencies::default();
+        (1..=1000).for_each(|step| latencies.record(step * 1000));
+        let points: Vec<_> = latencies.distribution().collect();
+        assert!(points.windows(2).all(|pair| pair[0].ns <= pair[1].ns));
+        let last = points.last().unwrap();
+        assert_eq!(last.count, 1000);
+        assert!((last.quantile - 1.0).abs() < f64::EPSILON);
     }
 }

@@ -1,30 +1,49 @@
-//! The `ringload` binary: parses the command line, runs a mode, prints its report. How load is
+//! The `ringload` binary: parses the command line, runs a mode, publishes its result. How load is
 //! made is the modes' business; the connections are the engine's.
 #![forbid(unsafe_code)]
 
+mod alarm;
 mod cli;
 mod crew;
+mod exhibit;
+mod expect;
 mod failure;
+mod hgrm;
+mod interrupt;
 mod latency;
+mod live_view;
 mod loads;
+mod manual;
 mod modes;
 mod output;
+mod page;
 mod pattern;
 mod procfs;
+mod readings;
 mod report;
+mod results;
+mod schedule;
 mod scoreboard;
+mod server_process;
+mod statistics;
+mod table_csv;
 mod target;
+mod template;
+mod timeline;
+mod truth;
+mod usage;
+mod watch;
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Arguments, Mode};
+use crate::cli::{Arguments, Command, Mode};
 use crate::failure::Failure;
 use crate::report::Outcome;
+use crate::server_process::ServerProcess;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -41,9 +60,16 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    match run(&arguments.mode) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    let outcome = match arguments.command {
+        Command::Man => manual::print_page().map(|()| 0),
+        Command::Completions { shell } => {
+            manual::print_completions(shell);
+            Ok(0)
+        }
+        Command::Measure(mode) => run(*mode),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             output::say_aside(&format!("ringload: {failure}"));
             ExitCode::from(failure.exit_code())
@@ -51,27 +77,36 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a mode and tells its result; whether that is sound.
-fn run(mode: &Mode) -> Result<bool, Failure> {
-    let (outcome, json): (Outcome, Option<&Path>) = match mode {
-        Mode::Echo(arguments) => (modes::echo::run(arguments)?, arguments.server.json.as_deref()),
-        Mode::Headers(arguments) => {
-            (modes::headers::run(arguments)?, arguments.server.json.as_deref())
-        }
-        Mode::Churn(arguments) => (modes::churn::run(arguments)?, arguments.server.json.as_deref()),
-        Mode::Idle(arguments) => (modes::idle::run(arguments)?, arguments.server.json.as_deref()),
-        Mode::Fanout(arguments) => {
-            (modes::fanout::run(arguments)?, arguments.server.json.as_deref())
-        }
-        Mode::FuzzingClient(arguments) => {
-            (modes::fuzzing_client::run(arguments)?, arguments.json.as_deref())
-        }
-    };
-    if json != Some(Path::new("-")) {
-        output::say(&outcome.text);
+/// Runs a mode and publishes its result; the exit code.
+fn run(mut mode: Mode) -> Result<u8, Failure> {
+    interrupt::watch()?;
+    let server = start_server(&mut mode)?;
+    let outcome = measure(&mode)?;
+    drop(server);
+    results::publish(&outcome, mode.output())
+}
+
+/// Starts the server if that was asked for, and has it watched.
+fn start_server(mode: &mut Mode) -> Result<Option<ServerProcess>, Failure> {
+    let Some(arguments) = mode.server_mut() else { return Ok(None) };
+    let Some(command) = &arguments.server_cmd else { return Ok(None) };
+    let address = arguments.target()?.address();
+    let server = ServerProcess::start(command, arguments.server_cores.as_ref(), address)?;
+    arguments.server_pid = Some(server.id());
+    Ok(Some(server))
+}
+
+fn measure(mode: &Mode) -> Result<Outcome, Failure> {
+    match mode {
+        Mode::Echo(arguments) => modes::echo::run(arguments),
+        Mode::Headers(arguments) => modes::headers::run(arguments),
+        Mode::Churn(arguments) => modes::churn::run(arguments),
+        Mode::Idle(arguments) => modes::idle::run(arguments),
+        Mode::Fanout(arguments) => modes::fanout::run(arguments),
+        Mode::Slow(arguments) => modes::slow::run(arguments),
+        Mode::Search(arguments) => modes::search::run(arguments),
+        Mode::Matrix(arguments) => modes::matrix::run(arguments),
+        Mode::Compare(arguments) => modes::compare::run(arguments),
+        Mode::FuzzingClient(arguments) => modes::fuzzing_client::run(arguments),
     }
-    if let Some(path) = json {
-        output::write_json(path, &outcome.json)?;
-    }
-    Ok(outcome.sound)
 }

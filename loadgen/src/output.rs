@@ -1,16 +1,11 @@
-//! Writing: results to standard output, the status line and errors to standard error, JSON to a
-//! file. Nothing is computed but the look of numbers.
+//! Writing: results to standard output, errors to standard error, other forms to files. Nothing is
+//! computed but the look of numbers.
 
 use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::scoreboard::Totals;
-
-/// Time between two status lines.
-const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Prints what was asked for.
 pub(crate) fn say(text: &str) {
@@ -23,65 +18,34 @@ pub(crate) fn say_aside(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Writes the JSON form to a file, or to standard output for `-`.
-pub(crate) fn write_json(path: &Path, json: &str) -> Result<(), Failure> {
-    let text = format!("{json}\n");
+/// Writes a form of the result to the file that an option names, or to standard output for `-`.
+pub(crate) fn write_file(option: &str, path: &Path, text: &str) -> Result<(), Failure> {
     if path.as_os_str() == "-" {
-        say(&text);
+        say(text);
         return Ok(());
     }
     fs::write(path, text)
-        .map_err(|error| Failure::usage(format!("--json {}: {error}", path.display())))
+        .map_err(|error| Failure::usage(format!("{option} {}: {error}", path.display())))
 }
 
-/// One line a second on a terminal, nothing elsewhere.
-#[derive(Debug)]
-pub(crate) struct StatusLine {
-    label: String,
-    shown: Option<(Instant, Totals)>,
-    visible: bool,
-}
-
-impl StatusLine {
-    /// A status line that begins with `label`.
-    pub(crate) fn new(label: impl Into<String>) -> Self {
-        let visible = std::io::stderr().is_terminal();
-        Self { label: label.into(), shown: None, visible }
+/// A table for people: the first column on the left, numbers on the right.
+pub(crate) fn table_text(columns: &[String], rows: &[Vec<String>]) -> String {
+    let all = || std::iter::once(columns).chain(rows.iter().map(Vec::as_slice));
+    let width = |column: usize| {
+        all().filter_map(|cells| cells.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for cells in all() {
+        for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {
+            match column {
+                0 => text += &format!("{cell:<width$}"),
+                _ => text += &format!("  {cell:>width$}"),
+            }
+        }
+        text.push('\n');
     }
-
-    /// Shows how far the run is, if a second has passed.
-    pub(crate) fn show(&mut self, totals: &Totals) {
-        if !self.visible {
-            return;
-        }
-        let now = Instant::now();
-        let (then, before) = *self.shown.get_or_insert((now, *totals));
-        let seconds = now.duration_since(then);
-        if seconds < STATUS_INTERVAL {
-            return;
-        }
-        self.shown = Some((now, *totals));
-        let rate = (totals.received - before.received) as f64 / seconds.as_secs_f64();
-        let mut line = format!(
-            "\r\x1b[K{}: {} connections opened, {} messages, {}/s",
-            self.label,
-            grouped(totals.opened as f64),
-            grouped(totals.received as f64),
-            grouped(rate)
-        );
-        if totals.lost + totals.wrong > 0 {
-            line += &format!(", {} LOST, {} WRONG", totals.lost, totals.wrong);
-        }
-        let _ = std::io::stderr().write_all(line.as_bytes());
-    }
-}
-
-impl Drop for StatusLine {
-    fn drop(&mut self) {
-        if self.shown.is_some() {
-            let _ = std::io::stderr().write_all(b"\r\x1b[K");
-        }
-    }
+    text
 }
 
 /// A number without fraction, its thousands apart: `1,234,567`.
@@ -102,6 +66,22 @@ pub(crate) fn mib(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / (1 << 20) as f64)
 }
 
+/// Nanoseconds with three digits and the unit that suits: `82.1 µs`.
+pub(crate) fn duration_text(ns: f64) -> String {
+    const UNITS: [(f64, &str); 4] = [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")];
+    // A number that would be rounded up to 1000 belongs to the next unit already.
+    let (unit_ns, unit) =
+        UNITS.into_iter().find(|(unit_ns, _)| ns >= unit_ns * 0.9995).unwrap_or(UNITS[3]);
+    let number = ns / unit_ns;
+    let decimals = match number {
+        _ if unit == "ns" => 0,
+        number if number < 9.995 => 2,
+        number if number < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{number:.decimals$} {unit}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,14 +100,36 @@ mod tests {
     }
 
     #[test]
+    fn tables_stand_in_columns() {
+        let words = |cells: &[&str]| cells.iter().map(|&cell| cell.to_owned()).collect::<Vec<_>>();
+        let text = table_text(&words(&["name", "µs"]), &[words(&["a", "10.5"])]);
+        assert_eq!(text, "name    µs\na     10.5\n");
+    }
+
+    #[test]
     fn mebibytes_have_one_decimal() {
         assert_eq!(mib(3 << 19), "1.5");
     }
 
     #[test]
+    fn durations_have_three_digits_and_a_unit_that_suits() {
+        for (ns, text) in [
+            (0.0, "0 ns"),
+            (640.0, "640 ns"),
+            (1_000.0, "1.00 µs"),
+            (82_140.0, "82.1 µs"),
+            (999_600.0, "1.00 ms"),
+            (123_456_789.0, "123 ms"),
+            (1_500_000_000.0, "1.50 s"),
+        ] {
+            assert_eq!(duration_text(ns), text);
+        }
+    }
+
+    #[test]
     fn json_that_cannot_be_written_names_the_file() {
-        let error = write_json(Path::new("/no/such/folder/file"), "{}").unwrap_err();
-        assert!(error.to_string().contains("/no/such/folder/file"));
+        let error = write_file("--json", Path::new("/no/such/folder/file"), "{}").unwrap_err();
+        assert!(error.to_string().contains("--json /no/such/folder/file"));
         assert_eq!(error.exit_code(), 2);
     }
 }

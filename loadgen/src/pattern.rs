@@ -1,9 +1,13 @@
 //! The payloads that are sent: known from a connection's number and a message's sequence number
 //! alone, so that every byte of an echo can be checked and none needs to be remembered. Payloads
-//! are windows into one run of pseudo-random bytes; sending one generates nothing.
+//! that no user chose are windows into one run of pseudo-random bytes; sending one generates nothing.
+
+use std::borrow::Cow;
 
 use ringsock::protocol::MessageKind;
-use ringsock::{Binary, Conn, Message, RemotePeer, SendOutcome, Text};
+use ringsock::{Binary, Conn, Message, Peer, RemotePeer, SendOutcome, Text};
+
+use crate::template::{STAMP_BYTES, Template};
 
 /// Windows begin at this many places; neighbouring messages and connections differ.
 const WINDOWS: usize = 4096;
@@ -11,19 +15,50 @@ const WINDOWS: usize = 4096;
 /// The payloads of one run.
 #[derive(Debug)]
 pub(crate) struct Pattern {
-    bytes: Bytes,
-    payload_bytes: usize,
+    kind: MessageKind,
+    source: Source,
+    /// Where each payload carries its sequence number as hexadecimal digits, which are as good in
+    /// text as in binary messages.
+    stamp_at: Option<usize>,
 }
 
 #[derive(Debug)]
-enum Bytes {
+enum Source {
+    Windows {
+        run: Run,
+        payload_bytes: usize,
+    },
+    /// In turns.
+    Files(Vec<Vec<u8>>),
+    Template(Template),
+}
+
+#[derive(Debug)]
+enum Run {
     /// Printable ASCII, so that a window may begin and end anywhere.
     Text(String),
     Binary(Vec<u8>),
 }
 
+/// A payload, as it is sent.
+#[derive(Debug)]
+pub(crate) enum Piece<'a> {
+    Text(Cow<'a, str>),
+    Binary(Cow<'a, [u8]>),
+}
+
+impl Piece<'_> {
+    /// Its bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
 impl Pattern {
-    /// Payloads of `payload_bytes` bytes.
+    /// Pseudo-random payloads of `payload_bytes` bytes.
     pub(crate) fn new(kind: MessageKind, payload_bytes: usize) -> Self {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
         let mut next = || {
@@ -34,36 +69,116 @@ impl Pattern {
             (state >> 32) as u8
         };
         let length = payload_bytes + WINDOWS;
-        let bytes = match kind {
+        let run = match kind {
             MessageKind::Text => {
-                Bytes::Text((0..length).map(|_| char::from(b' ' + next() % 95)).collect())
+                Run::Text((0..length).map(|_| char::from(b' ' + next() % 95)).collect())
             }
-            MessageKind::Binary => Bytes::Binary((0..length).map(|_| next()).collect()),
+            MessageKind::Binary => Run::Binary((0..length).map(|_| next()).collect()),
         };
-        Self { bytes, payload_bytes }
+        Self { kind, source: Source::Windows { run, payload_bytes }, stamp_at: None }
     }
 
-    /// Bytes of each payload.
+    /// These payloads in turns, at least one. As text only if all of them are.
+    pub(crate) fn of_files(kind: MessageKind, files: Vec<Vec<u8>>) -> Self {
+        let kind = match files.iter().all(|file| std::str::from_utf8(file).is_ok()) {
+            true => kind,
+            false => MessageKind::Binary,
+        };
+        Self { kind, source: Source::Files(files), stamp_at: None }
+    }
+
+    /// Payloads made from a template.
+    pub(crate) fn of_template(kind: MessageKind, template: Template) -> Self {
+        let stamp_at = template.stamp_at();
+        Self { kind, source: Source::Template(template), stamp_at }
+    }
+
+    /// With the sequence number in front of each pseudo-random payload that has room for it.
+    pub(crate) fn stamped(mut self) -> Self {
+        if let Source::Windows { payload_bytes, .. } = self.source
+            && payload_bytes >= STAMP_BYTES
+        {
+            self.stamp_at = Some(0);
+        }
+        self
+    }
+
+    /// Bytes of the longest payload.
     pub(crate) fn payload_bytes(&self) -> usize {
-        self.payload_bytes
+        match &self.source {
+            Source::Windows { payload_bytes, .. } => *payload_bytes,
+            Source::Files(files) => files.iter().map(Vec::len).max().unwrap_or(0),
+            Source::Template(template) => template.bytes(),
+        }
+    }
+
+    /// Bytes of the payload of message `sequence`.
+    pub(crate) fn bytes_of(&self, sequence: u64) -> usize {
+        match &self.source {
+            Source::Files(files) => files[(sequence % files.len() as u64) as usize].len(),
+            _ => self.payload_bytes(),
+        }
     }
 
     /// Text or binary.
     pub(crate) fn kind(&self) -> MessageKind {
-        match self.bytes {
-            Bytes::Text(_) => MessageKind::Text,
-            Bytes::Binary(_) => MessageKind::Binary,
-        }
+        self.kind
+    }
+
+    /// Whether payloads carry their sequence number.
+    pub(crate) fn is_stamped(&self) -> bool {
+        self.stamp_at.is_some()
+    }
+
+    /// The sequence number that a payload carries.
+    pub(crate) fn stamp_of(&self, payload: &[u8]) -> Option<u64> {
+        let at = self.stamp_at?;
+        let digits = std::str::from_utf8(payload.get(at..at + STAMP_BYTES)?).ok()?;
+        u64::from_str_radix(digits, 16).ok()
     }
 
     /// The payload of message `sequence` on connection `number`.
-    pub(crate) fn payload(&self, number: u32, sequence: u64) -> &[u8] {
-        let start = window(number, sequence);
-        let all = match &self.bytes {
-            Bytes::Text(text) => text.as_bytes(),
-            Bytes::Binary(bytes) => bytes,
-        };
-        &all[start..start + self.payload_bytes]
+    pub(crate) fn payload(&self, number: u32, sequence: u64) -> Piece<'_> {
+        match &self.source {
+            Source::Windows { run, payload_bytes } => {
+                let start = window(number, sequence);
+                let range = start..start + payload_bytes;
+                match run {
+                    Run::Text(text) => self.stamp_text(&text[range], sequence),
+                    Run::Binary(bytes) => self.stamp_bytes(&bytes[range], sequence),
+                }
+            }
+            Source::Files(files) => {
+                let file = &files[(sequence % files.len() as u64) as usize];
+                match (self.kind, std::str::from_utf8(file)) {
+                    (MessageKind::Text, Ok(text)) => Piece::Text(text.into()),
+                    _ => Piece::Binary(file.into()),
+                }
+            }
+            Source::Template(template) => {
+                let text = template.text(number, sequence);
+                match self.kind {
+                    MessageKind::Text => Piece::Text(text.into()),
+                    MessageKind::Binary => Piece::Binary(text.into_bytes().into()),
+                }
+            }
+        }
+    }
+
+    fn stamp_text<'a>(&self, text: &'a str, sequence: u64) -> Piece<'a> {
+        if self.stamp_at.is_none() {
+            return Piece::Text(text.into());
+        }
+        Piece::Text(format!("{sequence:016x}{}", &text[STAMP_BYTES..]).into())
+    }
+
+    fn stamp_bytes<'a>(&self, bytes: &'a [u8], sequence: u64) -> Piece<'a> {
+        if self.stamp_at.is_none() {
+            return Piece::Binary(bytes.into());
+        }
+        let mut stamped = bytes.to_vec();
+        stamped[..STAMP_BYTES].copy_from_slice(format!("{sequence:016x}").as_bytes());
+        Piece::Binary(stamped.into())
     }
 
     /// Sends that payload from a callback.
@@ -73,22 +188,26 @@ impl Pattern {
         number: u32,
         sequence: u64,
     ) -> SendOutcome {
-        let start = window(number, sequence);
-        let end = start + self.payload_bytes;
-        match &self.bytes {
-            Bytes::Text(text) => conn.send(Text(&text[start..end])),
-            Bytes::Binary(bytes) => conn.send(Binary(&bytes[start..end])),
+        match self.payload(number, sequence) {
+            Piece::Text(text) => conn.send(Text(&text)),
+            Piece::Binary(bytes) => conn.send(Binary(&bytes)),
         }
     }
 
-    /// Sends that payload from another thread. One that has gone is not told: its end is reported
-    /// by itself.
+    /// Sends that payload in the shard's next turn. One that has gone is not told: its end is
+    /// reported by itself.
+    pub(crate) fn send_soon(&self, peer: Peer, number: u32, sequence: u64) {
+        let _ = match self.payload(number, sequence) {
+            Piece::Text(text) => peer.send(Text(&text)),
+            Piece::Binary(bytes) => peer.send(Binary(&bytes)),
+        };
+    }
+
+    /// Sends that payload from another thread. One that has gone is not told either.
     pub(crate) fn send_to(&self, peer: &RemotePeer, number: u32, sequence: u64) {
-        let start = window(number, sequence);
-        let end = start + self.payload_bytes;
-        let _ = match &self.bytes {
-            Bytes::Text(text) => peer.send(Text(&text[start..end])),
-            Bytes::Binary(bytes) => peer.send(Binary(&bytes[start..end])),
+        let _ = match self.payload(number, sequence) {
+            Piece::Text(text) => peer.send(Text(&text)),
+            Piece::Binary(bytes) => peer.send(Binary(&bytes)),
         };
     }
 }
@@ -130,13 +249,14 @@ impl Verify {
         message: &Message<'_>,
     ) -> Verdict {
         let bytes = message.bytes();
-        if bytes.len() != pattern.payload_bytes() {
+        if bytes.len() != pattern.bytes_of(sequence) {
             return Verdict::Wrong;
         }
         if !self.wants(number, sequence) {
             return Verdict::Counted;
         }
-        let right = message.kind() == pattern.kind() && bytes == pattern.payload(number, sequence);
+        let right =
+            message.kind() == pattern.kind() && bytes == pattern.payload(number, sequence).bytes();
         if right { Verdict::Compared } else { Verdict::Wrong }
     }
 
@@ -161,19 +281,51 @@ mod tests {
             let (one, other) = (Pattern::new(kind, 20), Pattern::new(kind, 20));
             for (number, sequence) in [(0, 0), (1, 0), (0, 1), (9_999, u64::MAX)] {
                 let payload = one.payload(number, sequence);
-                assert_eq!(payload, other.payload(number, sequence));
-                assert_eq!(payload.len(), 20);
-                assert_ne!(payload, one.payload(number, sequence.wrapping_add(1)));
-                assert_ne!(payload, one.payload(number + 1, sequence));
+                assert_eq!(payload.bytes(), other.payload(number, sequence).bytes());
+                assert_eq!(payload.bytes().len(), 20);
+                assert_ne!(payload.bytes(), one.payload(number, sequence.wrapping_add(1)).bytes());
+                assert_ne!(payload.bytes(), one.payload(number + 1, sequence).bytes());
             }
         }
+    }
+
+    #[test]
+    fn a_stamp_is_found_again_wherever_it_was_put() {
+        let template = Template::parse("{connection} says {sequence}!");
+        for pattern in [
+            Pattern::new(MessageKind::Text, 16).stamped(),
+            Pattern::new(MessageKind::Binary, 100).stamped(),
+            Pattern::of_template(MessageKind::Text, template),
+        ] {
+            assert!(pattern.is_stamped());
+            for sequence in [0, 1, 0xABCD, u64::MAX] {
+                let payload = pattern.payload(3, sequence);
+                assert_eq!(payload.bytes().len(), pattern.payload_bytes());
+                assert_eq!(pattern.stamp_of(payload.bytes()), Some(sequence));
+            }
+            assert_eq!(pattern.stamp_of(b"no number here and there"), None);
+            assert_eq!(pattern.stamp_of(b"short"), None);
+        }
+        assert!(!Pattern::new(MessageKind::Text, 15).stamped().is_stamped());
+    }
+
+    #[test]
+    fn files_take_turns_and_one_that_is_no_text_makes_all_binary() {
+        let files = |second: &[u8]| vec![b"one".to_vec(), second.to_vec()];
+        let pattern = Pattern::of_files(MessageKind::Text, files(b"three"));
+        assert_eq!(pattern.kind(), MessageKind::Text);
+        assert_eq!((pattern.bytes_of(0), pattern.bytes_of(1), pattern.bytes_of(2)), (3, 5, 3));
+        assert_eq!(pattern.payload(9, 5).bytes(), b"three");
+        let pattern = Pattern::of_files(MessageKind::Text, files(&[0xFF]));
+        assert_eq!(pattern.kind(), MessageKind::Binary);
     }
 
     #[test]
     fn text_is_printable_ascii_in_every_window() {
         let pattern = Pattern::new(MessageKind::Text, 100);
         for sequence in 0..WINDOWS as u64 {
-            assert!(pattern.payload(3, sequence).iter().all(|byte| (b' '..=b'~').contains(byte)));
+            let payload = pattern.payload(3, sequence);
+            assert!(payload.bytes().iter().all(|byte| (b' '..=b'~').contains(byte)));
         }
     }
 
@@ -185,7 +337,7 @@ mod tests {
             (Some(0), Verdict::Counted, Verdict::Wrong),
             (Some(999), Verdict::Counted, Verdict::Wrong),
         ] {
-            let mut bytes = pattern.payload(1, 2).to_vec();
+            let mut bytes = pattern.payload(1, 2).bytes().to_vec();
             if let Some(at) = flaw {
                 bytes[at] ^= 1;
             }
@@ -201,7 +353,7 @@ mod tests {
         let mut bytes = [0; 3];
         let short = Message::new(MessageKind::Binary, Payload::from(&mut bytes[..]));
         assert_eq!(Verify::None.judge(&pattern, 0, 0, &short), Verdict::Wrong);
-        let mut bytes = pattern.payload(0, 0).to_vec();
+        let mut bytes = pattern.payload(0, 0).bytes().to_vec();
         let text = Message::new(MessageKind::Text, Payload::from(&mut bytes[..]));
         assert_eq!(Verify::All.judge(&pattern, 0, 0, &text), Verdict::Wrong);
     }

@@ -3,10 +3,12 @@
 
 use serde::Serialize;
 
-use crate::crew::{ProcessUse, Window};
+use crate::exhibit::Exhibit;
+use crate::expect::Figures;
 use crate::latency::LatencySummary;
-use crate::output::{grouped, mib};
+use crate::output::{duration_text, grouped, mib};
 use crate::scoreboard::{Scoreboard, Totals};
+use crate::usage::{ProcessUse, Window};
 
 /// What a mode hands back.
 #[derive(Debug)]
@@ -15,8 +17,14 @@ pub(crate) struct Outcome {
     pub(crate) text: String,
     /// For programs: JSON, in the order of the report's fields.
     pub(crate) json: String,
+    /// For pages and tables.
+    pub(crate) exhibit: Exhibit,
+    /// What expectations are held against.
+    pub(crate) figures: Figures,
     /// Whether nothing was lost and nothing was wrong.
     pub(crate) sound: bool,
+    /// What is to be known before it is believed.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Outcome {
@@ -24,7 +32,26 @@ impl Outcome {
     pub(crate) fn new(report: &impl Serialize, text: String, sound: bool) -> Self {
         // A struct of numbers and texts always has a JSON form.
         let json = serde_json::to_string_pretty(report).unwrap_or_default();
-        Self { text, json, sound }
+        let (exhibit, figures, warnings) = (Exhibit::default(), Figures::default(), Vec::new());
+        Self { text, json, exhibit, figures, sound, warnings }
+    }
+
+    /// With what there is to show.
+    pub(crate) fn showing(mut self, exhibit: Exhibit) -> Self {
+        self.exhibit = exhibit;
+        self
+    }
+
+    /// With the figures that can be asked for.
+    pub(crate) fn with_figures(mut self, figures: Figures) -> Self {
+        self.figures = figures;
+        self
+    }
+
+    /// With what is to be known before it is believed.
+    pub(crate) fn warning(mut self, warnings: Vec<String>) -> Self {
+        self.warnings = warnings;
+        self
     }
 }
 
@@ -81,10 +108,14 @@ pub(crate) struct ServerUse {
     pub(crate) cost: CpuCost,
     /// Cores kept busy: 1.0 is one core all the time.
     pub(crate) cores_busy: f64,
+    /// The same of the thread that used most.
+    pub(crate) busiest_thread: f64,
     pub(crate) rss_bytes: u64,
     pub(crate) anon_bytes: u64,
     pub(crate) voluntary_switches: u64,
     pub(crate) involuntary_switches: u64,
+    /// Calls of read, write and their relatives; not send and receive, and none that io_uring saves.
+    pub(crate) read_write_calls: Option<u64>,
 }
 
 /// What this process used in the counted window.
@@ -94,21 +125,31 @@ pub(crate) struct ClientUse {
     pub(crate) cost: CpuCost,
     /// Cores kept busy: where it equals the cores it may use, the load generator is the limit.
     pub(crate) cores_busy: f64,
+    /// The same of the thread that used most.
+    pub(crate) busiest_thread: f64,
+    /// Share of the time in which a thread could have run and had no core.
+    pub(crate) kept_waiting: f64,
 }
 
 /// Who spent how much on `count` units.
 pub(crate) fn costs(window: &Window, unit: Unit, count: u64) -> (Option<ServerUse>, ClientUse) {
-    let busy = |used: &ProcessUse| used.cpu_ns as f64 / 1e9 / window.seconds.max(1e-9);
-    let server = window.server.map(|used| ServerUse {
+    let server = window.server.map(|used: ProcessUse| ServerUse {
         cost: CpuCost::new(unit, used.cpu_ns, count),
-        cores_busy: busy(&used),
+        cores_busy: window.share(used.cpu_ns),
+        busiest_thread: window.share(used.busiest_ns),
         rss_bytes: used.rss_bytes,
         anon_bytes: used.anon_bytes,
         voluntary_switches: used.voluntary_switches,
         involuntary_switches: used.involuntary_switches,
+        read_write_calls: used.read_write_calls,
     });
-    let cost = CpuCost::new(unit, window.client.cpu_ns, count);
-    (server, ClientUse { cost, cores_busy: busy(&window.client) })
+    let client = ClientUse {
+        cost: CpuCost::new(unit, window.client.cpu_ns, count),
+        cores_busy: window.share(window.client.cpu_ns),
+        busiest_thread: window.share(window.client.busiest_ns),
+        kept_waiting: window.share(window.client.kept_waiting_ns).min(1.0),
+    };
+    (server, client)
 }
 
 /// What was checked over the whole run, warm-up included.
@@ -129,10 +170,16 @@ impl Checked {
 }
 
 /// What went wrong; all zero after a sound run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Errors {
     pub(crate) lost_messages: u64,
     pub(crate) wrong_messages: u64,
+    /// Messages that came once more than they should.
+    pub(crate) duplicated_messages: u64,
+    /// Messages that came after one that was sent later.
+    pub(crate) reordered_messages: u64,
+    /// Messages that an open loop had to leave out.
+    pub(crate) unsent_messages: u64,
     pub(crate) lost_connections: u64,
     /// The first fault in words.
     pub(crate) first: Option<String>,
@@ -144,23 +191,59 @@ impl Errors {
         Self {
             lost_messages: due.saturating_sub(totals.received),
             wrong_messages: totals.wrong + totals.received.saturating_sub(due),
+            duplicated_messages: totals.duplicated,
+            reordered_messages: totals.reordered,
+            unsent_messages: totals.unsent,
             lost_connections: totals.lost,
             first: board.first_fault(),
         }
     }
 
+    /// Each kind: what conditions call it, how many there are, and what people call it.
+    pub(crate) fn kinds(&self) -> [(&'static str, u64, &'static str); 6] {
+        [
+            ("loss", self.lost_messages, "messages lost"),
+            ("wrong", self.wrong_messages, "wrong"),
+            ("duplicates", self.duplicated_messages, "twice"),
+            ("reordered", self.reordered_messages, "out of order"),
+            ("unsent", self.unsent_messages, "not sent"),
+            ("lost-connections", self.lost_connections, "connections lost"),
+        ]
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lost_messages + self.wrong_messages + self.lost_connections == 0
+        self.kinds().iter().all(|(_, count, _)| *count == 0)
     }
+
+    /// Those that there are, in words.
+    pub(crate) fn text(&self) -> String {
+        let kinds = self.kinds();
+        let told = kinds.iter().filter(|(_, count, _)| *count > 0);
+        let told: Vec<String> =
+            told.map(|(_, count, what)| format!("{} {what}", grouped(*count as f64))).collect();
+        let first = self.first.as_ref().map(|first| format!("; first: {first}"));
+        told.join(", ") + &first.unwrap_or_default()
+    }
+}
+
+/// Quantiles of one kind of latency, under a name of at most nine letters.
+pub(crate) fn latency_line_named(name: &str, latency: &LatencySummary) -> String {
+    let text = |us: f64| duration_text(us * 1000.0);
+    format!(
+        "{name:<9} p50 {}   p90 {}   p99 {}   p99.9 {}   p99.99 {}   max {}\n",
+        text(latency.p50),
+        text(latency.p90),
+        text(latency.p99),
+        text(latency.p999),
+        text(latency.p9999),
+        text(latency.max)
+    )
 }
 
 /// The line on latency.
 pub(crate) fn latency_line(latency: &LatencySummary) -> String {
-    format!(
-        "latency   p50 {:.1} µs   p90 {:.1}   p99 {:.1}   p99.9 {:.1}   max {:.1}\n",
-        latency.p50, latency.p90, latency.p99, latency.p999, latency.max
-    )
+    latency_line_named("latency", latency)
 }
 
 /// The lines on what both sides used.
@@ -168,16 +251,26 @@ pub(crate) fn use_lines(server: Option<&ServerUse>, client: &ClientUse) -> Strin
     let mut text = String::new();
     if let Some(server) = server {
         text += &format!(
-            "server    {}, {:.2} cores busy, RSS {} MiB, anonymous {} MiB, {} + {} switches\n",
+            "server    {}, {:.2} cores busy, RSS {} MiB, anonymous {} MiB, {} + {} context switches{}\n",
             server.cost.text(),
             server.cores_busy,
             mib(server.rss_bytes),
             mib(server.anon_bytes),
-            server.voluntary_switches,
-            server.involuntary_switches,
+            grouped(server.voluntary_switches as f64),
+            grouped(server.involuntary_switches as f64),
+            server
+                .read_write_calls
+                .map(|calls| format!(", {} read and write calls", grouped(calls as f64)))
+                .unwrap_or_default()
         );
     }
-    text + &format!("client    {}, {:.2} cores busy\n", client.cost.text(), client.cores_busy)
+    text + &format!(
+        "client    {}, {:.2} cores busy, busiest thread {:.0} %, kept waiting {:.0} %\n",
+        client.cost.text(),
+        client.cores_busy,
+        client.busiest_thread * 100.0,
+        client.kept_waiting * 100.0
+    )
 }
 
 /// The lines on what was checked and what was wrong with it.
@@ -189,13 +282,7 @@ pub(crate) fn check_lines(checked: &Checked, errors: &Errors) -> String {
         grouped(checked.compared as f64)
     );
     if !errors.is_empty() {
-        text += &format!(
-            "WRONG     {} messages lost, {} wrong, {} connections lost{}\n",
-            errors.lost_messages,
-            errors.wrong_messages,
-            errors.lost_connections,
-            errors.first.as_ref().map(|first| format!("; first: {first}")).unwrap_or_default()
-        );
+        text += &format!("WRONG     {}\n", errors.text());
     }
     text
 }
@@ -206,13 +293,11 @@ mod tests {
 
     fn window(server: Option<ProcessUse>) -> Window {
         let client = used(3_000_000_000);
-        Window { seconds: 2.0, received: 1_000_000, cycles: 0, server, client }
+        Window { seconds: 2.0, received: 1_000_000, server, client, ..Window::default() }
     }
 
     fn used(cpu_ns: u64) -> ProcessUse {
-        let (voluntary_switches, involuntary_switches) = (7, 8);
-        let (rss_bytes, anon_bytes) = (2 << 20, 1 << 20);
-        ProcessUse { cpu_ns, voluntary_switches, involuntary_switches, rss_bytes, anon_bytes }
+        ProcessUse { cpu_ns, anon_bytes: 1 << 20, ..ProcessUse::default() }
     }
 
     #[test]
@@ -250,8 +335,7 @@ mod tests {
     #[test]
     fn faults_are_told_only_when_there_are_some() {
         let checked = Checked { sent: 10, received: 9, compared: 1 };
-        let mut errors =
-            Errors { lost_messages: 0, wrong_messages: 0, lost_connections: 0, first: None };
+        let mut errors = Errors::default();
         assert!(!check_lines(&checked, &errors).contains("WRONG"));
         errors.lost_messages = 1;
         errors.first = Some("connection 3 ended".to_owned());

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::failure::Failure;
-use crate::latency::Latencies;
+use crate::readings::Readings;
 
 /// What a run is doing. Stages only advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,16 +55,31 @@ pub(crate) struct Tally {
     pub(crate) compared: Counter,
     /// Messages received that were not what was due.
     pub(crate) wrong: Counter,
+    /// Messages received once more than was due.
+    pub(crate) duplicated: Counter,
+    /// Messages received after one that was sent later.
+    pub(crate) reordered: Counter,
+    /// Messages that were due in an open loop and never sent, because too many others waited.
+    pub(crate) unsent: Counter,
+    /// Pings sent.
+    pub(crate) pings: Counter,
+    /// Pings answered.
+    pub(crate) pongs: Counter,
     /// Whole cycles of a connection, from its beginning to its end.
     pub(crate) cycles: Counter,
-    latencies: Mutex<Latencies>,
+    readings: Mutex<Readings>,
 }
 
 impl Tally {
-    /// Adds a latency. The lock is the shard's own until the end.
+    /// Adds a latency. The lock is the shard's own but for an instant now and then.
     #[inline]
     pub(crate) fn record(&self, nanoseconds: u64) {
-        lock(&self.latencies).record(nanoseconds);
+        lock(&self.readings).latency.record(nanoseconds);
+    }
+
+    /// The histograms, to add to.
+    pub(crate) fn readings(&self) -> MutexGuard<'_, Readings> {
+        lock(&self.readings)
     }
 }
 
@@ -78,6 +93,11 @@ pub(crate) struct Totals {
     pub(crate) received: u64,
     pub(crate) compared: u64,
     pub(crate) wrong: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) reordered: u64,
+    pub(crate) unsent: u64,
+    pub(crate) pings: u64,
+    pub(crate) pongs: u64,
     pub(crate) cycles: u64,
 }
 
@@ -86,6 +106,10 @@ pub(crate) struct Totals {
 pub(crate) struct Scoreboard {
     began: Instant,
     stage: AtomicU8,
+    /// When an open loop begins; zero before that is known.
+    schedule_began_ns: AtomicU64,
+    /// When counting began and when it ended, for messages that are counted by when they were due.
+    counted_ns: [AtomicU64; 2],
     tallies: Mutex<Vec<Arc<Tally>>>,
     /// Messages that no shard counted as sent, because another thread sent them.
     sent_from_outside: AtomicU64,
@@ -99,6 +123,8 @@ impl Scoreboard {
         Arc::new(Self {
             began: Instant::now(),
             stage: AtomicU8::new(Stage::Warmup as u8),
+            schedule_began_ns: AtomicU64::new(0),
+            counted_ns: [AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)],
             tallies: Mutex::default(),
             sent_from_outside: AtomicU64::new(0),
             failure: Mutex::default(),
@@ -136,8 +162,38 @@ impl Scoreboard {
         self.stage.load(Ordering::Relaxed) >= Stage::Closing as u8
     }
 
+    /// Whether a message due at this time belongs to what is counted.
+    #[inline]
+    pub(crate) fn is_counted(&self, due_ns: u64) -> bool {
+        let [began, ended] = &self.counted_ns;
+        due_ns >= began.load(Ordering::Relaxed) && due_ns < ended.load(Ordering::Relaxed)
+    }
+
+    /// Lets the schedules of an open loop begin at this time.
+    pub(crate) fn begin_schedule(&self, at_ns: u64) {
+        self.schedule_began_ns.store(at_ns.max(1), Ordering::Relaxed);
+    }
+
+    /// When the schedules begin, once that is known.
+    pub(crate) fn schedule_began_ns(&self) -> Option<u64> {
+        Some(self.schedule_began_ns.load(Ordering::Relaxed)).filter(|&began| began > 0)
+    }
+
     /// Enters a stage.
     pub(crate) fn enter(&self, stage: Stage) {
+        let [began, ended] = &self.counted_ns;
+        match stage {
+            Stage::Warmup => {}
+            Stage::Counting => began.store(self.nanoseconds(), Ordering::Relaxed),
+            Stage::Draining | Stage::Closing => {
+                let _ = ended.compare_exchange(
+                    u64::MAX,
+                    self.nanoseconds(),
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+            }
+        }
         self.stage.store(stage as u8, Ordering::Relaxed);
     }
 
@@ -166,30 +222,42 @@ impl Scoreboard {
         self.sent_from_outside.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// The sums at this moment.
+    /// The sums at this moment. What comes back is read before what was sent, so that nothing that
+    /// is under way can look as if it had come back.
     pub(crate) fn totals(&self) -> Totals {
-        let sent = self.sent_from_outside.load(Ordering::Relaxed);
-        let mut totals = Totals { sent, ..Totals::default() };
-        for tally in lock(&self.tallies).iter() {
+        let mut totals = Totals::default();
+        let tallies = lock(&self.tallies);
+        for tally in tallies.iter() {
+            totals.received += tally.received.get();
+            totals.cycles += tally.cycles.get();
+            totals.pongs += tally.pongs.get();
+        }
+        for tally in tallies.iter() {
             totals.started += tally.started.get();
             totals.opened += tally.opened.get();
             totals.lost += tally.lost.get();
             totals.sent += tally.sent.get();
-            totals.received += tally.received.get();
             totals.compared += tally.compared.get();
             totals.wrong += tally.wrong.get();
-            totals.cycles += tally.cycles.get();
+            totals.duplicated += tally.duplicated.get();
+            totals.reordered += tally.reordered.get();
+            totals.unsent += tally.unsent.get();
+            totals.pings += tally.pings.get();
         }
+        totals.sent += self.sent_from_outside.load(Ordering::Relaxed);
         totals
     }
 
-    /// The latencies of all shards.
-    pub(crate) fn latencies(&self) -> Latencies {
-        let mut all = Latencies::default();
-        for tally in lock(&self.tallies).iter() {
-            all.merge(&lock(&tally.latencies));
+    /// Adds to `all` what the shards have measured since the last time. Each shard goes on with
+    /// the empty histograms of `spares`, and is not kept waiting.
+    pub(crate) fn harvest(&self, all: &mut Readings, spares: &mut Vec<Readings>) {
+        let tallies = lock(&self.tallies).clone();
+        spares.resize_with(tallies.len().max(spares.len()), Readings::default);
+        for (tally, spare) in tallies.iter().zip(spares) {
+            std::mem::swap(&mut *lock(&tally.readings), spare);
+            all.merge(spare);
+            spare.clear();
         }
-        all
     }
 }
 
@@ -216,7 +284,11 @@ mod tests {
         assert_eq!((totals.sent, totals.received, totals.lost), (22, 11, 0));
         board.add_sent(3);
         assert_eq!(board.totals().sent, 25);
-        assert_eq!(board.latencies().summary().count, 2);
+        let (mut all, mut spares) = (Readings::default(), Vec::new());
+        board.harvest(&mut all, &mut spares);
+        assert_eq!(all.latency.count(), 2);
+        board.harvest(&mut all, &mut spares);
+        assert_eq!(all.latency.count(), 2, "nothing is counted twice");
     }
 
     #[test]
@@ -228,6 +300,21 @@ mod tests {
         }
         assert_eq!(board.failure(), Some(Failure::usage("first")));
         assert_eq!(board.first_fault().as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn a_message_is_counted_by_when_it_was_due() {
+        let board = Scoreboard::new();
+        assert!(!board.is_counted(board.nanoseconds()));
+        board.enter(Stage::Counting);
+        let due = board.nanoseconds();
+        assert!(board.is_counted(due) && !board.is_counted(0));
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        board.enter(Stage::Draining);
+        assert!(board.is_counted(due), "its answer may come after the end");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        board.enter(Stage::Closing);
+        assert!(!board.is_counted(board.nanoseconds()));
     }
 
     #[test]

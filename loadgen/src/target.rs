@@ -1,11 +1,11 @@
 //! The server under load: its address, resolved once, and the requests that open connections to
-//! it. Nothing is connected here.
+//! it: the one place where a target becomes a connection. Nothing is connected here.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
-use ringsock::OutboundRequest;
 use ringsock::connection::ClientHandshake;
 use ringsock::protocol::handshake::{ClientRequest, WebSocketUrl};
+use ringsock::{ClientTls, Deflate, OutboundRequest};
 
 use crate::failure::{Failure, Phase};
 
@@ -22,18 +22,56 @@ pub(crate) struct Target {
     url: WebSocketUrl,
     address: SocketAddr,
     trust_peer: bool,
+    greeting: Greeting,
+    tls: Option<ClientTls>,
+}
+
+/// What handshakes say besides the address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Greeting {
+    /// Header lines; `{connection}` and `{token}` are replaced.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) subprotocols: Vec<String>,
+    /// The compression to offer.
+    pub(crate) deflate: Option<Deflate>,
+    /// Taken in turns. Where nothing says `{token}` they are sent as bearer tokens.
+    pub(crate) tokens: Vec<String>,
+}
+
+impl Greeting {
+    /// Adapts the request of connection `number`.
+    fn apply(&self, request: &mut ClientRequest, number: usize) {
+        let token = self.tokens.get(number % self.tokens.len().max(1));
+        let token_text = token.map_or("", String::as_str);
+        let fill = |text: &str| {
+            text.replace("{connection}", &number.to_string()).replace("{token}", token_text)
+        };
+        let mentioned = request.target.contains("{token}")
+            || self.headers.iter().any(|(_, value)| value.contains("{token}"));
+        request.target = fill(&request.target);
+        request.subprotocols.clone_from(&self.subprotocols);
+        request.deflate = self.deflate;
+        let headers = self.headers.iter().map(|(name, value)| (name.clone(), fill(value)));
+        request.headers.extend(headers);
+        if let (Some(token), false) = (token, mentioned) {
+            request.headers.push(("Authorization".to_owned(), format!("Bearer {token}")));
+        }
+    }
 }
 
 impl Target {
-    /// Reads `ws://HOST:PORT/PATH` and looks the host up. With `trust_peer` the answer to the
-    /// handshake is not verified.
-    pub(crate) fn parse(text: &str, trust_peer: bool) -> Result<Self, Failure> {
+    /// Reads `ws://HOST:PORT/PATH` (or `wss://`) and looks the host up. With `trust_peer` neither the
+    /// answer to the handshake nor the certificate is verified.
+    pub(crate) fn parse(text: &str, trust_peer: bool, greeting: Greeting) -> Result<Self, Failure> {
         let url = WebSocketUrl::parse(text).map_err(|error| Failure::usage(error.to_string()))?;
-        if url.secure {
-            return Err(Failure::usage(format!("{url}: TLS is not spoken: give a ws:// address")));
-        }
+        let tls = match (url.secure, trust_peer) {
+            (false, _) => None,
+            (true, true) => Some(ClientTls::insecure()),
+            (true, false) => Some(ClientTls::system_roots()),
+        };
+        let tls = tls.transpose().map_err(|error| Failure::usage(error.to_string()))?;
         let unresolved = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), url.port);
-        let mut target = Self { url, address: unresolved, trust_peer };
+        let mut target = Self { url, address: unresolved, trust_peer, greeting, tls };
         let found = (target.url.host.as_str(), target.url.port).to_socket_addrs();
         let found = found.map(|mut addresses| addresses.next());
         target.address = match found {
@@ -46,6 +84,11 @@ impl Target {
             }
         };
         Ok(target)
+    }
+
+    /// Where the host was found.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Host and port, as errors name them.
@@ -70,22 +113,42 @@ impl Target {
 
     /// The request for connection `number`, one that stays.
     pub(crate) fn request(&self, number: usize) -> Result<OutboundRequest, Failure> {
-        self.request_from(number / CONNECTIONS_PER_SOURCE)
+        self.request_from(number, number / CONNECTIONS_PER_SOURCE)
     }
 
     /// The request for connection `number` of many that are short.
     pub(crate) fn short_request(&self, number: usize) -> Result<OutboundRequest, Failure> {
-        self.request_from(number % SOURCES_OF_SHORT)
+        self.request_from(number, number % SOURCES_OF_SHORT)
     }
 
-    fn request_from(&self, source: usize) -> Result<OutboundRequest, Failure> {
+    fn request_from(&self, number: usize, source: usize) -> Result<OutboundRequest, Failure> {
         let failed = |error: &dyn std::fmt::Display| {
             Failure::of_server(self, Phase::Handshake, &error.to_string())
         };
-        let request = ClientRequest::new(&self.url).map_err(|error| failed(&error))?;
+        let request = self.client_request(number)?;
         let handshake = ClientHandshake::new(request).map_err(|error| failed(&error))?;
         let handshake = if self.trust_peer { handshake.without_verification() } else { handshake };
+        let handshake = match &self.tls {
+            None => handshake,
+            Some(tls) => handshake.over_tls(tls, &self.url.host).map_err(|error| failed(&error))?,
+        };
         Ok(OutboundRequest { address: self.address, source: self.source(source), handshake })
+    }
+
+    /// The opening handshake of connection `number`, for those who send it themselves.
+    pub(crate) fn handshake_bytes(&self, number: usize) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        self.client_request(number)?
+            .write_to(&mut bytes)
+            .map_err(|error| Failure::of_server(self, Phase::Handshake, &error.to_string()))?;
+        Ok(bytes)
+    }
+
+    fn client_request(&self, number: usize) -> Result<ClientRequest, Failure> {
+        let mut request = ClientRequest::new(&self.url)
+            .map_err(|error| Failure::of_server(self, Phase::Handshake, &error.to_string()))?;
+        self.greeting.apply(&mut request, number);
+        Ok(request)
     }
 
     /// The local address with this number, counted from 127.0.0.1. Only loopback has others to
@@ -106,28 +169,48 @@ mod tests {
 
     #[test]
     fn sources_are_spread_over_loopback_only() {
-        let target = Target::parse("ws://127.0.0.1:9001/chat", false).unwrap();
+        let target = Target::parse("ws://127.0.0.1:9001/chat", false, Greeting::default()).unwrap();
         let source = |number| target.request(number).unwrap().source;
         assert_eq!(source(14_999), None);
         assert_eq!(source(15_000), Some("127.0.0.2".parse().unwrap()));
         assert_eq!(source(45_000), Some("127.0.0.4".parse().unwrap()));
         assert_eq!(target.short_request(3).unwrap().source, Some("127.0.0.4".parse().unwrap()));
-        let elsewhere = Target::parse("ws://192.0.2.1/", false).unwrap();
+        let elsewhere = Target::parse("ws://192.0.2.1/", false, Greeting::default()).unwrap();
         assert_eq!(elsewhere.request(45_000).unwrap().source, None);
     }
 
     #[test]
+    fn a_greeting_names_the_connection_and_takes_tokens_in_turns() {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let url = WebSocketUrl::parse("ws://h/chat?user={connection}").unwrap();
+        let greeted = |headers: &[(String, String)], number| {
+            let tokens = vec!["one".to_owned(), "two".to_owned()];
+            let (headers, subprotocols) = (headers.to_vec(), vec!["v1".to_owned()]);
+            let mut request = ClientRequest::new(&url).unwrap();
+            Greeting { headers, subprotocols, tokens, deflate: None }.apply(&mut request, number);
+            request
+        };
+        let request = greeted(&[], 3);
+        assert_eq!(
+            (request.target.as_str(), &request.subprotocols[..]),
+            ("/chat?user=3", &["v1".to_owned()][..])
+        );
+        assert_eq!(request.headers, [header("Authorization", "Bearer two")]);
+        let request = greeted(&[header("X-Key", "{token}-{connection}")], 4);
+        assert_eq!(request.headers, [header("X-Key", "one-4")]);
+    }
+
+    #[test]
     fn another_path_keeps_the_server() {
-        let target = Target::parse("ws://127.0.0.1:9001/", false).unwrap();
+        let target = Target::parse("ws://127.0.0.1:9001/", false, Greeting::default()).unwrap();
         assert_eq!(target.at("/runCase?case=1").url(), "ws://127.0.0.1:9001/runCase?case=1");
         assert_eq!(target.endpoint(), "127.0.0.1:9001");
     }
 
     #[test]
     fn what_cannot_be_spoken_or_found_is_refused_with_its_phase() {
-        let error = |text| Target::parse(text, false).unwrap_err();
+        let error = |text| Target::parse(text, false, Greeting::default()).unwrap_err();
         assert!(error("http://h/").to_string().contains("neither ws nor wss"));
-        assert!(error("wss://127.0.0.1/").to_string().contains("TLS"));
         let unknown = error("ws://no-such-host.invalid:9001/");
         assert!(
             unknown.to_string().starts_with("no-such-host.invalid:9001: resolve: "),

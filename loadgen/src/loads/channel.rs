@@ -1,147 +1,195 @@
 //! The messages of a fan-out run that are under way, shared by all shards: when each was published
-//! and who has not yet received it. It knows no connection but the publisher's.
+//! and who has not yet received it. It knows no connections but those of the publishers.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ringsock::protocol::MessageKind;
-use ringsock::{Binary, Message, RemotePeer, Text};
+use ringsock::{Message, Peer, RemotePeer};
 
 use crate::pattern::{Pattern, Verify};
 
-/// Bytes at the front of a payload that hold the sequence number as hexadecimal digits, which are
-/// as good in text as in binary messages.
-const SEQUENCE_BYTES: usize = 16;
+/// Bits of a message's number that count a publisher's messages; the publisher is above them.
+const SEQUENCE_BITS: u32 = 48;
 
-/// Messages published and not yet received by everybody.
+/// The messages of all publishers.
 #[derive(Debug)]
 pub(crate) struct Channel {
     pattern: Pattern,
     verify: Verify,
+    lanes: Box<[Lane]>,
+}
+
+/// The messages of one publisher.
+#[derive(Debug)]
+struct Lane {
     slots: Box<[Slot]>,
     /// Shards that have subscribers.
     shards: AtomicUsize,
-    publisher: Mutex<Publisher>,
+    /// The next sequence number.
+    next: AtomicU64,
+    /// Held while it publishes.
+    publisher: Mutex<Option<RemotePeer>>,
 }
 
 /// One message under way.
 #[derive(Debug, Default)]
 struct Slot {
+    sequence: AtomicU64,
+    due_ns: AtomicU64,
     published_ns: AtomicU64,
     /// Shards with a subscriber that has not received it.
     shards_left: AtomicUsize,
 }
 
-#[derive(Debug, Default)]
-struct Publisher {
-    peer: Option<RemotePeer>,
-    /// The next sequence number.
-    next: u64,
-    payload: Vec<u8>,
+/// A message by its publisher and its place among that one's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MessageName {
+    pub(crate) publisher: usize,
+    pub(crate) sequence: u64,
+}
+
+impl MessageName {
+    fn stamp(self) -> u64 {
+        (self.publisher as u64) << SEQUENCE_BITS | self.sequence
+    }
+
+    fn of_stamp(stamp: u64) -> Self {
+        let sequence = stamp & ((1 << SEQUENCE_BITS) - 1);
+        Self { publisher: (stamp >> SEQUENCE_BITS) as usize, sequence }
+    }
+}
+
+/// When a message was to be published, and when it was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Published {
+    pub(crate) due_ns: u64,
+    pub(crate) published_ns: u64,
 }
 
 impl Channel {
-    /// A channel with `pipeline` messages under way and no subscribers.
-    pub(crate) fn new(pattern: Pattern, verify: Verify, pipeline: usize) -> Self {
-        let slots = (0..pipeline).map(|_| Slot::default()).collect();
-        let (shards, publisher) = (AtomicUsize::new(0), Mutex::default());
-        Self { pattern, verify, slots, shards, publisher }
-    }
-
-    /// Adds a shard that has subscribers; before anything is published.
-    pub(crate) fn join(&self) {
-        self.shards.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Messages under way.
-    pub(crate) fn pipeline(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Bytes of payload in each message.
-    pub(crate) fn payload_bytes(&self) -> usize {
-        self.pattern.payload_bytes()
-    }
-
-    /// Names the connection that publishes.
-    pub(crate) fn set_publisher(&self, peer: RemotePeer) {
-        self.publisher.lock().unwrap_or_else(PoisonError::into_inner).peer = Some(peer);
-    }
-
-    /// Publishes the next message. Called for the first ones and then for each that everybody has
-    /// received, so there is always a slot that is free.
-    pub(crate) fn publish(&self, now_ns: u64) {
-        let mut guard = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
-        let Publisher { peer, next, payload } = &mut *guard;
-        let Some(peer) = peer else { return };
-        let slot = self.slot(*next);
-        slot.shards_left.store(self.shards.load(Ordering::Relaxed), Ordering::Release);
-        slot.published_ns.store(now_ns, Ordering::Release);
-        write_payload(&self.pattern, *next, payload);
-        *next += 1;
-        // A publisher that has gone is reported by its end.
-        let _ = match (self.pattern.kind(), std::str::from_utf8(payload)) {
-            (MessageKind::Text, Ok(text)) => peer.send(Text(text)),
-            _ => peer.send(Binary(&payload)),
+    /// A channel for so many publishers that remembers the last `slots` messages of each.
+    pub(crate) fn new(pattern: Pattern, verify: Verify, publishers: usize, slots: usize) -> Self {
+        let lane = |_| Lane {
+            slots: (0..slots).map(|_| Slot::default()).collect(),
+            shards: AtomicUsize::new(0),
+            next: AtomicU64::new(0),
+            publisher: Mutex::default(),
         };
+        Self { pattern: pattern.stamped(), verify, lanes: (0..publishers).map(lane).collect() }
+    }
+
+    /// Adds a shard that has subscribers of this publisher; before anything is published.
+    pub(crate) fn join(&self, publisher: usize) {
+        self.lanes[publisher].shards.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many publishers there are.
+    pub(crate) fn publishers(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Messages of a publisher that are remembered.
+    pub(crate) fn slots(&self) -> usize {
+        self.lanes[0].slots.len()
+    }
+
+    /// Names the connection of a publisher.
+    pub(crate) fn set_publisher(&self, publisher: usize, peer: RemotePeer) {
+        *self.publisher(publisher) = Some(peer);
+    }
+
+    fn publisher(&self, publisher: usize) -> MutexGuard<'_, Option<RemotePeer>> {
+        self.lanes[publisher].publisher.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes the next message of a publisher, from any shard.
+    pub(crate) fn publish(&self, publisher: usize, times: Published) {
+        let guard = self.publisher(publisher);
+        let Some(peer) = &*guard else { return };
+        let stamp = self.announce(publisher, times);
+        // A publisher that has gone is reported by its end.
+        self.pattern.send_to(peer, publisher as u32, stamp);
+    }
+
+    /// Publishes the next message of a publisher of this shard.
+    pub(crate) fn publish_near(&self, publisher: usize, peer: Peer, times: Published) {
+        let _guard = self.publisher(publisher);
+        let stamp = self.announce(publisher, times);
+        self.pattern.send_soon(peer, publisher as u32, stamp);
+    }
+
+    /// Notes that the next message of a publisher is under way; what it carries as its number. The
+    /// publisher's lock is held meanwhile.
+    fn announce(&self, publisher: usize, times: Published) -> u64 {
+        let lane = &self.lanes[publisher];
+        let sequence = lane.next.load(Ordering::Relaxed);
+        let name = MessageName { publisher, sequence };
+        let slot = self.slot(name);
+        slot.sequence.store(sequence, Ordering::Release);
+        slot.shards_left.store(lane.shards.load(Ordering::Relaxed), Ordering::Release);
+        slot.due_ns.store(times.due_ns, Ordering::Release);
+        slot.published_ns.store(times.published_ns, Ordering::Release);
+        lane.next.store(sequence + 1, Ordering::Release);
+        name.stamp()
     }
 
     /// Messages published so far.
     pub(crate) fn published(&self) -> u64 {
-        self.publisher.lock().unwrap_or_else(PoisonError::into_inner).next
+        self.lanes.iter().map(|lane| lane.next.load(Ordering::Acquire)).sum()
     }
 
-    /// When a message that is under way was published.
-    pub(crate) fn published_ns(&self, sequence: u64) -> u64 {
-        self.slot(sequence).published_ns.load(Ordering::Acquire)
+    /// When a message was published, if it is remembered.
+    pub(crate) fn times(&self, name: MessageName) -> Option<Published> {
+        let slot = self.slot(name);
+        (slot.sequence.load(Ordering::Acquire) == name.sequence).then(|| Published {
+            due_ns: slot.due_ns.load(Ordering::Acquire),
+            published_ns: slot.published_ns.load(Ordering::Acquire),
+        })
     }
 
     /// All subscribers of a shard have received this message; whether that was the last shard.
-    pub(crate) fn leave(&self, sequence: u64) -> bool {
-        self.slot(sequence).shards_left.fetch_sub(1, Ordering::AcqRel) == 1
+    pub(crate) fn leave(&self, name: MessageName) -> bool {
+        let slot = self.slot(name);
+        slot.sequence.load(Ordering::Acquire) == name.sequence
+            && slot.shards_left.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// Judges what came to a subscriber that is due message `sequence`: whether every byte was
-    /// compared, or what is wrong.
+    /// Which message this is, for a subscriber that is due `next` of the first publisher. `None`
+    /// when it was never published.
+    pub(crate) fn name(&self, message: &Message<'_>, next: u64) -> Option<MessageName> {
+        let name = match self.pattern.is_stamped() {
+            true => MessageName::of_stamp(self.pattern.stamp_of(message.bytes())?),
+            false => MessageName { publisher: 0, sequence: next },
+        };
+        let lane = self.lanes.get(name.publisher)?;
+        (name.sequence < lane.next.load(Ordering::Acquire)).then_some(name)
+    }
+
+    /// Judges the bytes of a message for a subscriber: whether all were compared, or what is wrong.
     pub(crate) fn judge(
         &self,
         number: u32,
-        sequence: u64,
+        name: MessageName,
         message: &Message<'_>,
     ) -> Result<bool, String> {
-        let (bytes, due) = (message.bytes(), self.payload_bytes());
+        let (bytes, due) = (message.bytes(), self.pattern.bytes_of(name.stamp()));
         if bytes.len() != due {
             return Err(format!("a message of {due} bytes came as {} bytes", bytes.len()));
         }
-        if self.verify == Verify::None || due < SEQUENCE_BYTES {
+        if !self.verify.wants(number, name.sequence) {
             return Ok(false);
         }
-        let (head, body) = bytes.split_at(SEQUENCE_BYTES);
-        let text = std::str::from_utf8(head).ok();
-        match text.and_then(|text| u64::from_str_radix(text, 16).ok()) {
-            Some(came) if came == sequence => {}
-            Some(came) => return Err(format!("message {came} came where {sequence} was due")),
-            None => return Err("a message came that was never published".to_owned()),
+        let sent = self.pattern.payload(name.publisher as u32, name.stamp());
+        let right = message.kind() == self.pattern.kind() && bytes == sent.bytes();
+        match right {
+            true => Ok(true),
+            false => Err(format!("message {} came with other bytes", name.sequence)),
         }
-        if !self.verify.wants(number, sequence) {
-            return Ok(false);
-        }
-        let right = message.kind() == self.pattern.kind()
-            && body == &self.pattern.payload(0, sequence)[SEQUENCE_BYTES..];
-        if right { Ok(true) } else { Err(format!("message {sequence} came with other bytes")) }
     }
 
-    fn slot(&self, sequence: u64) -> &Slot {
-        &self.slots[(sequence % self.slots.len() as u64) as usize]
-    }
-}
-
-/// The pattern's bytes, with the sequence number in front if there is room for it.
-fn write_payload(pattern: &Pattern, sequence: u64, out: &mut Vec<u8>) {
-    out.clear();
-    out.extend_from_slice(pattern.payload(0, sequence));
-    if let Some(front) = out.get_mut(..SEQUENCE_BYTES) {
-        front.copy_from_slice(format!("{sequence:016x}").as_bytes());
+    fn slot(&self, name: MessageName) -> &Slot {
+        let slots = &self.lanes[name.publisher].slots;
+        &slots[(name.sequence % slots.len() as u64) as usize]
     }
 }
 
@@ -149,45 +197,68 @@ fn write_payload(pattern: &Pattern, sequence: u64, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use ringsock::buffer::Payload;
+    use ringsock::protocol::MessageKind;
+
+    const NAME: MessageName = MessageName { publisher: 1, sequence: 7 };
 
     fn channel(payload_bytes: usize) -> Channel {
-        Channel::new(Pattern::new(MessageKind::Text, payload_bytes), Verify::All, 4)
+        let channel =
+            Channel::new(Pattern::new(MessageKind::Text, payload_bytes), Verify::All, 2, 4);
+        for lane in &channel.lanes {
+            lane.next.store(10, Ordering::Relaxed);
+        }
+        channel
     }
 
-    fn judge(channel: &Channel, due: u64, came: u64, flaw: Option<usize>) -> Result<bool, String> {
-        let mut bytes = Vec::new();
-        write_payload(&channel.pattern, came, &mut bytes);
+    fn judge(channel: &Channel, flaw: Option<usize>) -> Result<bool, String> {
+        let mut bytes = channel.pattern.payload(1, NAME.stamp()).bytes().to_vec();
         if let Some(at) = flaw {
             bytes[at] ^= 1;
         }
         let message = Message::new(MessageKind::Text, Payload::from(&mut bytes[..]));
-        channel.judge(5, due, &message)
+        if flaw.is_none_or(|at| at >= 16) {
+            assert_eq!(channel.name(&message, 0), Some(NAME));
+        }
+        channel.judge(5, NAME, &message)
     }
 
     #[test]
-    fn the_message_that_is_due_is_right_and_every_other_is_named() {
+    fn a_message_is_named_by_what_it_carries_and_its_bytes_are_compared() {
         let channel = channel(100);
-        assert_eq!(judge(&channel, 7, 7, None), Ok(true));
-        assert!(judge(&channel, 7, 8, None).unwrap_err().contains("message 8 came where 7"));
-        assert!(judge(&channel, 7, 6, None).unwrap_err().contains("message 6 came where 7"));
-        assert!(judge(&channel, 7, 7, Some(99)).unwrap_err().contains("other bytes"));
-        assert!(judge(&channel, 7, 7, Some(16)).unwrap_err().contains("other bytes"));
+        assert_eq!(judge(&channel, None), Ok(true));
+        assert!(judge(&channel, Some(99)).unwrap_err().contains("other bytes"));
+        assert!(judge(&channel, Some(16)).unwrap_err().contains("other bytes"));
     }
 
     #[test]
-    fn payloads_without_room_for_a_number_are_only_counted() {
+    fn what_was_never_published_has_no_name() {
+        let channel = channel(100);
+        for (publisher, sequence) in [(1, 10), (2, 0), (0, 1 << 40)] {
+            let stamp = MessageName { publisher, sequence }.stamp();
+            let mut bytes = channel.pattern.payload(0, stamp).bytes().to_vec();
+            let message = Message::new(MessageKind::Text, Payload::from(&mut bytes[..]));
+            assert_eq!(channel.name(&message, 0), None, "{publisher} {sequence}");
+        }
+    }
+
+    #[test]
+    fn payloads_without_room_for_a_number_are_taken_in_turn() {
         let channel = channel(15);
-        assert_eq!(judge(&channel, 1, 2, None), Ok(false));
+        let mut bytes = channel.pattern.payload(0, 3).bytes().to_vec();
+        let message = Message::new(MessageKind::Text, Payload::from(&mut bytes[..]));
+        let name = MessageName { publisher: 0, sequence: 3 };
+        assert_eq!(channel.name(&message, 3), Some(name));
     }
 
     #[test]
     fn the_last_shard_is_told_from_the_others() {
         let channel = channel(20);
-        channel.join();
-        channel.join();
-        let shards = channel.shards.load(Ordering::Relaxed);
-        channel.slot(9).shards_left.store(shards, Ordering::Relaxed);
-        assert!(!channel.leave(9));
-        assert!(channel.leave(9));
+        channel.slot(NAME).shards_left.store(2, Ordering::Relaxed);
+        channel.slot(NAME).sequence.store(NAME.sequence, Ordering::Relaxed);
+        assert!(!channel.leave(NAME));
+        assert!(channel.leave(NAME));
+        let forgotten = MessageName { sequence: 3, ..NAME };
+        assert!(!channel.leave(forgotten));
+        assert!(channel.times(forgotten).is_none());
     }
 }

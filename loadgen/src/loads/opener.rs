@@ -63,7 +63,9 @@ mod tests {
 
     #[test]
     fn shards_share_all_numbers_among_them_and_none_twice() {
-        let target = Arc::new(Target::parse("ws://127.0.0.1:9/", false).unwrap());
+        let target = Arc::new(
+            Target::parse("ws://127.0.0.1:9/", false, crate::target::Greeting::default()).unwrap(),
+        );
         let board = Scoreboard::new();
         for (connections, shards) in [(0, 1), (1, 3), (10, 3), (9, 3), (100, 1)] {
             let mut numbers = Vec::new();

@@ -32,7 +32,7 @@ impl Place {
             Verdict::Counted => {}
             Verdict::Compared => self.tally.compared.add(1),
             Verdict::Wrong => {
-                let (due, came) = (pattern.payload_bytes(), message.bytes().len());
+                let (due, came) = (pattern.bytes_of(sequence), message.bytes().len());
                 self.fault(|| {
                     format!(
                         "connection {number}: message {sequence} of {due} bytes came back as \

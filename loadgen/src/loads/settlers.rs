@@ -1,16 +1,24 @@
-//! The idle load of one shard: connections that echo one message and then stay. How fast they may
-//! be opened is said by the main thread; nothing here looks at a clock to wait.
+//! The idle load of one shard: connections that echo one message and then stay, and are pinged now
+//! and then if that is wanted. How fast they may be opened is said by the main thread.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ringsock::protocol::handshake::Status;
-use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, RemotePeer, Request, Upgrade};
+use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Peer, RemotePeer, Request, Upgrade};
 
 use super::opener::{HANDSHAKES_MAX, Opener};
 use super::place::Place;
+use crate::alarm::Alarm;
+use crate::failure::Failure;
 use crate::pattern::{Pattern, Verify};
+use crate::schedule::{Arrivals, Schedule};
 use crate::target::Target;
+
+/// The longest time between two looks at the stage of the run.
+const GLANCE_NS: u64 = 5_000_000;
 
 /// What every connection does, and how many there may be.
 #[derive(Debug)]
@@ -21,6 +29,8 @@ pub(crate) struct IdlePlan {
     pub(crate) verify: Verify,
     /// Connections that may have been opened by now, of all shards.
     pub(crate) allowed: AtomicUsize,
+    /// Pings a second over all connections, while they are kept open.
+    pub(crate) ping_rate: Option<f64>,
     /// One connection of each shard.
     pub(crate) pacers: Mutex<Vec<RemotePeer>>,
 }
@@ -51,7 +61,9 @@ pub(crate) struct Settler {
 /// One shard's connections.
 pub(crate) struct Settlers {
     plan: Arc<IdlePlan>,
-    place: Place,
+    place: Rc<Place>,
+    /// The connections to be pinged.
+    peers: Rc<RefCell<Vec<Peer>>>,
     opener: Opener,
     share: usize,
     /// Those whose message has come back.
@@ -62,7 +74,8 @@ impl Settlers {
     pub(crate) fn new(plan: &Arc<IdlePlan>, place: Place) -> Self {
         let opener = Opener::new(&plan.target, &place.board, place.shard, plan.connections);
         let share = opener.left();
-        Self { plan: Arc::clone(plan), place, opener, share, arrived: 0 }
+        let (plan, place) = (Arc::clone(plan), Rc::new(place));
+        Self { plan, place, peers: Rc::default(), opener, share, arrived: 0 }
     }
 
     /// Opens as many as are allowed and are not yet under way.
@@ -84,10 +97,48 @@ impl Settlers {
     }
 }
 
+/// Pings the connections in turns from when the run says so until it ends, whatever comes back. A
+/// Ping carries the time at which it was due.
+async fn keep_pinging(peers: Rc<RefCell<Vec<Peer>>>, place: Rc<Place>, rate: f64) {
+    let board = &place.board;
+    let failed = |error| board.fail(Failure::usage(format!("the machine gives no timer: {error}")));
+    let alarm = match Alarm::new() {
+        Ok(alarm) => alarm,
+        Err(error) => return failed(error),
+    };
+    let (mut schedule, mut turn) = (None, 0);
+    while board.is_sending() {
+        let mut pause_ns = GLANCE_NS;
+        if let Some(began_ns) = board.schedule_began_ns() {
+            let share = (place.shard.shard, place.shard.shards);
+            let schedule = schedule
+                .get_or_insert_with(|| Schedule::new(rate, Arrivals::Constant, began_ns, share));
+            let now_ns = board.nanoseconds();
+            while let Some(due_ns) = schedule.due(now_ns) {
+                let peer = peers.borrow().get(turn).copied();
+                turn = (turn + 1) % peers.borrow().len().max(1);
+                // One that has gone is reported by its end.
+                if peer.is_some_and(|peer| peer.ping(&due_ns.to_be_bytes()).is_ok()) {
+                    place.tally.pings.add(1);
+                    place.tally.readings().record_lag(now_ns.saturating_sub(due_ns));
+                }
+            }
+            pause_ns = schedule.next_ns().saturating_sub(now_ns).min(GLANCE_NS);
+        }
+        if let Err(error) = alarm.sleep(pause_ns).await {
+            return failed(error);
+        }
+    }
+}
+
 impl Handler for Settlers {
     type State = Settler;
 
     fn on_start(&mut self, outbound: &mut Outbound<Settler>) {
+        if let Some(rate) = self.plan.ping_rate {
+            let (peers, place) = (Rc::clone(&self.peers), Rc::clone(&self.place));
+            ringsock::spawn(keep_pinging(peers, place, rate));
+        }
         self.open(outbound);
     }
 
@@ -97,6 +148,9 @@ impl Handler for Settlers {
 
     fn on_open(&mut self, conn: &mut Conn<'_, Settler>) {
         self.place.tally.opened.add(1);
+        if self.plan.ping_rate.is_some() {
+            self.peers.borrow_mut().push(conn.peer());
+        }
         let settler = conn.state();
         let number = settler.number;
         if settler.pacer {
@@ -122,6 +176,20 @@ impl Handler for Settlers {
                 .fault(|| format!("connection {number}: a message came that answers nothing"));
         }
         self.open(conn.outbound());
+    }
+
+    fn on_pong(&mut self, conn: &mut Conn<'_, Settler>, payload: &[u8]) {
+        let now_ns = self.place.board.nanoseconds();
+        match payload.try_into().map(u64::from_be_bytes) {
+            Ok(due_ns) if due_ns <= now_ns => {
+                self.place.tally.pongs.add(1);
+                self.place.tally.readings().record_ping(now_ns - due_ns);
+            }
+            _ => {
+                let number = conn.state().number;
+                self.place.fault(|| format!("connection {number}: a Pong came to no Ping"));
+            }
+        }
     }
 
     fn on_close(&mut self, conn: &mut Conn<'_, Settler>, info: CloseInfo<'_>) {

@@ -142,8 +142,9 @@ impl Handler for Swarm {
         if self.place.board.is_counting() {
             self.place.tally.record(now.saturating_sub(sent_at));
         }
-        self.place.tally.received.add(1);
         self.fill(conn, now);
+        // Afterwards, so that whoever counts never sees nothing under way.
+        self.place.tally.received.add(1);
         self.place.judge(&self.plan.pattern, self.plan.verify, (number, sequence), &message);
     }
 

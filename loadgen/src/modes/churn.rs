@@ -7,16 +7,19 @@ use serde::Serialize;
 
 use crate::cli::ChurnArguments;
 use crate::crew::{Crew, LoadSize};
+use crate::exhibit::{Card, Exhibit, Series};
+use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::latency::LatencySummary;
 use crate::loads::{CyclePlan, Cycles};
-use crate::output::{StatusLine, grouped};
-use crate::pattern::Pattern;
+use crate::output::{duration_text, grouped};
 use crate::report::{
     Checked, ClientUse, Errors, Outcome, ServerUse, Unit, check_lines, costs, latency_line,
     use_lines,
 };
-use crate::target::Target;
+use crate::timeline::Point;
+use crate::truth;
+use crate::watch::Watch;
 
 /// The JSON form.
 #[derive(Debug, Serialize)]
@@ -36,33 +39,36 @@ struct ChurnReport {
     client: ClientUse,
     checked: Checked,
     errors: Errors,
+    warnings: Vec<String>,
+    timeline: Vec<Point>,
 }
 
 /// Runs the mode.
 pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
     let server = &arguments.server;
     let plan = Arc::new(CyclePlan {
-        target: Arc::new(Target::parse(&server.url, server.trust_peer)?),
+        target: Arc::new(server.target()?),
         connections: arguments.connections,
         messages: arguments.messages,
-        pattern: Pattern::new(arguments.message.kind(), arguments.payload),
+        pattern: arguments.message.pattern(arguments.payload)?,
         verify: arguments.message.verify(server),
     });
     let shared = Arc::clone(&plan);
     let load = LoadSize::new(arguments.connections, arguments.payload, 1);
-    let mut status = StatusLine::new("churn");
+    let mut watch = Watch::new("churn", server.server_pid);
     let crew =
         Crew::start(&arguments.engine, &plan.target, server.server_pid, load, move |place| {
             Cycles::new(&shared, place)
         })?;
     let driver = crew.driver();
-    crew.wait_for_open(1, &mut status)?;
-    crew.pass(arguments.warmup, &mut status)?;
-    let window = crew.count_for(arguments.duration, &mut status)?;
+    crew.wait_for_open(1, &mut watch)?;
+    crew.pass("warming up", arguments.warmup, &mut watch)?;
+    let window = crew.count_for(arguments.duration, &mut watch)?;
     crew.drain(|totals| totals.started == totals.cycles);
-    drop(status);
     let board = crew.end()?;
     let totals = board.totals();
+    let recorded = watch.finish(&board);
+    let warnings = truth::warnings(&window, None, None);
     let (server, client) = costs(&window, Unit::Cycle, window.cycles);
     let report = ChurnReport {
         mode: "churn",
@@ -74,26 +80,60 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
         seconds: window.seconds,
         cycles: window.cycles,
         rate_per_second: window.cycles as f64 / window.seconds.max(1e-9),
-        latency_us: board.latencies().summary(),
+        latency_us: recorded.readings.latency.summary(),
         server,
         client,
         checked: Checked::of(&totals),
         errors: Errors::new(&board, &totals, totals.sent),
+        warnings: warnings.clone(),
+        timeline: recorded.timeline.clone(),
     };
-    let text = text(&report);
+    let figures = Figures::default()
+        .with_latency(&report.latency_us)
+        .with_errors(&report.errors)
+        .with_server(report.server.as_ref())
+        .with("rate", report.rate_per_second);
+    let exhibit = Exhibit {
+        title: "Churn".to_owned(),
+        subtitle: subtitle(&report),
+        cards: cards(&report),
+        series: vec![Series::new("whole cycle", recorded)],
+        ..Exhibit::default()
+    };
     let sound = report.errors.is_empty();
-    Ok(Outcome::new(&report, text, sound))
+    Ok(Outcome::new(&report, text(&report), sound)
+        .with_figures(figures)
+        .showing(exhibit)
+        .warning(warnings))
 }
 
-fn text(report: &ChurnReport) -> String {
-    let mut text = format!(
-        "{}: churn, {} connections at once, {} messages of {} bytes on each, driver {}\n",
+fn subtitle(report: &ChurnReport) -> String {
+    format!(
+        "{}: {} connections at once, {} messages of {} bytes on each, driver {}",
         report.url,
         report.connections,
         report.messages_per_connection,
         report.payload_bytes,
         report.driver
-    );
+    )
+}
+
+fn cards(report: &ChurnReport) -> Vec<Card> {
+    let us = |us: f64| duration_text(us * 1000.0);
+    let mut cards = vec![
+        Card::new("Connections a second", grouped(report.rate_per_second), "opened, used, closed"),
+        Card::new("Median cycle", us(report.latency_us.p50), ""),
+        Card::new("p99 cycle", us(report.latency_us.p99), ""),
+    ];
+    if let Some(server) = &report.server {
+        let note = format!("{:.2} cores busy", server.cores_busy);
+        cards.push(Card::new("Server CPU a cycle", duration_text(server.cost.ns()), note));
+    }
+    cards
+}
+
+fn text(report: &ChurnReport) -> String {
+    let mut text = format!("{}\n", subtitle(report).replacen(": ", ": churn, ", 1));
     text += &format!(
         "rate      {} connections/s, over {:.2} s\n",
         grouped(report.rate_per_second),

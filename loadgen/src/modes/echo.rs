@@ -1,47 +1,27 @@
-//! Echo: every connection has a fixed number of messages under way, and sends one for each that
-//! comes back. It does not find the highest rate a latency allows; it finds the rate of a loop.
+//! Echo: what comes back and how fast. A closed loop finds the rate that a number of messages under
+//! way gives; an open loop finds the latency at a rate that is demanded.
 
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use ringsock::protocol::MessageKind;
 use serde::Serialize;
 
-use crate::cli::{EchoArguments, EngineArguments};
-use crate::crew::{Crew, LoadSize, Window, sample_server};
-use crate::failure::{Failure, Phase};
+use super::echo_run::{EchoWork, Measured, Span};
+use crate::cli::EchoArguments;
+use crate::exhibit::{Card, Exhibit, Series};
+use crate::expect::Figures;
+use crate::failure::Failure;
+use crate::interrupt;
 use crate::latency::LatencySummary;
-use crate::loads::{EchoPlan, StartingLine, Swarm};
-use crate::output::{StatusLine, grouped};
-use crate::pattern::Pattern;
+use crate::loads::Pace;
+use crate::output::{duration_text, grouped};
 use crate::report::{
     Checked, ClientUse, Errors, Outcome, ServerUse, Unit, check_lines, costs, latency_line,
-    use_lines,
+    latency_line_named, use_lines,
 };
-use crate::target::Target;
-
-/// How long an echo run is and what is looked at besides the messages.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Schedule {
-    /// What is counted: this long, or, if the plan has a number of messages, all of them.
-    pub(crate) duration: Duration,
-    pub(crate) warmup: Duration,
-    pub(crate) hold: Duration,
-    pub(crate) server_pid: Option<u32>,
-}
-
-/// What came of an echo run.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    pub(crate) driver: String,
-    pub(crate) window: Window,
-    pub(crate) latency: LatencySummary,
-    pub(crate) checked: Checked,
-    pub(crate) errors: Errors,
-    /// Anonymous memory of the server after the hold.
-    pub(crate) anon_bytes_after_hold: Option<u64>,
-}
+use crate::schedule::Arrivals;
+use crate::timeline::Point;
+use crate::watch::Watch;
 
 /// The JSON form.
 #[derive(Debug, Serialize)]
@@ -53,101 +33,87 @@ struct EchoReport {
     payload_bytes: usize,
     kind: &'static str,
     pipeline: usize,
+    /// What was demanded, in an open loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    demanded: Option<Demanded>,
+    interrupted: bool,
     seconds: f64,
     messages: u64,
     rate_per_second: f64,
     /// Payload that came back; as much went out.
     mib_per_second: f64,
+    /// In an open loop from when messages were due.
     latency_us: LatencySummary,
+    /// From when they were really sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uncorrected_latency_us: Option<LatencySummary>,
+    /// How late they were sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule_lag_us: Option<LatencySummary>,
     server: Option<ServerUse>,
     client: ClientUse,
     #[serde(skip_serializing_if = "Option::is_none")]
     anon_bytes_after_hold: Option<u64>,
     checked: Checked,
     errors: Errors,
+    warnings: Vec<String>,
+    timeline: Vec<Point>,
+}
+
+/// The pace of an open loop.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Demanded {
+    ConstantRate(f64),
+    PoissonRate(f64),
+    ThinkMilliseconds(f64),
+}
+
+impl Demanded {
+    fn of(pace: Pace) -> Self {
+        match pace {
+            Pace::Rate(rate, Arrivals::Constant) => Self::ConstantRate(rate),
+            Pace::Rate(rate, Arrivals::Poisson) => Self::PoissonRate(rate),
+            Pace::Think(ns) => Self::ThinkMilliseconds(ns as f64 / 1e6),
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::ConstantRate(rate) => format!("{} messages/s demanded", grouped(rate)),
+            Self::PoissonRate(rate) => {
+                format!("{} messages/s demanded, at random times", grouped(rate))
+            }
+            Self::ThinkMilliseconds(pause) => format!("{pause} ms from answer to message"),
+        }
+    }
 }
 
 /// Runs the mode.
 pub(crate) fn run(arguments: &EchoArguments) -> Result<Outcome, Failure> {
     let server = &arguments.server;
-    let target = Arc::new(Target::parse(&server.url, server.trust_peer)?);
-    let plan = Arc::new(EchoPlan {
-        target: Arc::clone(&target),
+    let pattern = arguments.message.pattern(arguments.payload)?;
+    let kind = pattern.kind();
+    let pace = arguments.pace();
+    let work = EchoWork {
+        target: Arc::new(server.target()?),
         connections: arguments.connections,
-        pattern: Pattern::new(arguments.message.kind(), arguments.payload),
+        pattern,
         verify: arguments.message.verify(server),
         pipeline: arguments.pipeline,
+        pace,
         messages: arguments.messages,
-        line: StartingLine::default(),
-    });
-    let schedule = Schedule {
+    };
+    let span = Span {
         duration: arguments.duration,
         warmup: arguments.warmup,
         hold: arguments.hold,
         server_pid: server.server_pid,
     };
-    let mut status = StatusLine::new("echo");
-    let measured = measure(&plan, &arguments.engine, schedule, &mut status)?;
-    drop(status);
-    Ok(report(&plan, measured))
-}
-
-/// Opens the connections, lets the messages flow and counts.
-pub(crate) fn measure(
-    plan: &Arc<EchoPlan>,
-    engine: &EngineArguments,
-    schedule: Schedule,
-    status: &mut StatusLine,
-) -> Result<Measured, Failure> {
-    let shared = Arc::clone(plan);
-    let load = LoadSize::new(plan.connections, plan.pattern.payload_bytes(), plan.pipeline);
-    let crew = Crew::start(engine, &plan.target, schedule.server_pid, load, move |place| {
-        Swarm::new(&shared, place)
-    })?;
-    let driver = crew.driver();
-    crew.wait_for_open(plan.connections, status)?;
-    let window = count(plan, &crew, schedule, status)?;
-    crew.drain(|totals| totals.received >= totals.sent);
-    let mut anon_bytes_after_hold = None;
-    if !schedule.hold.is_zero() {
-        thread::sleep(schedule.hold);
-        if let Some(process) = schedule.server_pid {
-            anon_bytes_after_hold = Some(sample_server(process)?.anon_bytes);
-        }
-    }
-    let board = crew.end()?;
-    let totals = board.totals();
-    let due = plan.messages.map_or(totals.sent, |messages| messages * plan.connections as u64);
-    Ok(Measured {
-        driver,
-        window,
-        latency: board.latencies().summary(),
-        checked: Checked::of(&totals),
-        errors: Errors::new(&board, &totals, due),
-        anon_bytes_after_hold,
-    })
-}
-
-fn count(
-    plan: &EchoPlan,
-    crew: &Crew,
-    schedule: Schedule,
-    status: &mut StatusLine,
-) -> Result<Window, Failure> {
-    let begin = || {
-        let board = crew.board();
-        board.add_sent(plan.line.begin(&plan.pattern, board.nanoseconds()));
-    };
-    let Some(messages) = plan.messages else {
-        begin();
-        crew.pass(schedule.warmup, status)?;
-        return crew.count_for(schedule.duration, status);
-    };
-    let due = messages * plan.connections as u64;
-    let before = crew.start_counting()?;
-    begin();
-    crew.wait_until(Phase::Echo, status, |totals| totals.received >= due || totals.lost > 0)?;
-    crew.counted_since(&before)
+    let url = work.target.url();
+    let watch = Watch::new("echo", server.server_pid);
+    let measured = work.run(&arguments.engine, span, watch)?;
+    Ok(report(url, kind, pace, measured))
 }
 
 /// `text` or `binary`.
@@ -158,43 +124,115 @@ pub(crate) fn kind_name(kind: MessageKind) -> &'static str {
     }
 }
 
-fn report(plan: &EchoPlan, measured: Measured) -> Outcome {
-    let Measured { driver, window, latency, checked, errors, anon_bytes_after_hold } = measured;
+fn report(url: String, kind: MessageKind, pace: Option<Pace>, measured: Measured) -> Outcome {
+    let Measured { window, recorded, errors, warnings, .. } = measured;
     let (server, client) = costs(&window, Unit::Message, window.received);
-    let rate = window.received as f64 / window.seconds.max(1e-9);
-    let payload_bytes = plan.pattern.payload_bytes();
+    let readings = &recorded.readings;
     let report = EchoReport {
         mode: "echo",
-        url: plan.target.url(),
-        driver,
-        connections: plan.connections,
-        payload_bytes,
-        kind: kind_name(plan.pattern.kind()),
-        pipeline: plan.pipeline,
+        url,
+        driver: measured.driver,
+        connections: measured.connections,
+        payload_bytes: measured.payload_bytes,
+        kind: kind_name(kind),
+        pipeline: measured.pipeline,
+        demanded: pace.map(Demanded::of),
+        interrupted: interrupt::is_interrupted(),
         seconds: window.seconds,
         messages: window.received,
-        rate_per_second: rate,
-        mib_per_second: rate * payload_bytes as f64 / (1 << 20) as f64,
-        latency_us: latency,
+        rate_per_second: window.rate(),
+        mib_per_second: window.rate() * measured.payload_bytes as f64 / (1 << 20) as f64,
+        latency_us: readings.latency.summary(),
+        uncorrected_latency_us: readings.uncorrected.as_ref().map(|all| all.summary()),
+        schedule_lag_us: readings.lag.as_ref().map(|all| all.summary()),
         server,
         client,
-        anon_bytes_after_hold,
-        checked,
+        anon_bytes_after_hold: measured.anon_bytes_after_hold,
+        checked: measured.checked,
         errors,
+        warnings: warnings.clone(),
+        timeline: recorded.timeline.clone(),
     };
-    let mut text = format!(
-        "{}: echo, {} connections, {} bytes {}, {} under way on each, driver {}\n",
-        report.url, report.connections, payload_bytes, report.kind, report.pipeline, report.driver
+    let mut figures = Figures::default()
+        .with_latency(&report.latency_us)
+        .with_errors(&report.errors)
+        .with_server(report.server.as_ref())
+        .with("rate", report.rate_per_second);
+    if let Some(lag) = &report.schedule_lag_us {
+        figures = figures.with("lag", lag.p99 * 1000.0);
+    }
+    let exhibit = Exhibit {
+        title: "Echo".to_owned(),
+        subtitle: subtitle(&report),
+        cards: cards(&report),
+        series: vec![Series::new("echo", recorded)],
+        ..Exhibit::default()
+    };
+    let sound = report.errors.is_empty();
+    Outcome::new(&report, text(&report), sound)
+        .with_figures(figures)
+        .showing(exhibit)
+        .warning(warnings)
+}
+
+fn subtitle(report: &EchoReport) -> String {
+    let pace = report.demanded.map_or_else(
+        || format!("{} under way on each", report.pipeline),
+        |demanded| demanded.text(),
     );
+    format!(
+        "{}: {} connections, {} bytes {}, {pace}, driver {}",
+        report.url,
+        grouped(report.connections as f64),
+        grouped(report.payload_bytes as f64),
+        report.kind,
+        report.driver
+    )
+}
+
+fn cards(report: &EchoReport) -> Vec<Card> {
+    let us = |us: f64| duration_text(us * 1000.0);
+    let mut cards = vec![
+        Card::new(
+            "Messages a second",
+            grouped(report.rate_per_second),
+            format!("{:.2} MiB/s each way", report.mib_per_second),
+        ),
+        Card::new("Median latency", us(report.latency_us.p50), ""),
+        Card::new(
+            "p99 latency",
+            us(report.latency_us.p99),
+            format!("longest {}", us(report.latency_us.max)),
+        ),
+    ];
+    if let Some(server) = &report.server {
+        cards.push(Card::new(
+            "Server CPU a message",
+            duration_text(server.cost.ns()),
+            format!("{:.2} cores busy", server.cores_busy),
+        ));
+    }
+    if let Some(lag) = &report.schedule_lag_us {
+        cards.push(Card::new("Schedule lag p99", us(lag.p99), "how late messages were sent"));
+    }
+    cards
+}
+
+fn text(report: &EchoReport) -> String {
+    let mut text = format!("{}\n", subtitle(report).replacen(": ", ": echo, ", 1));
     text += &format!(
         "rate      {} messages/s, {:.2} MiB/s each way, over {:.2} s\n",
-        grouped(rate),
+        grouped(report.rate_per_second),
         report.mib_per_second,
         report.seconds
     );
     text += &latency_line(&report.latency_us);
+    if let Some(uncorrected) = &report.uncorrected_latency_us {
+        text += &latency_line_named("from send", uncorrected);
+    }
+    if let Some(lag) = &report.schedule_lag_us {
+        text += &latency_line_named("lag", lag);
+    }
     text += &use_lines(report.server.as_ref(), &report.client);
-    text += &check_lines(&report.checked, &report.errors);
-    let sound = report.errors.is_empty();
-    Outcome::new(&report, text, sound)
+    text + &check_lines(&report.checked, &report.errors)
 }

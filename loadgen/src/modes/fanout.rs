@@ -1,23 +1,25 @@
-//! Fan-out: one connection publishes, everybody (the publisher included) receives. The next message
-//! is published when one has reached all, so what is under way is bounded; a server that leaves
-//! somebody out brings the run to a halt, and that is the finding.
+//! Fan-out: some connections publish, everybody receives. In a closed loop the next message is
+//! published when one has reached all, so a server that leaves somebody out brings the run to a
+//! halt, and that is the finding; in an open loop what is lost is counted.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::fanout_run::{self, FanoutMeasured, FanoutSetup};
 use crate::cli::FanoutArguments;
-use crate::crew::{Crew, LoadSize, Window};
+use crate::exhibit::{Card, Exhibit, Series};
+use crate::expect::Figures;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::latency::LatencySummary;
-use crate::loads::{Audience, Channel};
-use crate::output::{StatusLine, grouped};
-use crate::pattern::Pattern;
+use crate::output::{duration_text, grouped};
 use crate::report::{
     Checked, ClientUse, Errors, Outcome, ServerUse, Unit, check_lines, costs, latency_line,
-    use_lines,
+    latency_line_named, use_lines,
 };
-use crate::target::Target;
+use crate::timeline::Point;
+use crate::watch::Watch;
 
 /// The JSON form.
 #[derive(Debug, Serialize)]
@@ -26,20 +28,35 @@ struct FanoutReport {
     url: String,
     driver: String,
     connections: usize,
+    publishers: usize,
     payload_bytes: usize,
     pipeline: usize,
+    /// Messages a second that were demanded, in an open loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    demanded_rate: Option<f64>,
+    interrupted: bool,
     seconds: f64,
     deliveries: u64,
     rate_per_second: f64,
     messages_per_second: f64,
     mib_per_second: f64,
-    /// From the publishing to the arrival at each subscriber.
+    /// One way: from the publishing (in an open loop from when it was due) to the arrival at each
+    /// subscriber.
     latency_us: LatencySummary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uncorrected_latency_us: Option<LatencySummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule_lag_us: Option<LatencySummary>,
+    /// From the publishing until the last subscriber had the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_us: Option<LatencySummary>,
     server: Option<ServerUse>,
     client: ClientUse,
     reach: Reach,
     checked: Checked,
     errors: Errors,
+    warnings: Vec<String>,
+    timeline: Vec<Point>,
 }
 
 /// Whether everybody got everything, over the whole run.
@@ -48,87 +65,145 @@ struct Reach {
     published: u64,
     deliveries_due: u64,
     deliveries: u64,
+    /// Deliveries of those due.
+    share: f64,
 }
 
 /// Runs the mode.
 pub(crate) fn run(arguments: &FanoutArguments) -> Result<Outcome, Failure> {
-    let (server, connections) = (&arguments.server, arguments.connections);
-    let target = Arc::new(Target::parse(&server.url, server.trust_peer)?);
-    let pattern = Pattern::new(arguments.message.kind(), arguments.payload);
-    let verify = arguments.message.verify(server);
-    let channel = Arc::new(Channel::new(pattern, verify, arguments.pipeline));
-    let load = LoadSize::new(connections, arguments.payload, arguments.pipeline);
-    let shared = (Arc::clone(&target), Arc::clone(&channel));
-    let mut status = StatusLine::new("fanout");
-    let crew = Crew::start(&arguments.engine, &target, server.server_pid, load, move |place| {
-        Audience::new(&shared.0, &shared.1, connections, place)
-    })?;
-    let driver = crew.driver();
-    crew.wait_for_open(connections, &mut status)?;
-    for _ in 0..arguments.pipeline {
-        channel.publish(crew.board().nanoseconds());
-    }
-    crew.pass(arguments.warmup, &mut status)?;
-    let window = crew.count_for(arguments.duration, &mut status)?;
-    let due = || channel.published() * connections as u64;
-    crew.drain(|totals| totals.received >= due());
-    drop(status);
-    let board = crew.end()?;
-    let totals = board.totals();
-    let errors = Errors::new(&board, &totals, due());
-    let checked = Checked { sent: channel.published(), ..Checked::of(&totals) };
-    let latency = board.latencies().summary();
-    Ok(report(arguments, &target, driver, &window, latency, checked, errors))
+    let setup = FanoutSetup {
+        target: Arc::new(arguments.server.target()?),
+        connections: arguments.connections,
+        publishers: arguments.publishers,
+        pattern: arguments.message.pattern(arguments.payload)?,
+        verify: arguments.message.verify(&arguments.server),
+        pipeline: arguments.pipeline,
+        rate: arguments.rate.rate(),
+        reaches_self: !arguments.not_to_self,
+        join: arguments.join.clone(),
+    };
+    let plan = setup.plan()?;
+    let url = plan.target.url();
+    let server_pid = arguments.server.server_pid;
+    let span = (arguments.warmup, arguments.duration);
+    let watch = Watch::new("fanout", server_pid);
+    let measured =
+        fanout_run::run(plan, &arguments.engine, arguments.payload, span, server_pid, watch)?;
+    Ok(report(arguments, url, measured))
 }
 
-fn report(
-    arguments: &FanoutArguments,
-    target: &Target,
-    driver: String,
-    window: &Window,
-    latency_us: LatencySummary,
-    checked: Checked,
-    errors: Errors,
-) -> Outcome {
-    let (server, client) = costs(window, Unit::Delivery, window.received);
-    let rate = window.received as f64 / window.seconds.max(1e-9);
+fn report(arguments: &FanoutArguments, url: String, measured: FanoutMeasured) -> Outcome {
+    let FanoutMeasured { window, recorded, warnings, published, audience, .. } = measured;
+    let (server, client) = costs(&window, Unit::Delivery, window.received);
+    let (rate, readings) = (window.rate(), &recorded.readings);
+    let due = published * audience as u64;
     let report = FanoutReport {
         mode: "fanout",
-        url: target.url(),
-        driver,
+        url,
+        driver: measured.driver,
         connections: arguments.connections,
+        publishers: arguments.publishers,
         payload_bytes: arguments.payload,
         pipeline: arguments.pipeline,
+        demanded_rate: arguments.rate.rate,
+        interrupted: interrupt::is_interrupted(),
         seconds: window.seconds,
         deliveries: window.received,
         rate_per_second: rate,
-        messages_per_second: rate / arguments.connections as f64,
+        messages_per_second: rate / audience.max(1) as f64,
         mib_per_second: rate * arguments.payload as f64 / (1 << 20) as f64,
-        latency_us,
+        latency_us: readings.latency.summary(),
+        uncorrected_latency_us: readings.uncorrected.as_ref().map(|all| all.summary()),
+        schedule_lag_us: readings.lag.as_ref().map(|all| all.summary()),
+        completion_us: readings.completion.as_ref().map(|all| all.summary()),
         server,
         client,
         reach: Reach {
-            published: checked.sent,
-            deliveries_due: checked.sent * arguments.connections as u64,
-            deliveries: checked.received,
+            published,
+            deliveries_due: due,
+            deliveries: measured.checked.received,
+            share: measured.checked.received as f64 / due.max(1) as f64,
         },
-        checked,
-        errors,
+        checked: measured.checked,
+        errors: measured.errors,
+        warnings: warnings.clone(),
+        timeline: recorded.timeline.clone(),
     };
-    let text = text(&report);
+    let mut figures = Figures::default()
+        .with_latency(&report.latency_us)
+        .with_errors(&report.errors)
+        .with_server(report.server.as_ref())
+        .with("rate", report.rate_per_second);
+    for (name, summary) in [("completion", &report.completion_us), ("lag", &report.schedule_lag_us)]
+    {
+        if let Some(summary) = summary {
+            figures = figures.with(name, summary.p99 * 1000.0);
+        }
+    }
+    let exhibit = Exhibit {
+        title: "Fan-out".to_owned(),
+        subtitle: subtitle(&report),
+        cards: cards(&report),
+        series: vec![Series::new("one way", recorded)],
+        ..Exhibit::default()
+    };
     let sound = report.errors.is_empty();
-    Outcome::new(&report, text, sound)
+    Outcome::new(&report, text(&report), sound)
+        .with_figures(figures)
+        .showing(exhibit)
+        .warning(warnings)
 }
 
-fn text(report: &FanoutReport) -> String {
-    let mut text = format!(
-        "{}: fan-out, {} subscribers, {} bytes, {} under way, driver {}\n",
+fn subtitle(report: &FanoutReport) -> String {
+    let pace = report.demanded_rate.map_or_else(
+        || format!("{} under way", report.pipeline),
+        |rate| format!("{} messages/s demanded", grouped(rate)),
+    );
+    let publishers = match report.publishers {
+        1 => String::new(),
+        publishers => format!("{publishers} publishers, "),
+    };
+    format!(
+        "{}: {publishers}{} subscribers, {} bytes, {pace}, driver {}",
         report.url,
         grouped(report.connections as f64),
         report.payload_bytes,
-        report.pipeline,
         report.driver
-    );
+    )
+}
+
+fn cards(report: &FanoutReport) -> Vec<Card> {
+    let us = |us: f64| duration_text(us * 1000.0);
+    let mut cards = vec![
+        Card::new(
+            "Deliveries a second",
+            grouped(report.rate_per_second),
+            format!("{} messages/s", grouped(report.messages_per_second)),
+        ),
+        Card::new("Median one way", us(report.latency_us.p50), ""),
+        Card::new(
+            "p99 one way",
+            us(report.latency_us.p99),
+            format!("longest {}", us(report.latency_us.max)),
+        ),
+        Card::new(
+            "Reach",
+            format!("{:.3} %", report.reach.share * 100.0),
+            format!("{} deliveries", grouped(report.reach.deliveries as f64)),
+        ),
+    ];
+    if let Some(completion) = &report.completion_us {
+        cards.push(Card::new("Reached everybody", us(completion.p50), "median, from publishing"));
+    }
+    if let Some(server) = &report.server {
+        let note = format!("{:.2} cores busy", server.cores_busy);
+        cards.push(Card::new("Server CPU a delivery", duration_text(server.cost.ns()), note));
+    }
+    cards
+}
+
+fn text(report: &FanoutReport) -> String {
+    let mut text = format!("{}\n", subtitle(report).replacen(": ", ": fan-out, ", 1));
     text += &format!(
         "rate      {} deliveries/s, {} messages/s, {:.2} MiB/s, over {:.2} s\n",
         grouped(report.rate_per_second),
@@ -137,11 +212,21 @@ fn text(report: &FanoutReport) -> String {
         report.seconds
     );
     text += &latency_line(&report.latency_us);
+    for (name, summary) in [
+        ("from send", &report.uncorrected_latency_us),
+        ("lag", &report.schedule_lag_us),
+        ("complete", &report.completion_us),
+    ] {
+        if let Some(summary) = summary {
+            text += &latency_line_named(name, summary);
+        }
+    }
     text += &use_lines(report.server.as_ref(), &report.client);
     text += &format!(
-        "reach     {} of {} deliveries\n",
+        "reach     {} of {} deliveries, {:.4} %\n",
         grouped(report.reach.deliveries as f64),
-        grouped(report.reach.deliveries_due as f64)
+        grouped(report.reach.deliveries_due as f64),
+        report.reach.share * 100.0
     );
     text + &check_lines(&report.checked, &report.errors)
 }

@@ -12,9 +12,10 @@ use crate::cli::FuzzingArguments;
 use crate::crew::{Crew, LoadSize};
 use crate::failure::{Failure, Phase};
 use crate::loads::{FuzzedClient, Progress};
-use crate::output::{StatusLine, grouped};
+use crate::output::grouped;
 use crate::report::Outcome;
-use crate::target::Target;
+use crate::target::{Greeting, Target};
+use crate::watch::Watch;
 
 /// What may wait to be sent: a case sends thousands of messages before it reads.
 const QUEUE_BYTES_MAX: usize = 256 * MIB;
@@ -35,19 +36,20 @@ struct FuzzingReport {
 
 /// Runs the mode.
 pub(crate) fn run(arguments: &FuzzingArguments) -> Result<Outcome, Failure> {
-    let target = Target::parse(&arguments.url, false)?;
+    let greeting = Greeting { deflate: arguments.compression.deflate, ..Greeting::default() };
+    let target = Target::parse(&arguments.url, false, greeting)?;
     let progress = Arc::new(Progress::default());
     let load = LoadSize { connections: 16, queue_bytes: QUEUE_BYTES_MAX, mailbox_messages: 0 };
     let (agent, server, shared) = (arguments.agent.clone(), target.clone(), Arc::clone(&progress));
-    let mut status = StatusLine::new("fuzzing-client");
+    let mut watch = Watch::new("fuzzing-client", None);
     let began = Instant::now();
     let crew = Crew::start(&arguments.engine, &target, None, load, move |place| {
         FuzzedClient::new(&server, &agent, &shared, place)
     })?;
     let driver = crew.driver();
-    crew.wait_until(Phase::Echo, &mut status, |totals| totals.cycles > 0)?;
-    drop(status);
+    crew.wait_until(Phase::Echo, &mut watch, |totals| totals.cycles > 0)?;
     let board = crew.end()?;
+    watch.finish(&board);
     let report = FuzzingReport {
         mode: "fuzzing-client",
         url: target.url(),

@@ -9,14 +9,15 @@ use ringsock::protocol::{FrameHeader, MessageKind};
 use serde::Serialize;
 
 use crate::cli::HeadersArguments;
+use crate::exhibit::{Exhibit, Table};
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::latency::LatencySummary;
-use crate::loads::{EchoPlan, StartingLine};
-use crate::modes::echo::{Measured, Schedule, measure};
-use crate::output::{StatusLine, grouped};
-use crate::pattern::Pattern;
+use crate::modes::echo_run::{EchoWork, Measured, Span};
+use crate::output::{duration_text, grouped};
 use crate::report::{Checked, ClientUse, Errors, Outcome, ServerUse, Unit, costs};
-use crate::target::Target;
+use crate::truth;
+use crate::watch::Watch;
 
 /// Both ends of each size class, and common sizes between.
 const PAYLOADS_BYTES: [usize; 8] = [0, 20, 125, 126, 1000, 65_535, 65_536, MIB];
@@ -31,6 +32,7 @@ struct HeadersReport {
     url: String,
     driver: String,
     pipeline: usize,
+    interrupted: bool,
     rows: Vec<Row>,
     paths: Vec<Path>,
 }
@@ -68,8 +70,8 @@ struct Path {
 /// Runs the mode.
 pub(crate) fn run(arguments: &HeadersArguments) -> Result<Outcome, Failure> {
     let server = &arguments.server;
-    let target = Arc::new(Target::parse(&server.url, server.trust_peer)?);
-    let schedule = Schedule {
+    let target = Arc::new(server.target()?);
+    let span = Span {
         duration: arguments.seconds_per_row,
         warmup: arguments.seconds_per_row / 5,
         hold: std::time::Duration::ZERO,
@@ -77,28 +79,81 @@ pub(crate) fn run(arguments: &HeadersArguments) -> Result<Outcome, Failure> {
     };
     let mut rows = Vec::new();
     let mut driver = String::new();
+    let mut warnings = Vec::new();
     for payload_bytes in PAYLOADS_BYTES {
         let under_way = payload_bytes.max(1) * arguments.pipeline;
-        let plan = Arc::new(EchoPlan {
+        let work = EchoWork {
             target: Arc::clone(&target),
             connections: arguments.connections.min((UNDER_WAY_BYTES_MAX / under_way).max(1)),
-            pattern: Pattern::new(arguments.message.kind(), payload_bytes),
+            pattern: arguments.message.pattern(payload_bytes)?,
             verify: arguments.message.verify(server),
-            pipeline: arguments.pipeline,
+            pipeline: Some(arguments.pipeline),
+            pace: None,
             messages: None,
-            line: StartingLine::default(),
-        });
-        let mut status = StatusLine::new(format!("headers, {payload_bytes} bytes"));
-        let measured = measure(&plan, &arguments.engine, schedule, &mut status)?;
+        };
+        let watch = Watch::new(format!("headers, {payload_bytes} bytes"), server.server_pid);
+        let measured = work.run(&arguments.engine, span, watch)?;
         driver.clone_from(&measured.driver);
-        rows.push(row(&plan, measured));
+        let named = |warning: &String| (format!("{payload_bytes} bytes"), warning.clone());
+        warnings.extend(measured.warnings.iter().map(named));
+        rows.push(row(measured));
+        if interrupt::is_interrupted() {
+            break;
+        }
     }
     let (url, pipeline) = (target.url(), arguments.pipeline);
     let paths = paths(&rows);
-    let report = HeadersReport { mode: "headers", url, driver, pipeline, rows, paths };
+    let interrupted = interrupt::is_interrupted();
+    let report = HeadersReport { mode: "headers", url, driver, pipeline, interrupted, rows, paths };
     let sound = report.rows.iter().all(|row| row.errors.is_empty());
     let text = text(&report);
-    Ok(Outcome::new(&report, text, sound))
+    let exhibit = Exhibit {
+        title: "Headers".to_owned(),
+        subtitle: subtitle(&report),
+        tables: vec![table(&report)],
+        ..Exhibit::default()
+    };
+    Ok(Outcome::new(&report, text, sound).showing(exhibit).warning(truth::condensed(warnings)))
+}
+
+fn subtitle(report: &HeadersReport) -> String {
+    format!(
+        "{}: {} under way on each connection, driver {}",
+        report.url, report.pipeline, report.driver
+    )
+}
+
+fn table(report: &HeadersReport) -> Table {
+    let columns = [
+        "payload bytes",
+        "header to server",
+        "header to client",
+        "connections",
+        "messages/s",
+        "MiB/s",
+        "p50",
+        "p99",
+        "server CPU a message",
+    ];
+    let us = |us: f64| duration_text(us * 1000.0);
+    let cells = |row: &Row| {
+        vec![
+            grouped(row.payload_bytes as f64),
+            row.client_header_bytes.to_string(),
+            row.server_header_bytes.to_string(),
+            row.connections.to_string(),
+            grouped(row.rate_per_second),
+            format!("{:.1}", row.mib_per_second),
+            us(row.latency_us.p50),
+            us(row.latency_us.p99),
+            row.server.map_or_else(|| "-".to_owned(), |server| duration_text(server.cost.ns())),
+        ]
+    };
+    Table {
+        title: "Echoes by payload".to_owned(),
+        columns: columns.map(str::to_owned).to_vec(),
+        rows: report.rows.iter().map(cells).collect(),
+    }
 }
 
 /// Bytes of a frame's header, with a mask and without.
@@ -106,27 +161,26 @@ fn header_bytes(payload_bytes: usize) -> (usize, usize) {
     let size = |mask| {
         let opcode = MessageKind::Binary.opcode();
         let payload_bytes = payload_bytes as u64;
-        FrameHeader { fin: true, opcode, mask, payload_bytes }.encode().1
+        FrameHeader { fin: true, compressed: false, opcode, mask, payload_bytes }.encode().1
     };
     (size(Some([0; 4])), size(None))
 }
 
-fn row(plan: &EchoPlan, measured: Measured) -> Row {
-    let Measured { window, latency, checked, errors, .. } = measured;
-    let payload_bytes = plan.pattern.payload_bytes();
+fn row(measured: Measured) -> Row {
+    let Measured { window, recorded, checked, errors, connections, payload_bytes, .. } = measured;
     let (client_header_bytes, server_header_bytes) = header_bytes(payload_bytes);
     let (server, client) = costs(&window, Unit::Message, window.received);
-    let rate_per_second = window.received as f64 / window.seconds.max(1e-9);
+    let rate_per_second = window.rate();
     Row {
         payload_bytes,
         client_header_bytes,
         server_header_bytes,
-        connections: plan.connections,
+        connections,
         seconds: window.seconds,
         messages: window.received,
         rate_per_second,
         mib_per_second: rate_per_second * payload_bytes as f64 / MIB as f64,
-        latency_us: latency,
+        latency_us: recorded.readings.latency.summary(),
         server,
         client,
         checked,
@@ -169,10 +223,7 @@ fn paths(rows: &[Row]) -> Vec<Path> {
 }
 
 fn text(report: &HeadersReport) -> String {
-    let mut text = format!(
-        "{}: headers, {} under way on each connection, driver {}\n\n",
-        report.url, report.pipeline, report.driver
-    );
+    let mut text = format!("{}\n\n", subtitle(report).replacen(": ", ": headers, ", 1));
     text += "  payload  header ->  header <-  conns   messages/s     MiB/s     p50 µs     p99 µs   \
              server ns/msg\n";
     for row in &report.rows {

@@ -1,5 +1,5 @@
 //! Idle: opens connections that echo one message each and then stay, and tells what they cost the
-//! server in memory. No load is made while they stay.
+//! server in memory and how soon they answer Pings. No other load is made while they stay.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
@@ -10,14 +10,16 @@ use serde::Serialize;
 
 use crate::cli::IdleArguments;
 use crate::crew::{Crew, LoadSize, sample_server};
+use crate::exhibit::{Card, Exhibit, Series};
+use crate::expect::Figures;
 use crate::failure::{Failure, Phase};
+use crate::interrupt;
 use crate::latency::LatencySummary;
 use crate::loads::{IdlePlan, Settlers};
-use crate::output::{StatusLine, grouped, mib};
-use crate::pattern::Pattern;
+use crate::output::{duration_text, grouped, mib};
 use crate::procfs::ProcessSample;
-use crate::report::{Checked, Errors, Outcome, check_lines, latency_line};
-use crate::target::Target;
+use crate::report::{Checked, Errors, Outcome, check_lines, latency_line, latency_line_named};
+use crate::watch::{Recorded, Watch};
 
 /// Time for the server to give back what only opening needed.
 const SETTLE_TIME: Duration = Duration::from_millis(500);
@@ -38,6 +40,10 @@ struct IdleReport {
     /// From the request to connect to the echo, for each connection.
     latency_us: LatencySummary,
     hold_seconds: f64,
+    /// From when a Ping was due to its Pong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ping_us: Option<LatencySummary>,
+    pings_lost: u64,
     server: Option<ServerMemory>,
     checked: Checked,
     errors: Errors,
@@ -59,32 +65,38 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
     let connections = arguments.connections;
     let allowed = arguments.ramp.map_or(connections, |rate| step_of(rate, RAMP_STEP));
     let plan = Arc::new(IdlePlan {
-        target: Arc::new(Target::parse(&server.url, server.trust_peer)?),
+        target: Arc::new(server.target()?),
         connections,
-        pattern: Pattern::new(arguments.message.kind(), arguments.payload),
+        pattern: arguments.message.pattern(arguments.payload)?,
         verify: arguments.message.verify(server),
         allowed: AtomicUsize::new(allowed),
+        ping_rate: arguments
+            .ping_interval
+            .filter(|interval| !interval.is_zero())
+            .map(|interval| connections as f64 / interval.as_secs_f64()),
         pacers: Mutex::default(),
     });
     let before = server.server_pid.map(sample_server).transpose()?;
     let shared = Arc::clone(&plan);
     let load = LoadSize::new(connections, arguments.payload, 1);
-    let mut status = StatusLine::new("idle");
+    let mut watch = Watch::new("idle", server.server_pid);
     let began = Instant::now();
     let crew =
         Crew::start(&arguments.engine, &plan.target, server.server_pid, load, move |place| {
             Settlers::new(&shared, place)
         })?;
     let driver = crew.driver();
-    open_all(&crew, &plan, arguments.ramp, &mut status)?;
+    open_all(&crew, &plan, arguments.ramp, &mut watch)?;
     let opening_seconds = began.elapsed().as_secs_f64();
     thread::sleep(SETTLE_TIME);
     let opened = server.server_pid.map(sample_server).transpose()?;
-    hold(&crew, arguments.hold, &mut status)?;
+    hold(&crew, arguments.hold, &mut watch)?;
     let held = server.server_pid.map(sample_server).transpose()?;
-    drop(status);
+    crew.drain(|totals| totals.pongs >= totals.pings);
     let board = crew.end()?;
     let totals = board.totals();
+    let recorded = watch.finish(&board);
+    let ping = recorded.readings.ping.as_ref();
     let samples = before.zip(opened).zip(held);
     let report = IdleReport {
         mode: "idle",
@@ -94,17 +106,80 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
         payload_bytes: arguments.payload,
         opening_seconds,
         rate_per_second: connections as f64 / opening_seconds.max(1e-9),
-        latency_us: board.latencies().summary(),
+        latency_us: recorded.readings.latency.summary(),
         hold_seconds: arguments.hold.as_secs_f64(),
+        ping_us: ping.map(|all| all.summary()),
+        pings_lost: totals.pings.saturating_sub(totals.pongs),
         server: samples.map(|((before, opened), held)| {
             ServerMemory::new(&before, &opened, &held, connections)
         }),
         checked: Checked::of(&totals),
         errors: Errors::new(&board, &totals, connections as u64),
     };
-    let text = text(&report);
-    let sound = report.errors.is_empty();
-    Ok(Outcome::new(&report, text, sound))
+    let sound = report.errors.is_empty() && report.pings_lost == 0;
+    let exhibit = Exhibit {
+        title: "Idle connections".to_owned(),
+        subtitle: subtitle(&report),
+        cards: cards(&report),
+        series: series(recorded),
+        ..Exhibit::default()
+    };
+    Ok(Outcome::new(&report, text(&report), sound).with_figures(figures(&report)).showing(exhibit))
+}
+
+fn series(recorded: Recorded) -> Vec<Series> {
+    let line = |name: &str, latency| Series {
+        name: name.to_owned(),
+        timeline: Vec::new(),
+        latency,
+        uncorrected: None,
+    };
+    let ping = recorded.readings.ping.map(|all| line("ping to pong", *all));
+    let opening = line("connect to first echo", recorded.readings.latency);
+    [Some(opening), ping].into_iter().flatten().collect()
+}
+
+fn figures(report: &IdleReport) -> Figures {
+    let figures = Figures::default()
+        .with_latency(&report.latency_us)
+        .with_errors(&report.errors)
+        .with("rate", report.rate_per_second);
+    let figures = match &report.ping_us {
+        Some(ping) => figures.with("ping", ping.p99 * 1000.0),
+        None => figures,
+    };
+    match &report.server {
+        Some(memory) => {
+            figures.with("bytes-per-connection", memory.anon_bytes_per_connection.max(0.0))
+        }
+        None => figures,
+    }
+}
+
+fn subtitle(report: &IdleReport) -> String {
+    let connections = grouped(report.connections as f64);
+    format!("{}: {connections} connections, driver {}", report.url, report.driver)
+}
+
+fn cards(report: &IdleReport) -> Vec<Card> {
+    let us = |us: f64| duration_text(us * 1000.0);
+    let mut cards = vec![Card::new(
+        "Opened a second",
+        grouped(report.rate_per_second),
+        format!("{:.2} s for all", report.opening_seconds),
+    )];
+    if let Some(memory) = &report.server {
+        cards.push(Card::new(
+            "Server memory a connection",
+            format!("{} B", grouped(memory.anon_bytes_per_connection)),
+            "anonymous, resident",
+        ));
+    }
+    if let Some(ping) = &report.ping_us {
+        cards.push(Card::new("Ping p50", us(ping.p50), format!("{} pings", ping.count)));
+        cards.push(Card::new("Ping p99", us(ping.p99), format!("longest {}", us(ping.max))));
+    }
+    cards
 }
 
 /// Connections that a ramp of `rate` a second allows in `span`, at least one.
@@ -116,11 +191,11 @@ fn open_all(
     crew: &Crew,
     plan: &IdlePlan,
     ramp: Option<usize>,
-    status: &mut StatusLine,
+    watch: &mut Watch,
 ) -> Result<(), Failure> {
     let began = Instant::now();
     let mut stepped = began;
-    crew.wait_until(Phase::Handshake, status, |totals| {
+    crew.wait_until(Phase::Handshake, watch, |totals| {
         if let Some(rate) = ramp
             && stepped.elapsed() >= RAMP_STEP
         {
@@ -131,13 +206,18 @@ fn open_all(
     })
 }
 
-/// Leaves the connections alone. Nothing moves meanwhile, which is as it should be.
-fn hold(crew: &Crew, span: Duration, status: &mut StatusLine) -> Result<(), Failure> {
+/// Leaves the connections alone, but for Pings. Nothing else moves meanwhile.
+fn hold(crew: &Crew, span: Duration, watch: &mut Watch) -> Result<(), Failure> {
     const GLANCE: Duration = Duration::from_millis(100);
+    watch.begin("holding", Some(span));
     let end = Instant::now() + span;
-    while let Some(left) = end.checked_duration_since(Instant::now()) {
+    crew.start_counting()?;
+    crew.board().begin_schedule(crew.board().nanoseconds());
+    while let Some(left) = end.checked_duration_since(Instant::now())
+        && !interrupt::is_interrupted()
+    {
         thread::sleep(left.min(GLANCE));
-        status.show(&crew.board().totals());
+        watch.look(crew.board(), &crew.board().totals());
         if let Some(failure) = crew.board().failure() {
             return Err(failure);
         }
@@ -165,14 +245,18 @@ impl ServerMemory {
 
 fn text(report: &IdleReport) -> String {
     let mut text = format!(
-        "{}: idle, {} connections, driver {}\nopening   {:.2} s, {} connections/s\n",
-        report.url,
-        grouped(report.connections as f64),
-        report.driver,
+        "{}\nopening   {:.2} s, {} connections/s\n",
+        subtitle(report).replacen(": ", ": idle, ", 1),
         report.opening_seconds,
         grouped(report.rate_per_second)
     );
     text += &latency_line(&report.latency_us);
+    if let Some(ping) = &report.ping_us {
+        text += &latency_line_named("ping", ping);
+    }
+    if report.pings_lost > 0 {
+        text += &format!("WRONG     {} pings without an answer\n", report.pings_lost);
+    }
     if let Some(memory) = &report.server {
         text += &format!(
             "server    {} bytes of anonymous memory a connection: {} MiB before, {} MiB with all \

@@ -7,8 +7,8 @@ use std::thread;
 
 use ringsock::protocol::handshake::Status;
 use ringsock::{
-    Binary, CloseCode, Conn, Cores, Driver, Handler, Message, Request, Running, SendOutcome,
-    Server, Text, Upgrade,
+    Binary, CloseCode, Conn, Cores, Deflate, Driver, Handler, Message, Request, Running,
+    SendOutcome, Server, ServerBuilder, Text, Upgrade,
 };
 
 /// What a connection does, by its path.
@@ -107,7 +107,16 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// Starts it on a free port, with one shard: topics do not leave a shard.
     pub(crate) fn start(driver: Driver) -> Self {
-        let running = Server::builder()
+        Self::start_built(Server::builder(), driver)
+    }
+
+    /// Starts one that accepts permessage-deflate.
+    pub(crate) fn start_compressing(driver: Driver) -> Self {
+        Self::start_built(Server::builder().deflate(Deflate::default()), driver)
+    }
+
+    fn start_built(builder: ServerBuilder, driver: Driver) -> Self {
+        let running = builder
             .cores(Cores::List(vec![first_core()]))
             .driver(driver)
             .listen("127.0.0.1:0")

@@ -1,0 +1,259 @@
+//! What a result is expected to be: conditions such as `p99<5ms,loss=0`, and the figures of a run
+//! that they are held against. It measures nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::latency::LatencySummary;
+use crate::output::{duration_text, grouped};
+use crate::report::{Errors, ServerUse};
+
+/// What a figure is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dimension {
+    Nanoseconds,
+    Count,
+    Bytes,
+}
+
+/// Every figure that can be asked for.
+const FIGURES: &[(&str, Dimension)] = &[
+    ("mean", Dimension::Nanoseconds),
+    ("p50", Dimension::Nanoseconds),
+    ("p90", Dimension::Nanoseconds),
+    ("p99", Dimension::Nanoseconds),
+    ("p99.9", Dimension::Nanoseconds),
+    ("p99.99", Dimension::Nanoseconds),
+    ("max", Dimension::Nanoseconds),
+    ("lag", Dimension::Nanoseconds),
+    ("completion", Dimension::Nanoseconds),
+    ("ping", Dimension::Nanoseconds),
+    ("cpu", Dimension::Nanoseconds),
+    ("rate", Dimension::Count),
+    ("loss", Dimension::Count),
+    ("duplicates", Dimension::Count),
+    ("reordered", Dimension::Count),
+    ("wrong", Dimension::Count),
+    ("unsent", Dimension::Count),
+    ("lost-connections", Dimension::Count),
+    ("rss", Dimension::Bytes),
+    ("bytes-per-connection", Dimension::Bytes),
+];
+
+/// The figures of a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Figures(BTreeMap<&'static str, f64>);
+
+impl Figures {
+    /// With one more. Durations are in nanoseconds.
+    pub(crate) fn with(mut self, name: &'static str, value: f64) -> Self {
+        debug_assert!(FIGURES.iter().any(|(known, _)| *known == name), "{name} can be asked for");
+        self.0.insert(name, value);
+        self
+    }
+
+    /// With the quantiles of latency.
+    pub(crate) fn with_latency(self, latency: &LatencySummary) -> Self {
+        let us = 1000.0;
+        self.with("mean", latency.mean * us)
+            .with("p50", latency.p50 * us)
+            .with("p90", latency.p90 * us)
+            .with("p99", latency.p99 * us)
+            .with("p99.9", latency.p999 * us)
+            .with("p99.99", latency.p9999 * us)
+            .with("max", latency.max * us)
+    }
+
+    /// With what went wrong.
+    pub(crate) fn with_errors(self, errors: &Errors) -> Self {
+        self.with("loss", errors.lost_messages as f64)
+            .with("duplicates", errors.duplicated_messages as f64)
+            .with("reordered", errors.reordered_messages as f64)
+            .with("wrong", errors.wrong_messages as f64)
+            .with("unsent", errors.unsent_messages as f64)
+            .with("lost-connections", errors.lost_connections as f64)
+    }
+
+    /// With what the server used, if that is known.
+    pub(crate) fn with_server(self, server: Option<&ServerUse>) -> Self {
+        match server {
+            Some(server) => self.with("cpu", server.cost.ns()).with("rss", server.rss_bytes as f64),
+            None => self,
+        }
+    }
+
+    /// A figure.
+    pub(crate) fn get(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relation {
+    Less,
+    LessOrEqual,
+    Equal,
+    MoreOrEqual,
+    More,
+}
+
+/// How relations are written; those that begin with another one come first.
+const RELATIONS: &[(&str, Relation)] = &[
+    ("<=", Relation::LessOrEqual),
+    (">=", Relation::MoreOrEqual),
+    ("<", Relation::Less),
+    (">", Relation::More),
+    ("=", Relation::Equal),
+];
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq)]
+struct Condition {
+    text: String,
+    figure: &'static str,
+    dimension: Dimension,
+    relation: Relation,
+    bound: f64,
+}
+
+/// All conditions of an option.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Expectation(Vec<Condition>);
+
+impl Expectation {
+    /// The conditions that do not hold, in words.
+    pub(crate) fn missed(&self, figures: &Figures) -> Vec<String> {
+        self.0.iter().filter_map(|condition| condition.missed(figures)).collect()
+    }
+
+    /// Whether a condition is about this figure: it then decides, and no rule of our own.
+    pub(crate) fn names(&self, figure: &str) -> bool {
+        self.0.iter().any(|condition| condition.figure == figure)
+    }
+}
+
+impl Condition {
+    fn missed(&self, figures: &Figures) -> Option<String> {
+        let Some(value) = figures.get(self.figure) else {
+            return Some(format!("{}: this run does not tell {}", self.text, self.figure));
+        };
+        let holds = match self.relation {
+            Relation::Less => value < self.bound,
+            Relation::LessOrEqual => value <= self.bound,
+            Relation::Equal => (value - self.bound).abs() < f64::EPSILON * value.abs().max(1.0),
+            Relation::MoreOrEqual => value >= self.bound,
+            Relation::More => value > self.bound,
+        };
+        let shown = match self.dimension {
+            Dimension::Nanoseconds => duration_text(value),
+            Dimension::Count => grouped(value),
+            Dimension::Bytes => format!("{} bytes", grouped(value)),
+        };
+        (!holds).then(|| format!("{}: it was {shown}", self.text))
+    }
+}
+
+impl FromStr for Condition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = RELATIONS.iter().find_map(|(sign, relation)| {
+            text.split_once(sign).map(|(name, bound)| (name.trim(), *relation, bound.trim()))
+        });
+        let (name, relation, bound) =
+            found.ok_or_else(|| format!("{text:?} is no condition such as p99<5ms"))?;
+        let known = FIGURES.iter().find(|(known, _)| *known == name);
+        let (figure, dimension) = *known.ok_or_else(|| {
+            let names: Vec<&str> = FIGURES.iter().map(|(name, _)| *name).collect();
+            format!("nothing is called {name:?}; there are {}", names.join(", "))
+        })?;
+        let bound = value(bound, dimension).ok_or_else(|| {
+            format!(
+                "{bound:?} is no {}",
+                match dimension {
+                    Dimension::Nanoseconds => "time such as 5ms, 250us or 1s",
+                    Dimension::Count => "number such as 0, 1500 or 20k",
+                    Dimension::Bytes => "size such as 4096, 10KiB or 2MiB",
+                }
+            )
+        })?;
+        Ok(Self { text: text.to_owned(), figure, dimension, relation, bound })
+    }
+}
+
+/// A number with the unit of its dimension.
+fn value(text: &str, dimension: Dimension) -> Option<f64> {
+    let units: &[(&str, f64)] = match dimension {
+        Dimension::Nanoseconds => &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)],
+        Dimension::Count => &[("k", 1e3), ("M", 1e6), ("", 1.0)],
+        Dimension::Bytes => {
+            &[("KiB", 1024.0), ("MiB", 1048576.0), ("GiB", 1073741824.0), ("", 1.0)]
+        }
+    };
+    let number = |(unit, factor): &(&str, f64)| {
+        let number: f64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        (number.is_finite() && number >= 0.0).then_some(number * factor)
+    };
+    units.iter().find_map(number)
+}
+
+impl FromStr for Expectation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',')
+            .map(|condition| condition.trim().parse())
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl fmt::Display for Expectation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<&str> = self.0.iter().map(|condition| condition.text.as_str()).collect();
+        formatter.write_str(&texts.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missed(conditions: &str) -> Vec<String> {
+        let figures =
+            Figures::default().with("p99", 4_200_000.0).with("loss", 3.0).with("rate", 1e5);
+        conditions.parse::<Expectation>().unwrap().missed(&figures)
+    }
+
+    #[test]
+    fn conditions_hold_or_say_what_it_was() {
+        for holds in ["p99<5ms", "p99 <= 4200us", "loss=3,p99>1ms", "rate>=100k", "rate<0.2M"] {
+            assert_eq!(missed(holds), Vec::<String>::new(), "{holds}");
+        }
+        assert_eq!(missed("p99<4ms,loss=0"), ["p99<4ms: it was 4.20 ms", "loss=0: it was 3"]);
+        assert_eq!(missed("p50<4ms"), ["p50<4ms: this run does not tell p50"]);
+    }
+
+    #[test]
+    fn what_is_no_condition_is_refused_with_what_there_is() {
+        for (text, words) in [
+            ("p99", "no condition"),
+            ("p98<1ms", "there are mean, p50"),
+            ("p99<5", "no time such as"),
+            ("loss=x", "no number such as"),
+            ("loss=-1", "no number such as"),
+            ("", "no condition"),
+        ] {
+            let error = text.parse::<Expectation>().unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn it_is_shown_as_it_was_written_and_knows_what_it_is_about() {
+        let expectation: Expectation = "p99<5ms, loss=0".parse().unwrap();
+        assert_eq!(expectation.to_string(), "p99<5ms,loss=0");
+        assert!(expectation.names("loss") && !expectation.names("max"));
+    }
+}

@@ -1,0 +1,195 @@
+//! What one shard sends in an open loop, and when: its connections as lanes, to which messages that
+//! are due go in turns. A lane whose peer owes it too many answers keeps them waiting, and the time
+//! they wait counts as latency, since they were due.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ringsock::{Peer, ShardInfo};
+
+use super::outstanding::{Answer, Outstanding, Times};
+use super::place::Place;
+use crate::pattern::{Pattern, Verify};
+use crate::schedule::{Arrivals, Schedule};
+use crate::target::Target;
+
+/// Messages of one shard that may wait for a lane; more are not sent at all, and told.
+const WAITING_MAX: usize = 1 << 20;
+/// The longest time between two looks at the stage of the run.
+const GLANCE_NS: u64 = 5_000_000;
+
+/// What makes messages due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// So many a second, over all connections.
+    Rate(f64, Arrivals),
+    /// Each connection this many nanoseconds after its last answer.
+    Think(u64),
+}
+
+/// What every connection of an open loop does.
+#[derive(Debug)]
+pub(crate) struct PacedPlan {
+    pub(crate) target: Arc<Target>,
+    pub(crate) connections: usize,
+    pub(crate) pattern: Pattern,
+    pub(crate) verify: Verify,
+    pub(crate) pace: Pace,
+    /// Answers that a connection's peer may owe before messages wait.
+    pub(crate) under_way_max: usize,
+}
+
+#[derive(Debug)]
+struct Lane {
+    number: u32,
+    peer: Peer,
+    is_open: bool,
+    outstanding: Outstanding,
+    /// When those were due that wait for a place.
+    waiting: VecDeque<u64>,
+}
+
+#[derive(Debug)]
+enum Clock {
+    /// The run has not begun.
+    Unset,
+    Rate(Schedule),
+    /// Lanes and when each sends next, in the order of these times.
+    Think(VecDeque<(u64, usize)>),
+}
+
+/// One shard's lanes.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    plan: Arc<PacedPlan>,
+    shard: ShardInfo,
+    clock: Clock,
+    lanes: Vec<Lane>,
+    /// The lane that the next message goes to.
+    turn: usize,
+    waiting: usize,
+}
+
+impl Lanes {
+    pub(crate) fn new(plan: &Arc<PacedPlan>, shard: ShardInfo) -> Self {
+        let (plan, clock, lanes) = (Arc::clone(plan), Clock::Unset, Vec::new());
+        Self { plan, shard, clock, lanes, turn: 0, waiting: 0 }
+    }
+
+    /// A connection is open; the number of its lane.
+    pub(crate) fn join(&mut self, peer: Peer, number: u32) -> usize {
+        let (outstanding, waiting) = (Outstanding::default(), VecDeque::new());
+        self.lanes.push(Lane { number, peer, is_open: true, outstanding, waiting });
+        self.lanes.len() - 1
+    }
+
+    /// A connection has ended.
+    pub(crate) fn leave(&mut self, lane: usize) {
+        self.lanes[lane].is_open = false;
+    }
+
+    /// Sends what is due by now; nanoseconds until there is something to do again.
+    pub(crate) fn send_due(&mut self, place: &Place) -> u64 {
+        let Some(began_ns) = place.board.schedule_began_ns() else { return GLANCE_NS / 5 };
+        if matches!(self.clock, Clock::Unset) {
+            self.clock = self.clock_from(began_ns);
+        }
+        while place.board.is_sending() {
+            let now_ns = place.board.nanoseconds();
+            let (due_ns, lane) = match &mut self.clock {
+                Clock::Rate(schedule) => match schedule.due(now_ns) {
+                    Some(due_ns) => (due_ns, self.turn),
+                    None => return (schedule.next_ns() - now_ns).min(GLANCE_NS),
+                },
+                Clock::Think(queue) => match queue.front() {
+                    Some(&(due_ns, lane)) if due_ns <= now_ns => {
+                        queue.pop_front();
+                        (due_ns, lane)
+                    }
+                    Some((due_ns, _)) => return (due_ns - now_ns).min(GLANCE_NS),
+                    None => return GLANCE_NS / 5,
+                },
+                Clock::Unset => break,
+            };
+            self.turn = (lane + 1) % self.lanes.len().max(1);
+            self.fall_due(lane, due_ns, now_ns, place);
+        }
+        GLANCE_NS
+    }
+
+    fn clock_from(&self, began_ns: u64) -> Clock {
+        match self.plan.pace {
+            Pace::Rate(rate, arrivals) => {
+                let share = (self.shard.shard, self.shard.shards);
+                Clock::Rate(Schedule::new(rate, arrivals, began_ns, share))
+            }
+            // Spread over the first think time, so that they do not all speak at once.
+            Pace::Think(think_ns) => {
+                let step = think_ns as f64 / self.lanes.len().max(1) as f64;
+                let due = |lane| began_ns + (step * lane as f64) as u64;
+                Clock::Think((0..self.lanes.len()).map(|lane| (due(lane), lane)).collect())
+            }
+        }
+    }
+
+    fn fall_due(&mut self, lane: usize, due_ns: u64, now_ns: u64, place: &Place) {
+        let Some(chosen) = self.lanes.get_mut(lane) else { return };
+        if !chosen.is_open {
+            return place.tally.unsent.add(1);
+        }
+        if chosen.waiting.is_empty() && chosen.outstanding.under_way() < self.plan.under_way_max {
+            return self.send(lane, due_ns, now_ns, place);
+        }
+        if self.waiting >= WAITING_MAX {
+            return place.tally.unsent.add(1);
+        }
+        chosen.waiting.push_back(due_ns);
+        self.waiting += 1;
+    }
+
+    fn send(&mut self, lane: usize, due_ns: u64, now_ns: u64, place: &Place) {
+        let lane = &mut self.lanes[lane];
+        let sequence = lane.outstanding.next();
+        lane.outstanding.push(Times { due_ns, sent_ns: now_ns });
+        self.plan.pattern.send_soon(lane.peer, lane.number, sequence);
+        place.tally.sent.add(1);
+        if place.board.is_counted(due_ns) {
+            place.tally.readings().record_lag(now_ns.saturating_sub(due_ns));
+        }
+    }
+
+    /// A message has come to a lane: which answer it is, and to which message. What waited for the
+    /// place is sent.
+    pub(crate) fn answer(
+        &mut self,
+        lane: usize,
+        payload: &[u8],
+        now_ns: u64,
+        place: &Place,
+    ) -> (Answer, u64) {
+        let pattern = &self.plan.pattern;
+        let outstanding = &mut self.lanes[lane].outstanding;
+        let sequence = match pattern.is_stamped() {
+            true => pattern.stamp_of(payload).unwrap_or(u64::MAX),
+            false => outstanding.oldest(),
+        };
+        let answer = outstanding.answer(sequence);
+        self.send_waiting(lane, now_ns, place);
+        if let (Clock::Think(queue), Pace::Think(think_ns)) = (&mut self.clock, self.plan.pace)
+            && matches!(answer, Answer::First { .. })
+        {
+            queue.push_back((now_ns + think_ns, lane));
+        }
+        (answer, sequence)
+    }
+
+    fn send_waiting(&mut self, lane: usize, now_ns: u64, place: &Place) {
+        while !place.board.is_closing()
+            && self.lanes[lane].outstanding.under_way() < self.plan.under_way_max
+            && let Some(due_ns) = self.lanes[lane].waiting.pop_front()
+        {
+            self.waiting -= 1;
+            self.send(lane, due_ns, now_ns, place);
+        }
+    }
+}

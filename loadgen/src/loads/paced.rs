@@ -1,0 +1,114 @@
+//! The open-loop load of one shard: messages are sent when they are due, whatever has come back.
+//! What is due when is the lanes' business; this is what happens on the connections.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringsock::protocol::handshake::Status;
+use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Request, Upgrade};
+
+use super::lanes::{Lanes, PacedPlan};
+use super::opener::{HANDSHAKES_MAX, Opener};
+use super::outstanding::Answer;
+use super::place::Place;
+use crate::alarm::Alarm;
+use crate::failure::Failure;
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct PacedLink {
+    number: u32,
+    lane: usize,
+}
+
+/// One shard's connections.
+pub(crate) struct Paced {
+    plan: Arc<PacedPlan>,
+    place: Rc<Place>,
+    opener: Opener,
+    lanes: Rc<RefCell<Lanes>>,
+}
+
+impl Paced {
+    pub(crate) fn new(plan: &Arc<PacedPlan>, place: Place) -> Self {
+        let opener = Opener::new(&plan.target, &place.board, place.shard, plan.connections);
+        let lanes = Rc::new(RefCell::new(Lanes::new(plan, place.shard)));
+        Self { plan: Arc::clone(plan), place: Rc::new(place), opener, lanes }
+    }
+
+    fn open(&mut self, outbound: &mut Outbound<PacedLink>, count: usize) {
+        self.opener.open(outbound, count, |number| PacedLink { number, lane: usize::MAX });
+    }
+}
+
+/// Sends what is due until the run closes its connections.
+async fn keep_sending(lanes: Rc<RefCell<Lanes>>, place: Rc<Place>) {
+    let failed = |error: std::io::Error| {
+        place.board.fail(Failure::usage(format!("the machine gives no timer: {error}")));
+    };
+    let alarm = match Alarm::new() {
+        Ok(alarm) => alarm,
+        Err(error) => return failed(error),
+    };
+    while !place.board.is_closing() {
+        let pause_ns = lanes.borrow_mut().send_due(&place);
+        if let Err(error) = alarm.sleep(pause_ns).await {
+            return failed(error);
+        }
+    }
+}
+
+impl Handler for Paced {
+    type State = PacedLink;
+
+    fn on_start(&mut self, outbound: &mut Outbound<PacedLink>) {
+        ringsock::spawn(keep_sending(Rc::clone(&self.lanes), Rc::clone(&self.place)));
+        self.open(outbound, HANDSHAKES_MAX);
+    }
+
+    fn on_upgrade(&mut self, _: &Request<'_>) -> Upgrade<PacedLink> {
+        Upgrade::reject(Status::NOT_FOUND, "nothing is served here")
+    }
+
+    fn on_open(&mut self, conn: &mut Conn<'_, PacedLink>) {
+        let number = conn.state().number;
+        conn.state_mut().lane = self.lanes.borrow_mut().join(conn.peer(), number);
+        self.place.tally.opened.add(1);
+        self.open(conn.outbound(), 1);
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_, PacedLink>, message: Message<'_>) {
+        let now_ns = self.place.board.nanoseconds();
+        let PacedLink { number, lane } = *conn.state();
+        let (answer, sequence) =
+            self.lanes.borrow_mut().answer(lane, message.bytes(), now_ns, &self.place);
+        let tally = &self.place.tally;
+        match answer {
+            Answer::First { times, late } => {
+                if self.place.board.is_counted(times.due_ns) {
+                    let (from_due, from_sent) =
+                        (now_ns.saturating_sub(times.due_ns), now_ns.saturating_sub(times.sent_ns));
+                    tally.readings().record_paced(from_due, from_sent);
+                }
+                tally.reordered.add(u64::from(late));
+                tally.received.add(1);
+                let (pattern, verify) = (&self.plan.pattern, self.plan.verify);
+                self.place.judge(pattern, verify, (number, sequence), &message);
+            }
+            Answer::Again => tally.duplicated.add(1),
+            Answer::Unknown => self
+                .place
+                .fault(|| format!("connection {number}: a message came that answers nothing")),
+        }
+    }
+
+    fn on_close(&mut self, conn: &mut Conn<'_, PacedLink>, info: CloseInfo<'_>) {
+        self.lanes.borrow_mut().leave(conn.state().lane);
+        self.place.lose(conn.state().number, info);
+    }
+
+    fn on_connect_failed(&mut self, _: &mut Outbound<PacedLink>, _: PacedLink, reason: &str) {
+        self.place.fail_to_open(&self.plan.target, reason);
+    }
+}

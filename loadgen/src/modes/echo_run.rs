@@ -1,0 +1,185 @@
+//! One run of echoes, closed or open loop: opens the connections, lets messages flow and counts. It
+//! reports nothing; echo, headers, search, matrix and compare each do that in their way.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::cli::EngineArguments;
+use crate::crew::{Crew, LoadSize, sample_server};
+use crate::failure::{Failure, Phase};
+use crate::loads::{EchoPlan, Pace, Paced, PacedPlan, StartingLine, Swarm};
+use crate::pattern::{Pattern, Verify};
+use crate::report::{Checked, Errors};
+use crate::target::Target;
+use crate::truth;
+use crate::usage::Window;
+use crate::watch::{Recorded, Watch};
+
+/// Messages under way on a connection of an open loop before further ones wait.
+const UNDER_WAY_MAX: usize = 1000;
+/// Time from the order to begin until the first message of an open loop is due, so that all shards
+/// have read the order.
+const HEAD_START_NS: u64 = 20_000_000;
+/// Messages under way that a queue is sized for, at most.
+const QUEUE_MESSAGES_MAX: usize = 4096;
+
+/// What is run.
+#[derive(Debug)]
+pub(crate) struct EchoWork {
+    pub(crate) target: Arc<Target>,
+    pub(crate) connections: usize,
+    pub(crate) pattern: Pattern,
+    pub(crate) verify: Verify,
+    /// Messages under way on each connection.
+    pub(crate) pipeline: Option<usize>,
+    /// An open loop, if there is one.
+    pub(crate) pace: Option<Pace>,
+    /// Messages of each connection in all, or as many as there is time for.
+    pub(crate) messages: Option<u64>,
+}
+
+/// How long a run is and what is looked at besides the messages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    /// What is counted: this long, or, if the work has a number of messages, all of them.
+    pub(crate) duration: Duration,
+    pub(crate) warmup: Duration,
+    pub(crate) hold: Duration,
+    pub(crate) server_pid: Option<u32>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) driver: String,
+    pub(crate) connections: usize,
+    pub(crate) payload_bytes: usize,
+    /// Messages under way on each connection; in an open loop the most of them.
+    pub(crate) pipeline: usize,
+    pub(crate) window: Window,
+    pub(crate) recorded: Recorded,
+    pub(crate) checked: Checked,
+    pub(crate) errors: Errors,
+    pub(crate) warnings: Vec<String>,
+    /// Anonymous memory of the server after the hold.
+    pub(crate) anon_bytes_after_hold: Option<u64>,
+}
+
+impl EchoWork {
+    /// Runs it.
+    pub(crate) fn run(
+        self,
+        engine: &EngineArguments,
+        span: Span,
+        mut watch: Watch,
+    ) -> Result<Measured, Failure> {
+        let (connections, payload_bytes) = (self.connections, self.pattern.payload_bytes());
+        let (messages, rate) = (self.messages, self.rate());
+        let default = if self.pace.is_some() { UNDER_WAY_MAX } else { 1 };
+        let pipeline = self.pipeline.unwrap_or(default);
+        let (crew, line) = self.start(engine, span, pipeline)?;
+        let driver = crew.driver();
+        crew.wait_for_open(connections, &mut watch)?;
+        let due = messages.map(|messages| messages * connections as u64);
+        let window = line.count(&crew, due, span, &mut watch)?;
+        crew.drain(|totals| totals.received >= totals.sent);
+        let mut anon_bytes_after_hold = None;
+        if !span.hold.is_zero() {
+            thread::sleep(span.hold);
+            if let Some(process) = span.server_pid {
+                anon_bytes_after_hold = Some(sample_server(process)?.anon_bytes);
+            }
+        }
+        let board = crew.end()?;
+        let totals = board.totals();
+        let recorded = watch.finish(&board);
+        let warnings = truth::warnings(&window, rate, recorded.readings.lag.as_deref());
+        Ok(Measured {
+            driver,
+            connections,
+            payload_bytes,
+            pipeline,
+            window,
+            recorded,
+            checked: Checked::of(&totals),
+            errors: Errors::new(&board, &totals, due.unwrap_or(totals.sent)),
+            warnings,
+            anon_bytes_after_hold,
+        })
+    }
+
+    /// Messages a second, if that was demanded.
+    fn rate(&self) -> Option<f64> {
+        match self.pace {
+            Some(Pace::Rate(rate, _)) => Some(rate),
+            _ => None,
+        }
+    }
+
+    fn start(
+        self,
+        engine: &EngineArguments,
+        span: Span,
+        pipeline: usize,
+    ) -> Result<(Crew, Line), Failure> {
+        let Self { target, connections, pattern, verify, pace, messages, .. } = self;
+        let queued = pipeline.min(QUEUE_MESSAGES_MAX);
+        let load = LoadSize::new(connections, pattern.payload_bytes(), queued);
+        if let Some(pace) = pace {
+            let pattern = pattern.stamped();
+            let under_way_max = pipeline;
+            let plan = PacedPlan { target, connections, pattern, verify, pace, under_way_max };
+            let plan = Arc::new(plan);
+            let shared = Arc::clone(&plan);
+            let crew = Crew::start(engine, &plan.target, span.server_pid, load, move |place| {
+                Paced::new(&shared, place)
+            })?;
+            return Ok((crew, Line::Open));
+        }
+        let line = StartingLine::default();
+        let plan = EchoPlan { target, connections, pattern, verify, pipeline, messages, line };
+        let plan = Arc::new(plan);
+        let shared = Arc::clone(&plan);
+        let crew = Crew::start(engine, &plan.target, span.server_pid, load, move |place| {
+            Swarm::new(&shared, place)
+        })?;
+        Ok((crew, Line::Closed(plan)))
+    }
+}
+
+/// How messages begin to flow.
+enum Line {
+    Open,
+    Closed(Arc<EchoPlan>),
+}
+
+impl Line {
+    fn begin(&self, crew: &Crew) {
+        let board = crew.board();
+        let now_ns = board.nanoseconds();
+        match self {
+            Self::Open => board.begin_schedule(now_ns + HEAD_START_NS),
+            Self::Closed(plan) => board.add_sent(plan.line.begin(&plan.pattern, now_ns)),
+        }
+    }
+
+    fn count(
+        &self,
+        crew: &Crew,
+        due: Option<u64>,
+        span: Span,
+        watch: &mut Watch,
+    ) -> Result<Window, Failure> {
+        let Some(due) = due else {
+            self.begin(crew);
+            crew.pass("warming up", span.warmup, watch)?;
+            return crew.count_for(span.duration, watch);
+        };
+        watch.begin("measuring", None);
+        let before = crew.start_counting()?;
+        self.begin(crew);
+        crew.wait_until(Phase::Echo, watch, |totals| totals.received >= due || totals.lost > 0)?;
+        crew.counted_since(&before)
+    }
+}

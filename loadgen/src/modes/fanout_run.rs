@@ -1,0 +1,125 @@
+//! One fan-out run: opens the subscribers, lets messages be published and counts deliveries. It
+//! reports nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cli::EngineArguments;
+use crate::crew::{Crew, LoadSize};
+use crate::failure::Failure;
+use crate::loads::{Audience, Channel, FanoutPlan, Published};
+use crate::pattern::{Pattern, Verify};
+use crate::report::{Checked, Errors};
+use crate::schedule::Arrivals;
+use crate::target::Target;
+use crate::truth;
+use crate::usage::Window;
+use crate::watch::{Recorded, Watch};
+
+/// Messages of a publisher that an open loop remembers.
+const REMEMBERED: usize = 4096;
+/// Time from the order to begin until the first message of an open loop is due.
+const HEAD_START_NS: u64 = 20_000_000;
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct FanoutMeasured {
+    pub(crate) driver: String,
+    pub(crate) window: Window,
+    pub(crate) recorded: Recorded,
+    pub(crate) published: u64,
+    /// Subscribers that are due each message.
+    pub(crate) audience: usize,
+    pub(crate) checked: Checked,
+    pub(crate) errors: Errors,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What a fan-out run is made from.
+#[derive(Debug)]
+pub(crate) struct FanoutSetup {
+    pub(crate) target: Arc<Target>,
+    pub(crate) connections: usize,
+    pub(crate) publishers: usize,
+    pub(crate) pattern: Pattern,
+    pub(crate) verify: Verify,
+    pub(crate) pipeline: usize,
+    pub(crate) rate: Option<(f64, Arrivals)>,
+    pub(crate) reaches_self: bool,
+    pub(crate) join: Option<String>,
+}
+
+impl FanoutSetup {
+    /// Its plan, if it makes sense.
+    pub(crate) fn plan(self) -> Result<FanoutPlan, Failure> {
+        let pattern = self.pattern.stamped();
+        if self.publishers > self.connections {
+            return Err(Failure::usage("there are more --publishers than --connections"));
+        }
+        if self.publishers > 1 && !pattern.is_stamped() {
+            return Err(Failure::usage(
+                "messages of several publishers cannot be told apart: give a --payload of 16 \
+                 bytes or more, or a --template with {sequence}",
+            ));
+        }
+        let slots = if self.rate.is_some() { REMEMBERED } else { self.pipeline };
+        Ok(FanoutPlan {
+            target: self.target,
+            connections: self.connections,
+            channel: Channel::new(pattern, self.verify, self.publishers, slots),
+            rate: self.rate,
+            reaches_self: self.reaches_self,
+            join: self.join,
+        })
+    }
+}
+
+/// Runs a plan.
+pub(crate) fn run(
+    plan: FanoutPlan,
+    engine: &EngineArguments,
+    payload_bytes: usize,
+    (warmup, duration): (Duration, Duration),
+    server_pid: Option<u32>,
+    mut watch: Watch,
+) -> Result<FanoutMeasured, Failure> {
+    let plan = Arc::new(plan);
+    let (connections, channel) = (plan.connections, &plan.channel);
+    let load = LoadSize::new(connections, payload_bytes, channel.slots());
+    let shared = Arc::clone(&plan);
+    let crew = Crew::start(engine, &plan.target, server_pid, load, move |place| {
+        Audience::new(&shared, place)
+    })?;
+    let driver = crew.driver();
+    crew.wait_for_open(connections, &mut watch)?;
+    let now_ns = crew.board().nanoseconds();
+    match plan.rate {
+        Some(_) => crew.board().begin_schedule(now_ns + HEAD_START_NS),
+        None => {
+            for publisher in 0..channel.publishers() {
+                for _ in 0..channel.slots() {
+                    let times = Published { due_ns: now_ns, published_ns: now_ns };
+                    channel.publish(publisher, times);
+                }
+            }
+        }
+    }
+    crew.pass("warming up", warmup, &mut watch)?;
+    let window = crew.count_for(duration, &mut watch)?;
+    let audience = plan.audience();
+    let due = || channel.published() * audience as u64;
+    crew.drain(|totals| totals.received >= due());
+    let board = crew.end()?;
+    let (totals, recorded) = (board.totals(), watch.finish(&board));
+    let warnings = truth::warnings(&window, None, recorded.readings.lag.as_deref());
+    Ok(FanoutMeasured {
+        driver,
+        window,
+        recorded,
+        published: channel.published(),
+        audience,
+        checked: Checked { sent: channel.published(), ..Checked::of(&totals) },
+        errors: Errors::new(&board, &totals, due()),
+        warnings,
+    })
+}

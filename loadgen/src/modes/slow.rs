@@ -1,0 +1,273 @@
+//! Slow: the same load twice, first alone and then beside clients that read slowly or stop. What is
+//! told is what the quick ones notice, what it costs the server and what becomes of the slow ones.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::echo_run::{EchoWork, Span};
+use super::fanout_run::{self, FanoutSetup};
+use crate::cli::{LoadKind, SlowArguments};
+use crate::crew::sample_server;
+use crate::exhibit::{Card, Exhibit, Series};
+use crate::expect::Figures;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::latency::LatencySummary;
+use crate::loads::{Fate, Pace, Sluggards, Sluggishness};
+use crate::output::{duration_text, grouped, mib, table_text};
+use crate::report::{Errors, Outcome};
+use crate::schedule::Arrivals;
+use crate::target::Target;
+use crate::truth;
+use crate::usage::Window;
+use crate::watch::{Recorded, Watch};
+
+/// The JSON form.
+#[derive(Debug, Serialize)]
+struct SlowReport {
+    mode: &'static str,
+    url: String,
+    quick_connections: usize,
+    slow_connections: usize,
+    slow_bytes_per_second: u64,
+    payload_bytes: usize,
+    demanded_rate: f64,
+    interrupted: bool,
+    /// Without the slow ones.
+    alone: Part,
+    /// Beside them.
+    beside: Part,
+    /// p99 beside the slow ones, divided by p99 alone.
+    p99_ratio: f64,
+    slow_bytes_read: u64,
+    /// Slow connections that the server ended.
+    slow_ended: usize,
+}
+
+/// What the quick ones noticed.
+#[derive(Debug, Serialize)]
+struct Part {
+    seconds: f64,
+    rate_per_second: f64,
+    latency_us: LatencySummary,
+    server_cores: Option<f64>,
+    server_anon_bytes: Option<u64>,
+    errors: Errors,
+}
+
+/// A run before it is told.
+struct Measured {
+    window: Window,
+    recorded: Recorded,
+    errors: Errors,
+    warnings: Vec<String>,
+}
+
+/// Runs the mode.
+pub(crate) fn run(arguments: &SlowArguments) -> Result<Outcome, Failure> {
+    let target = Arc::new(arguments.server.target()?);
+    let slow = ((arguments.connections as f64 * arguments.slow_share).round() as usize)
+        .min(arguments.connections - 1);
+    let quick = arguments.connections - slow;
+    let alone = measure(arguments, &target, quick, "slow, without them")?;
+    if interrupt::is_interrupted() {
+        return Err(Failure::interrupted());
+    }
+    let manner = Sluggishness {
+        connections: slow,
+        bytes_per_second: arguments.slow_bytes_per_second,
+        sends: (arguments.load == LoadKind::Echo).then_some(arguments.payload),
+        join: arguments.join.clone(),
+    };
+    let sluggards = Sluggards::start(&target, &manner)?;
+    let beside = measure(arguments, &target, quick, "slow, beside them");
+    let fate = sluggards.end();
+    Ok(outcome(arguments, &target, (quick, slow), [alone, beside?], fate))
+}
+
+fn measure(
+    arguments: &SlowArguments,
+    target: &Arc<Target>,
+    connections: usize,
+    label: &str,
+) -> Result<(Measured, Option<u64>), Failure> {
+    let server_pid = arguments.server.server_pid;
+    let watch = Watch::new(label, server_pid);
+    let pattern = arguments.message.pattern(arguments.payload)?;
+    let verify = arguments.message.verify(&arguments.server);
+    let (target, warmup) = (Arc::clone(target), arguments.duration / 5);
+    let measured = match arguments.load {
+        LoadKind::Echo => {
+            let work = EchoWork {
+                target,
+                connections,
+                pattern,
+                verify,
+                pipeline: None,
+                pace: Some(Pace::Rate(arguments.rate, Arrivals::Constant)),
+                messages: None,
+            };
+            let (duration, hold) = (arguments.duration, Duration::ZERO);
+            let span = Span { duration, warmup, hold, server_pid };
+            let measured = work.run(&arguments.engine, span, watch)?;
+            let (window, recorded) = (measured.window, measured.recorded);
+            Measured { window, recorded, errors: measured.errors, warnings: measured.warnings }
+        }
+        LoadKind::Fanout => {
+            let setup = FanoutSetup {
+                target,
+                connections,
+                publishers: 1,
+                pattern,
+                verify,
+                pipeline: 1,
+                rate: Some((arguments.rate, Arrivals::Constant)),
+                reaches_self: true,
+                join: arguments.join.clone(),
+            };
+            let (plan, payload) = (setup.plan()?, arguments.payload);
+            let span = (warmup, arguments.duration);
+            let measured =
+                fanout_run::run(plan, &arguments.engine, payload, span, server_pid, watch)?;
+            let (window, recorded) = (measured.window, measured.recorded);
+            Measured { window, recorded, errors: measured.errors, warnings: measured.warnings }
+        }
+    };
+    let memory = server_pid.map(sample_server).transpose()?.map(|sample| sample.anon_bytes);
+    Ok((measured, memory))
+}
+
+fn outcome(
+    arguments: &SlowArguments,
+    target: &Target,
+    (quick_connections, slow_connections): (usize, usize),
+    [alone, beside]: [(Measured, Option<u64>); 2],
+    fate: Fate,
+) -> Outcome {
+    let part = |(measured, server_anon_bytes): &(Measured, Option<u64>)| Part {
+        seconds: measured.window.seconds,
+        rate_per_second: measured.window.rate(),
+        latency_us: measured.recorded.readings.latency.summary(),
+        server_cores: measured.window.server.map(|server| measured.window.share(server.cpu_ns)),
+        server_anon_bytes: *server_anon_bytes,
+        errors: measured.errors.clone(),
+    };
+    let parts = [part(&alone), part(&beside)];
+    let ratio = parts[1].latency_us.p99 / parts[0].latency_us.p99.max(1e-9);
+    let [of_alone, of_beside] = parts;
+    let report = SlowReport {
+        mode: "slow",
+        url: target.url(),
+        quick_connections,
+        slow_connections,
+        slow_bytes_per_second: arguments.slow_bytes_per_second,
+        payload_bytes: arguments.payload,
+        demanded_rate: arguments.rate,
+        interrupted: interrupt::is_interrupted(),
+        alone: of_alone,
+        beside: of_beside,
+        p99_ratio: ratio,
+        slow_bytes_read: fate.bytes_read,
+        slow_ended: fate.ended,
+    };
+    let figures = Figures::default()
+        .with_latency(&report.beside.latency_us)
+        .with_errors(&report.beside.errors)
+        .with("rate", report.beside.rate_per_second);
+    let named = |name: &str, warnings: Vec<String>| -> Vec<(String, String)> {
+        warnings.into_iter().map(|warning| (name.to_owned(), warning)).collect()
+    };
+    let (alone, beside) = (alone.0, beside.0);
+    let warnings = [named("alone", alone.warnings), named("beside", beside.warnings)].concat();
+    let warnings = truth::condensed(warnings);
+    let exhibit = Exhibit {
+        title: "Slow clients".to_owned(),
+        subtitle: subtitle(&report),
+        cards: cards(&report),
+        series: vec![
+            Series::new("alone", alone.recorded),
+            Series::new("beside the slow ones", beside.recorded),
+        ],
+        ..Exhibit::default()
+    };
+    let sound = report.alone.errors.is_empty() && report.beside.errors.is_empty();
+    Outcome::new(&report, text(&report), sound)
+        .with_figures(figures)
+        .showing(exhibit)
+        .warning(warnings)
+}
+
+fn subtitle(report: &SlowReport) -> String {
+    let manner = match report.slow_bytes_per_second {
+        0 => "do not read".to_owned(),
+        bytes => format!("read {} bytes/s", grouped(bytes as f64)),
+    };
+    format!(
+        "{}: {} quick connections, {} that {manner}, {} messages/s of {} bytes",
+        report.url,
+        grouped(report.quick_connections as f64),
+        grouped(report.slow_connections as f64),
+        grouped(report.demanded_rate),
+        grouped(report.payload_bytes as f64)
+    )
+}
+
+fn cards(report: &SlowReport) -> Vec<Card> {
+    let us = |us: f64| duration_text(us * 1000.0);
+    let mut cards = vec![
+        Card::new("p99 alone", us(report.alone.latency_us.p99), ""),
+        Card::new(
+            "p99 beside slow ones",
+            us(report.beside.latency_us.p99),
+            format!("{:.2} times as long", report.p99_ratio),
+        ),
+        Card::new(
+            "Slow ones ended",
+            format!("{} of {}", report.slow_ended, report.slow_connections),
+            "by the server",
+        ),
+        Card::new("Read by slow ones", format!("{} MiB", mib(report.slow_bytes_read)), ""),
+    ];
+    if let (Some(alone), Some(beside)) =
+        (report.alone.server_anon_bytes, report.beside.server_anon_bytes)
+    {
+        let note = format!("{} MiB without them", mib(alone));
+        cards.push(Card::new("Server memory", format!("{} MiB", mib(beside)), note));
+    }
+    cards
+}
+
+fn text(report: &SlowReport) -> String {
+    let us = |us: f64| duration_text(us * 1000.0);
+    let row = |name: &str, part: &Part| {
+        vec![
+            name.to_owned(),
+            grouped(part.rate_per_second),
+            us(part.latency_us.p50),
+            us(part.latency_us.p99),
+            us(part.latency_us.max),
+            part.server_cores.map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2}")),
+            part.server_anon_bytes.map_or_else(|| "-".to_owned(), |bytes| mib(bytes) + " MiB"),
+        ]
+    };
+    let columns =
+        ["quick ones", "received/s", "p50", "p99", "max", "server cores", "server memory"];
+    let rows = [row("alone", &report.alone), row("beside slow", &report.beside)];
+    let mut text = format!("{}\n\n", subtitle(report).replacen(": ", ": slow, ", 1));
+    text += &table_text(&columns.map(str::to_owned), &rows);
+    text += &format!(
+        "\nslow ones read {} MiB; the server ended {} of {}; p99 of the others is {:.2} times as long\n",
+        mib(report.slow_bytes_read),
+        report.slow_ended,
+        report.slow_connections,
+        report.p99_ratio
+    );
+    for (name, part) in [("alone", &report.alone), ("beside", &report.beside)] {
+        if !part.errors.is_empty() {
+            text += &format!("WRONG     {name}: {}\n", part.errors.text());
+        }
+    }
+    text
+}

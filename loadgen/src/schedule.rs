@@ -1,0 +1,120 @@
+//! When messages are due in an open loop, whatever has come back. It knows no clock and sends
+//! nothing: it is asked what is due by now.
+
+/// How the times lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrivals {
+    /// At equal distances.
+    Constant,
+    /// At random, independent of one another, as many users together would: a Poisson process.
+    Poisson,
+}
+
+/// The times at which one shard's messages are due.
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule {
+    arrivals: Arrivals,
+    gap_ns: f64,
+    /// Where the next one lies, in nanoseconds since the run began.
+    next_ns: f64,
+    /// The equal distances are counted, so that no error of a sum creeps in.
+    origin_ns: f64,
+    given: u64,
+    random: u64,
+}
+
+impl Schedule {
+    /// The share of shard `shard` of `shards` in `rate` messages a second from `began_ns` on. The
+    /// shares of a constant rate interleave.
+    pub(crate) fn new(
+        rate: f64,
+        arrivals: Arrivals,
+        began_ns: u64,
+        (shard, shards): (usize, usize),
+    ) -> Self {
+        let shards = shards.max(1);
+        let gap_ns = 1e9 * shards as f64 / rate;
+        let origin_ns = began_ns as f64 + gap_ns * shard as f64 / shards as f64;
+        // Any number but zero will do for a seed; the same run has the same times again.
+        let random = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(2 * shard as u64 + 1);
+        let mut schedule =
+            Self { arrivals, gap_ns, next_ns: origin_ns, origin_ns, given: 0, random };
+        if arrivals == Arrivals::Poisson {
+            schedule.next_ns = began_ns as f64;
+            schedule.advance();
+        }
+        schedule
+    }
+
+    /// The next time, if it has come.
+    #[inline]
+    pub(crate) fn due(&mut self, now_ns: u64) -> Option<u64> {
+        let next = self.next_ns();
+        if next > now_ns {
+            return None;
+        }
+        self.advance();
+        Some(next)
+    }
+
+    /// When the next message is due.
+    pub(crate) fn next_ns(&self) -> u64 {
+        self.next_ns as u64
+    }
+
+    fn advance(&mut self) {
+        self.given += 1;
+        self.next_ns = match self.arrivals {
+            Arrivals::Constant => self.origin_ns + self.given as f64 * self.gap_ns,
+            Arrivals::Poisson => self.next_ns - (1.0 - self.fraction()).ln() * self.gap_ns,
+        };
+    }
+
+    /// A number from 0 up to but not including 1 (xorshift).
+    fn fraction(&mut self) -> f64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(schedule: &mut Schedule, until_ns: u64) -> Vec<u64> {
+        std::iter::from_fn(|| schedule.due(until_ns)).collect()
+    }
+
+    #[test]
+    fn a_constant_rate_is_met_exactly_and_shards_interleave() {
+        let schedule = |shard| Schedule::new(1000.0, Arrivals::Constant, 5_000, (shard, 2));
+        let (mut even, mut odd) = (schedule(0), schedule(1));
+        assert_eq!(times(&mut even, 5_000 + 4_000_000), [5_000, 2_005_000, 4_005_000]);
+        assert_eq!(times(&mut odd, 5_000 + 4_000_000), [1_005_000, 3_005_000]);
+        let rest = times(&mut even, 5_000 + 3_600_000_000_000).len();
+        assert_eq!(3 + rest, 1_800_001);
+    }
+
+    #[test]
+    fn random_arrivals_have_the_rate_and_the_spread_of_a_poisson_process() {
+        let mut schedule = Schedule::new(10_000.0, Arrivals::Poisson, 0, (1, 4));
+        let all = times(&mut schedule, 40_000_000_000);
+        let count = all.len() as f64;
+        assert!((count - 100_000.0).abs() < 1_500.0, "{count}");
+        let gaps: Vec<f64> = all.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+        // The standard deviation of an exponential distribution is its mean.
+        assert!((variance.sqrt() / mean - 1.0).abs() < 0.02, "{mean} {variance}");
+    }
+
+    #[test]
+    fn nothing_is_due_before_its_time() {
+        let mut schedule = Schedule::new(1.0, Arrivals::Constant, 100, (0, 1));
+        assert_eq!(schedule.due(99), None);
+        assert_eq!(schedule.due(100), Some(100));
+        assert_eq!((schedule.due(1_000_000_099), schedule.next_ns()), (None, 1_000_000_100));
+    }
+}

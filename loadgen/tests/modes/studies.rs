@@ -1,0 +1,136 @@
+//! The modes that make several runs: they go through all of them and come to the result that the
+//! server allows. Speeds are not judged.
+
+use ringsock::Driver;
+
+use crate::program::ringload;
+use crate::server::TestServer;
+use crate::{assert_sound, drivers, number, run};
+
+const EPOLL: (Driver, &str) = (Driver::Epoll, "epoll");
+
+#[test]
+fn a_matrix_has_every_combination_once() {
+    for driver in drivers() {
+        let words = ["--payloads", "16,300", "--connections", "1,3", "--rates", "max,200"];
+        let words = [&words[..], &["--seconds-per-row", "0.1", "--verify", "all"]].concat();
+        let (code, json) = run(driver, "matrix", "/", &words);
+        assert_eq!(code, 0, "{json:#}");
+        let rows = json["rows"].as_array().unwrap();
+        let key = |row: &serde_json::Value| {
+            let rate = row["demanded_rate"].as_f64();
+            (number(row, "/payload_bytes") as u64, number(row, "/connections") as u64, rate)
+        };
+        let mut due = Vec::new();
+        for payload in [16, 300] {
+            for connections in [1, 3] {
+                due.extend([None, Some(200.0)].map(|rate| (payload, connections, rate)));
+            }
+        }
+        assert_eq!(rows.iter().map(key).collect::<Vec<_>>(), due);
+        rows.iter().for_each(assert_sound);
+    }
+}
+
+#[test]
+fn a_search_ends_where_the_conditions_do() {
+    let words = ["--from", "50", "--to", "100", "--seconds-per-step", "0.5", "--connections", "2"];
+    let search = |slo| run(EPOLL, "search", "/", &[&words[..], &["--slo", slo]].concat());
+    let (code, json) = search("p99<30s");
+    assert_eq!((code, number(&json, "/best")), (0, 100.0), "{json:#}");
+    assert!(json["failed_at"].is_null());
+    let (code, json) = search("p50<1ns");
+    assert_eq!((code, number(&json, "/best")), (1, 0.0), "{json:#}");
+    let missed = json["steps"][0]["missed"][0].as_str().unwrap();
+    assert!(missed.starts_with("p50<1ns: it was "), "{missed}");
+}
+
+#[test]
+fn a_search_may_raise_the_subscribers_of_a_fan_out() {
+    let words = ["--load", "fanout", "--raise", "connections", "--from", "2", "--to", "4"];
+    let words = [&words[..], &["--slo", "p99<30s", "--seconds-per-step", "0.3"]].concat();
+    let (code, json) = run(EPOLL, "search", "/fanout", &words);
+    assert_eq!((code, number(&json, "/best")), (0, 4.0), "{json:#}");
+}
+
+#[test]
+fn a_comparison_of_a_server_with_itself_tells_all_rounds() {
+    for driver in drivers() {
+        let other = TestServer::start(driver.0);
+        let url = other.url("/");
+        let words = [&url, "--rounds", "3", "--seconds-per-run", "0.4", "--connections", "2"];
+        let (code, json) = run(driver, "compare", "/", &words);
+        assert_eq!(code, 0, "{json:#}");
+        assert_eq!(json["rounds"].as_array().unwrap().len(), 3);
+        let ratio = &json["ratios"][0];
+        let (low, high) = (number(ratio, "/low"), number(ratio, "/high"));
+        assert!(low <= number(ratio, "/ratio") && number(ratio, "/ratio") <= high, "{json:#}");
+        assert_eq!(ratio["what"], "messages a second");
+    }
+}
+
+#[test]
+fn slow_clients_take_less_than_the_others() {
+    for (load, path) in [("fanout", "/fanout"), ("echo", "/")] {
+        for driver in drivers() {
+            let words = ["--load", load, "--connections", "10", "--slow-share", "0.3"];
+            let words = [&words[..], &["--rate", "100", "--duration", "0.5"]].concat();
+            let (code, json) = run(driver, "slow", path, &words);
+            assert_eq!(code, 0, "{json:#}");
+            assert_eq!(number(&json, "/quick_connections"), 7.0);
+            for part in ["/alone", "/beside"] {
+                assert_sound(json.pointer(part).unwrap());
+                assert!(number(&json, &format!("{part}/latency_us/count")) > 10.0, "{json:#}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pings_of_idle_connections_are_answered_and_timed() {
+    for driver in drivers() {
+        let words = ["--connections", "20", "--hold", "0.6", "--ping-interval", "0.2"];
+        let (code, json) = run(driver, "idle", "/", &words);
+        assert_eq!(code, 0, "{json:#}");
+        assert!(number(&json, "/ping_us/count") >= 40.0, "{json:#}");
+        assert_eq!(number(&json, "/pings_lost"), 0.0);
+    }
+}
+
+#[test]
+fn several_publishers_reach_everybody_in_both_loops() {
+    for driver in drivers() {
+        for pace in [&["--pipeline", "2"][..], &["--rate", "300"]] {
+            let words = ["--connections", "12", "--publishers", "3", "--duration", "0.4"];
+            let words = [&words[..], &["--warmup", "0", "--verify", "all"], pace].concat();
+            let (code, json) = run(driver, "fanout", "/fanout", &words);
+            assert_eq!(code, 0, "{json:#}");
+            assert_sound(&json);
+            assert_eq!(number(&json, "/reach/share"), 1.0);
+            assert!(number(&json, "/completion_us/count") > 0.0, "{json:#}");
+        }
+    }
+}
+
+#[test]
+fn compressed_echoes_are_right_whether_the_server_agrees_or_not() {
+    let template = "{connection} says hello hello hello hello hello hello {sequence}";
+    for driver in drivers() {
+        for server in [TestServer::start(driver.0), TestServer::start_compressing(driver.0)] {
+            let (url, name) = (server.url("/"), driver.1);
+            let words = [
+                "echo",
+                &url,
+                "--driver",
+                name,
+                "--deflate=takeover,threshold=0",
+                "--template",
+                template,
+            ];
+            let more = ["--connections", "3", "--messages", "50", "--verify", "all"];
+            let finished = ringload(&[&words[..], &more, &["--json", "-"]].concat());
+            assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+            assert_eq!(number(&finished.json(), "/checked/compared"), 150.0);
+        }
+    }
+}

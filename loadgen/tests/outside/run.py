@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""Runs ringload as people do: against servers of others, against one that is stopped for a second, with Ctrl-C,
+and its pages in Chromium. Prints the sums.
+
+Does not build anything; installs the servers of others that come from registries, and leaves out one that cannot be
+installed. What ringload reports about wrong servers is tested in loadgen/tests/scripted.
+"""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts" / "support"))
+
+import environment
+from server_under_test import Server, ServerFailed, end_in_order_at_sigterm, free_port
+
+HERE = Path(__file__).resolve().parent
+RIVALS = environment.ROOT / "bench" / "rivals"
+RUN_SECONDS_MAX = 90
+INSTALL_SECONDS_MAX = 240
+STOPPED_SECONDS = 1.0
+
+
+class Sums:
+    """What has passed and failed so far."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def check(self, good, name, why=""):
+        print(f"{'ok' if good else 'not ok'} - {name}" + (f"\n  {why}" if why and not good else ""), flush=True)
+        self.passed += bool(good)
+        self.failed += not good
+
+
+def start(*words):
+    command = [str(word) for word in (environment.LOADGEN, *words)]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    """Exit code, JSON or text, and what went to standard error."""
+    try:
+        out, err = process.communicate(timeout=RUN_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+    try:
+        return process.returncode, json.loads(out), err
+    except json.JSONDecodeError:
+        return process.returncode, out, err
+
+
+def ringload(*words):
+    return finish(start(*words))
+
+
+def install(folder, command):
+    """Runs an installation that is quick when there is nothing to do; whether it worked."""
+    path = f"{Path(environment.node()[0]).parent}{os.pathsep}{os.environ['PATH']}"
+    options = {"cwd": folder, "env": {**os.environ, "PATH": path}, "stdin": subprocess.DEVNULL}
+    try:
+        subprocess.run(["sh", "-c", command], check=True, timeout=INSTALL_SECONDS_MAX, **options)
+        return True
+    except (subprocess.SubprocessError, OSError) as error:
+        print(f"# {folder.name} cannot be installed: {error}")
+        return False
+
+
+def others():
+    """The servers of others that are there: name and the command that serves on a port."""
+    node = environment.node()[0]
+    found = {"websockets": [environment.PYTHON, HERE / "websockets_server.py"]}
+    npm = "npm ci --silent --no-audit --no-fund"
+    if install(RIVALS / "ws", f"[ -d node_modules/ws ] || {npm}"):
+        found["ws"] = [node, RIVALS / "ws" / "server.mjs"]
+    if install(RIVALS / "bun", f"[ -x node_modules/.bin/bun ] || {npm}"):
+        found["bun"] = [RIVALS / "bun" / "node_modules" / ".bin" / "bun", RIVALS / "bun" / "server.mjs"]
+    return found
+
+
+def against(name, command, sums):
+    """The modes that a server of others can answer. ringload starts and ends it itself."""
+    def run(mode, *words, server=()):
+        port = free_port()
+        line = shlex.join(str(word) for word in (*command, port, *server))
+        url = f"ws://127.0.0.1:{port}/"
+        code, result, errors = ringload(mode, url, "--server-cmd", line, "--json", "-", *words)
+        return code, result, f"exit code {code}: {errors}{json.dumps(result)[:1500]}"
+
+    for kind, payload in (("--text", 20), ("--binary", 70_000)):
+        code, result, why = run("echo", kind, "--payload", payload, "--connections", 20, "--messages", 50, "--verify", "all")
+        sums.check(code == 0 and result["checked"]["compared"] == 1000, f"{name}: 1000 echoes of {payload} bytes are right", why)
+    code, result, why = run("echo", "--rate", 500, "--poisson", "--connections", 10, "--duration", 1.5, "--expect", "loss=0,duplicates=0")
+    sums.check(code == 0 and 400 < result["rate_per_second"] < 600, f"{name}: an open loop of 500 messages/s", why)
+    sums.check(code == 0 and result["server"]["cpu_ns_per_message"] > 0 and result["server"]["rss_bytes"] > 1 << 20,
+               f"{name}: its CPU time and memory are told", why)
+    code, result, why = run("churn", "--connections", 4, "--duration", 0.5)
+    sums.check(code == 0 and result["cycles"] > 10, f"{name}: connections come and go", why)
+    code, result, why = run("fanout", "--connections", 20, "--publishers", 2, "--rate", 100, "--duration", 1, server=["fan-out"])
+    sums.check(code == 0 and result["reach"]["share"] == 1.0 and result["completion_us"]["count"] > 50,
+               f"{name}: fan-out of two publishers reaches everybody", why)
+
+
+def stopped_server(driver, sums):
+    """A server that is stopped for a second: all that was due meanwhile is late, and is told to be."""
+    log = environment.ARTIFACTS / "logs" / f"ringload-stopped-{driver}.log"
+    with Server(environment.SERVER, driver, log) as server:
+        run = start("echo", server.address, "--driver", driver, "--connections", 4, "--rate", 400, "--pipeline", 1,
+                    "--warmup", 0.5, "--duration", 4, "--json", "-")
+        time.sleep(2)
+        os.kill(server.pid, signal.SIGSTOP)
+        time.sleep(STOPPED_SECONDS)
+        os.kill(server.pid, signal.SIGCONT)
+        code, result, errors = finish(run)
+        if code != 0:
+            return sums.check(False, f"a stopped server, driver {driver}", f"exit code {code}: {errors}")
+        corrected, uncorrected = result["latency_us"], result["uncorrected_latency_us"]
+        why = f"corrected {corrected}, uncorrected {uncorrected}"
+        stopped = STOPPED_SECONDS * 1e6
+        sums.check(stopped * 0.95 < corrected["max"] < stopped * 1.6, f"the longest latency is the stop, driver {driver}", why)
+        # A quarter of the run was due during the stop: one message in ten waited for more than half of it.
+        sums.check(corrected["p90"] > stopped * 0.45, f"the corrected percentiles show the stop, driver {driver}", why)
+        sums.check(uncorrected["p90"] < stopped * 0.2, f"the uncorrected ones hide it, driver {driver}", why)
+
+
+def interrupted(sums):
+    log = environment.ARTIFACTS / "logs" / "ringload-interrupted.log"
+    with Server(environment.SERVER, "epoll", log) as server:
+        run = start("echo", server.address, "--connections", 4, "--duration", 60, "--warmup", 0.2, "--json", "-")
+        time.sleep(2)
+        began = time.monotonic()
+        run.send_signal(signal.SIGINT)
+        code, result, errors = finish(run)
+        good = code == 130 and result["interrupted"] and result["messages"] > 0 and time.monotonic() - began < 10
+        sums.check(good, "Ctrl-C ends a run and tells what was measured", f"exit code {code}: {errors}{str(result)[:500]}")
+
+
+def own_server(sums):
+    port = free_port()
+    command = f"{environment.SERVER} echo --listen 127.0.0.1:{port}"
+    words = ["echo", f"ws://127.0.0.1:{port}/", "--server-cmd", command, "--server-cores", "0", "--duration", 1, "--json", "-"]
+    code, result, errors = ringload(*words)
+    good = code == 0 and result["server"]["cpu_ns_per_message"] > 0 and result["server"]["voluntary_switches"] > 0
+    sums.check(good, "a server is started for the run and watched", f"exit code {code}: {errors}")
+    left = subprocess.run(["pgrep", "-f", f"127.0.0.1:{port}"], capture_output=True, check=False).stdout
+    sums.check(left == b"", "and ended after it")
+    code, _, errors = ringload(*words[:3], "false", *words[4:])
+    sums.check(code == 2 and "it ended with exit status: 1" in errors, "one that does not start is told", errors)
+
+
+def pages(sums):
+    """Makes a page of each sort and looks at them in Chromium; screenshots are kept."""
+    folder = environment.ARTIFACTS / "ringload"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = environment.ARTIFACTS / "logs" / "ringload-pages.log"
+    with Server(environment.SERVER, "epoll", log) as server:
+        pid = ["--server-pid", server.pid]
+        made = {
+            "echo": ["echo", server.address, "--rate", "2k", "--poisson", "--duration", 4, *pid, "--expect", "p99<1ns"],
+            "idle": ["idle", server.address, "--connections", 200, "--ping-interval", 0.5, "--hold", 2, *pid],
+            "matrix": ["matrix", server.address, "--payloads", "20,16384", "--connections", "1,64", "--rates", "max,1k",
+                       "--seconds-per-row", 0.4, *pid],
+            "search": ["search", server.address, "--slo", "p99<50ms", "--from", "1k", "--to", "8k", "--seconds-per-step", 0.5],
+            "compare": ["compare", server.address, server.address, "--rounds", 3, "--seconds-per-run", 0.6, *pid,
+                        "--server-pid-b", server.pid, "--name-a", "before", "--name-b", "after"],
+        }
+        for name, words in made.items():
+            page = folder / f"{name}.html"
+            outputs = ["--html", page, "--csv", folder / f"{name}.csv", "--json", folder / f"{name}.json"]
+            code, _, errors = ringload(*words, *outputs)
+            due = 3 if name == "echo" else 0
+            sums.check(code == due and page.exists(), f"the page of {name} is made", f"exit code {code}: {errors}")
+    node = environment.node()[0]
+    look = subprocess.run([node, HERE / "pages.mjs", environment.CLIENTS, *(str(folder / f"{name}.html") for name in made)],
+                          capture_output=True, text=True, check=False, timeout=RUN_SECONDS_MAX)
+    print(look.stdout, end="")
+    lines = look.stdout.splitlines()
+    sums.passed += sum(line.startswith("ok") for line in lines)
+    sums.failed += sum(line.startswith("not ok") for line in lines)
+    sums.check(look.returncode == 0 and any(line.startswith("ok") for line in lines), "all pages were looked at", look.stderr)
+
+
+def manual(sums):
+    page = subprocess.run([environment.LOADGEN, "man"], capture_output=True, text=True, check=False)
+    words = ["\\fB\\-\\-rate\\fR", "MODE COMPARE", ".TH"]
+    sums.check(page.returncode == 0 and all(word in page.stdout for word in words), "the man page has every mode", page.stdout[:400])
+    for shell in ("bash", "zsh", "fish"):
+        script = subprocess.run([environment.LOADGEN, "completions", shell], capture_output=True, text=True, check=False)
+        sums.check(script.returncode == 0 and "fuzzing-client" in script.stdout, f"completions for {shell}", script.stderr)
+
+
+def main():
+    end_in_order_at_sigterm()
+    sums = Sums()
+    try:
+        for driver in ("ring", "epoll"):
+            stopped_server(driver, sums)
+        interrupted(sums)
+        own_server(sums)
+        manual(sums)
+        pages(sums)
+        for name, command in others().items():
+            against(name, command, sums)
+    except (ServerFailed, environment.SetupError, subprocess.SubprocessError) as error:
+        sums.check(False, "ringload from outside", str(error))
+    print(f"{sums.passed} passed, {sums.failed} failed")
+    sys.exit(1 if sums.failed or not sums.passed else 0)
+
+
+if __name__ == "__main__":
+    main()

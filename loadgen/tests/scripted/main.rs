@@ -1,0 +1,160 @@
+//! Servers that do wrong on purpose and know exactly what they did: what the binary reports must be
+//! the same. Both drivers make the load.
+
+mod server;
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use server::{Script, ScriptedServer};
+
+/// Tries for a measurement of time: a busy machine delays server and client alike.
+const TRIES: usize = 6;
+
+fn drivers() -> Vec<&'static str> {
+    if ringsock::probe_ring().is_ok() { vec!["epoll", "ring"] } else { vec!["epoll"] }
+}
+
+/// Runs a mode; its exit code and JSON.
+fn ringload(words: &[&str]) -> (i32, Value) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringload"))
+        .args(words)
+        .args(["--json", "-"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let json =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{errors}"));
+    (output.status.code().unwrap(), json)
+}
+
+fn number(json: &Value, pointer: &str) -> f64 {
+    let value = json.pointer(pointer).and_then(Value::as_f64);
+    value.unwrap_or_else(|| panic!("no {pointer} in {json:#}"))
+}
+
+/// An open loop of echoes against a script.
+fn echo(server: &ScriptedServer, driver: &str, words: &[&str]) -> (i32, Value) {
+    let url = server.url();
+    let fixed = ["echo", &url, "--driver", driver, "--warmup", "0", "--payload", "32"];
+    ringload(&[&fixed[..], words].concat())
+}
+
+#[test]
+fn a_delay_is_reported_to_the_millisecond() {
+    for driver in drivers() {
+        for delay_ms in [0.0, 20.0] {
+            let delay = Duration::from_secs_f64(delay_ms / 1000.0);
+            let server = ScriptedServer::start(Script { delay, ..Script::default() });
+            let words = ["--connections", "4", "--rate", "200", "--duration", "0.6"];
+            let off = (0..TRIES).map(|_| {
+                let (code, json) = echo(&server, driver, &words);
+                assert_eq!(code, 0, "{json:#}");
+                number(&json, "/latency_us/p50") / 1000.0 - delay_ms
+            });
+            // Nothing can be quicker than the delay, whatever the machine does meanwhile.
+            let off = off.inspect(|off| assert!(*off >= 0.0, "{off} ms"));
+            let found: Vec<f64> = off.take_while(|off| *off >= 1.0).collect();
+            assert!(found.len() < TRIES, "{driver}: {delay_ms} ms, off by {found:?} ms");
+        }
+    }
+}
+
+#[test]
+fn losses_duplicates_and_swaps_are_counted_exactly() {
+    for driver in drivers() {
+        for script in [
+            Script { repeat_every: 7, ..Script::default() },
+            Script { lose_every: 11, repeat_every: 13, swap_every: 17, ..Script::default() },
+        ] {
+            let server = ScriptedServer::start(script);
+            let words = ["--connections", "5", "--rate", "2000", "--duration", "0.5"];
+            let (code, json) = echo(&server, driver, &words);
+            let did = server.did();
+            assert!(did.lost + did.repeated + did.swapped > 0, "{script:?}");
+            assert_eq!(code, 1, "{json:#}");
+            for (pointer, did) in [
+                ("/errors/lost_messages", did.lost),
+                ("/errors/duplicated_messages", did.repeated),
+                ("/errors/reordered_messages", did.swapped),
+                ("/errors/wrong_messages", 0),
+                ("/errors/lost_connections", 0),
+                ("/checked/sent", did.received),
+            ] {
+                assert_eq!(number(&json, pointer), did as f64, "{driver} {pointer}: {json:#}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stall_is_in_the_corrected_latencies_of_all_that_were_due_meanwhile() {
+    const STALL_MS: f64 = 400.0;
+    for driver in drivers() {
+        let stall = Some((100, Duration::from_secs_f64(STALL_MS / 1000.0)));
+        let server = ScriptedServer::start(Script { stall, ..Script::default() });
+        // One message under way: what is due during the stall waits and is sent after it.
+        let words = ["--connections", "1", "--rate", "200", "--duration", "1.6", "--pipeline", "1"];
+        let (code, json) = echo(&server, driver, &words);
+        assert_eq!(code, 0, "{json:#}");
+        let max = number(&json, "/latency_us/max") / 1000.0;
+        assert!((STALL_MS..STALL_MS * 1.5).contains(&max), "{driver}: {max} ms");
+        // A quarter of the run was due during the stall, and waited half of it on average.
+        let corrected = number(&json, "/latency_us/p90") / 1000.0;
+        assert!((150.0..STALL_MS).contains(&corrected), "{driver}: {corrected} ms");
+        let uncorrected = number(&json, "/uncorrected_latency_us/p90") / 1000.0;
+        assert!(uncorrected < 100.0, "{driver}: only one message saw the stall: {uncorrected} ms");
+        assert!(number(&json, "/schedule_lag_us/p90") / 1000.0 > 150.0, "{driver}");
+    }
+}
+
+#[test]
+fn expectations_decide_the_exit_code() {
+    let script = Script { lose_every: 10, ..Script::default() };
+    for (expectation, due) in
+        [("loss<1000", 0), ("loss=0", 3), ("p99<60s", 1), ("loss>0,duplicates=0,p99<1ns", 3)]
+    {
+        let server = ScriptedServer::start(script);
+        let words = ["--connections", "2", "--rate", "500", "--duration", "0.2"];
+        let words = [&words[..], &["--expect", expectation]].concat();
+        let (code, json) = echo(&server, "epoll", &words);
+        assert_eq!(code, due, "{expectation}: {json:#}");
+    }
+}
+
+#[test]
+fn think_time_separates_an_answer_from_the_next_message() {
+    for driver in drivers() {
+        let server = ScriptedServer::start(Script::default());
+        let words = ["--connections", "10", "--think", "50", "--duration", "1"];
+        let (code, json) = echo(&server, driver, &words);
+        assert_eq!(code, 0, "{json:#}");
+        // Ten connections, each at most twenty times a second.
+        let rate = number(&json, "/rate_per_second");
+        assert!((100.0..=205.0).contains(&rate), "{driver}: {rate}");
+    }
+}
+
+#[test]
+fn random_arrivals_keep_the_rate() {
+    let server = ScriptedServer::start(Script::default());
+    let words = ["--connections", "3", "--rate", "2k", "--poisson", "--duration", "1"];
+    let (code, json) = echo(&server, "epoll", &words);
+    assert_eq!(code, 0, "{json:#}");
+    let rate = number(&json, "/latency_us/count") / number(&json, "/seconds");
+    assert!((1_700.0..2_300.0).contains(&rate), "{rate}");
+}
