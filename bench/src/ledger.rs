@@ -50,19 +50,31 @@ impl Default for Stage {
 const HEAD_END: &[u8; 4] = b"\r\n\r\n";
 
 impl Ledger {
-    /// Books the bytes received.
+    /// Books the bytes received; returns how many requests are complete with them, for
+    /// [`Self::owe`].
     #[inline]
-    pub fn receive(&mut self, chunk: &[u8], exchange: &Exchange) {
+    #[must_use]
+    pub fn receive(&mut self, chunk: &[u8], exchange: &Exchange) -> u64 {
         match self.stage {
             Stage::Open => self.count(chunk, exchange),
             Stage::Head(_) => {
                 let after = self.read_head(chunk);
-                if !after.is_empty() {
-                    self.count(after, exchange);
-                }
+                if after.is_empty() { 0 } else { self.count(after, exchange) }
             }
-            Stage::Closing => {}
+            Stage::Closing => 0,
         }
+    }
+
+    /// Promises a response to each of so many requests, whoever sent them.
+    #[inline]
+    pub fn owe(&mut self, requests: u64, exchange: &Exchange) {
+        self.owed_bytes += requests * u64::from(exchange.response_bytes);
+    }
+
+    /// Whether the handshake was received and the client has not sent its Close.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.stage == Stage::Open
     }
 
     /// The bytes to send next, `None` if nothing is owed. They stay the first ones owed until
@@ -105,17 +117,16 @@ impl Ledger {
     }
 
     #[inline]
-    fn count(&mut self, chunk: &[u8], exchange: &Exchange) {
+    fn count(&mut self, chunk: &[u8], exchange: &Exchange) -> u64 {
         // Only between requests: inside of one any masked byte may look like a Close.
         if self.partial_bytes == 0 && chunk.first() == Some(&0x88) {
             self.stage = Stage::Closing;
             self.close_bytes = CLOSE.len() as u8;
-            return;
+            return 0;
         }
         let received = self.partial_bytes + chunk.len() as u32;
-        let requests = received / exchange.request_bytes;
         self.partial_bytes = received % exchange.request_bytes;
-        self.owed_bytes += u64::from(requests) * u64::from(exchange.response_bytes);
+        u64::from(received / exchange.request_bytes)
     }
 
     /// Looks for the empty line; returns the bytes behind it.
@@ -162,9 +173,15 @@ mod tests {
         sent
     }
 
+    /// What an echo server does with a chunk.
+    fn answer(ledger: &mut Ledger, chunk: &[u8]) {
+        let requests = ledger.receive(chunk, &exchange());
+        ledger.owe(requests, &exchange());
+    }
+
     fn open() -> Ledger {
         let mut ledger = Ledger::default();
-        ledger.receive(HEAD, &exchange());
+        answer(&mut ledger, HEAD);
         assert_eq!(drain(&mut ledger, usize::MAX), HANDSHAKE);
         ledger
     }
@@ -174,8 +191,8 @@ mod tests {
         let input = [HEAD, &[0x82; 26]].concat();
         for cut in 0..=input.len() {
             let mut ledger = Ledger::default();
-            ledger.receive(&input[..cut], &exchange());
-            ledger.receive(&input[cut..], &exchange());
+            answer(&mut ledger, &input[..cut]);
+            answer(&mut ledger, &input[cut..]);
             let sent = drain(&mut ledger, usize::MAX);
             assert_eq!(sent, [HANDSHAKE, &exchange().row[..22]].concat(), "cut at {cut}");
         }
@@ -184,10 +201,10 @@ mod tests {
     #[test]
     fn whole_requests_owe_one_send_of_as_many_responses() {
         let mut ledger = open();
-        ledger.receive(&[0x82; 26 * 16 + 25], &exchange());
+        answer(&mut ledger, &[0x82; 26 * 16 + 25]);
         assert_eq!(ledger.next_send(&exchange()), Some(&exchange().row[..22 * 16]));
         drain(&mut ledger, usize::MAX);
-        ledger.receive(&[0], &exchange());
+        answer(&mut ledger, &[0]);
         assert_eq!(drain(&mut ledger, usize::MAX), &exchange().row[..22]);
     }
 
@@ -195,7 +212,7 @@ mod tests {
     fn short_sends_give_the_same_bytes_as_long_ones() {
         for step in [1, 5, 22, 23, 100] {
             let mut ledger = open();
-            ledger.receive(&[0x82; 26 * 7], &exchange());
+            answer(&mut ledger, &[0x82; 26 * 7]);
             assert_eq!(drain(&mut ledger, step), &exchange().row[..22 * 7], "step {step}");
         }
     }
@@ -203,8 +220,8 @@ mod tests {
     #[test]
     fn a_close_between_requests_is_answered_after_what_is_owed() {
         let mut ledger = open();
-        ledger.receive(&[0x82; 26], &exchange());
-        ledger.receive(&[0x88, 0x80, 1, 2, 3, 4], &exchange());
+        answer(&mut ledger, &[0x82; 26]);
+        answer(&mut ledger, &[0x88, 0x80, 1, 2, 3, 4]);
         assert!(!ledger.is_settled());
         assert_eq!(drain(&mut ledger, usize::MAX), [&exchange().row[..22], CLOSE].concat());
         assert!(ledger.is_settled());
@@ -213,9 +230,29 @@ mod tests {
     #[test]
     fn a_byte_inside_a_request_is_no_close() {
         let mut ledger = open();
-        ledger.receive(&[0x82; 20], &exchange());
-        ledger.receive(&[0x88; 6], &exchange());
+        answer(&mut ledger, &[0x82; 20]);
+        answer(&mut ledger, &[0x88; 6]);
         assert_eq!(drain(&mut ledger, usize::MAX), &exchange().row[..22]);
         assert!(!ledger.is_settled());
+    }
+
+    #[test]
+    fn whoever_owes_for_the_requests_of_others_sends_for_them_too() {
+        let (mut publisher, mut subscriber) = (open(), open());
+        let requests = publisher.receive(&[0x82; 26 * 3 + 1], &exchange());
+        assert_eq!(requests, 3);
+        subscriber.owe(requests, &exchange());
+        assert_eq!(drain(&mut subscriber, usize::MAX), &exchange().row[..22 * 3]);
+        assert_eq!(publisher.next_send(&exchange()), None);
+    }
+
+    #[test]
+    fn a_connection_is_open_between_its_handshake_and_its_close() {
+        let mut ledger = Ledger::default();
+        assert!(!ledger.is_open());
+        answer(&mut ledger, HEAD);
+        assert!(ledger.is_open());
+        answer(&mut ledger, &[0x88, 0x80, 1, 2, 3, 4]);
+        assert!(!ledger.is_open());
     }
 }

@@ -10,13 +10,15 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Connections the kernel may hold before they are accepted; it lowers this to its own limit.
 const BACKLOG: i32 = 4096;
 
-/// Binds and listens. Accepted sockets inherit TCP_NODELAY.
+/// Binds and listens. Accepted sockets inherit TCP_NODELAY. If `shared`, other sockets may listen
+/// on the same address, and the kernel spreads the connections over all of them.
 ///
 /// # Errors
 /// Those of the socket calls, above all that the address is in use.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

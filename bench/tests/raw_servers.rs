@@ -1,5 +1,5 @@
 //! The raw servers do what the measurements assume: they answer a handshake, then so many bytes
-//! for so many, and they end a connection when asked to.
+//! for so many, to one or to all, and they end a connection when asked to.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -128,6 +128,43 @@ fn raw_ring_with_few_small_buffers_exchanges_and_closes() {
 #[test]
 fn raw_ring_with_deferred_accept_exchanges_and_closes() {
     check(RING, &["--defer-accept"]);
+}
+
+/// What one client sends is received by all, and by clients that come later no more.
+fn check_fan_out(flags: &[&str]) {
+    let flags = [&["--fan-out"], flags].concat();
+    let Some(server) = Server::start(RING, 100, &flags) else { return };
+    let mut sockets: Vec<TcpStream> = (0..7).map(|_| server.connect()).collect();
+    for publisher in 0..sockets.len() {
+        sockets[publisher].write_all(&server.request.repeat(3)).unwrap();
+        for socket in &mut sockets {
+            assert!(receive(socket, server.response.len() * 3) == server.response.repeat(3));
+        }
+    }
+    drop(sockets.pop());
+    let mut late = server.connect();
+    sockets[0].write_all(&server.request).unwrap();
+    for socket in sockets.iter_mut().chain([&mut late]) {
+        assert_eq!(receive(socket, server.response.len()), server.response);
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        assert!(socket.read(&mut [0]).is_err(), "each is owed one response, not more");
+    }
+}
+
+#[test]
+fn raw_ring_answers_everybody() {
+    check_fan_out(&[]);
+    check_fan_out(&["--descriptors", "plain"]);
+}
+
+#[test]
+fn raw_ring_answers_everybody_across_threads() {
+    check_fan_out(&["--threads", "2"]);
+}
+
+#[test]
+fn raw_ring_exchanges_and_closes_on_two_threads() {
+    check(RING, &["--threads", "2"]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn main() -> io::Result<()> {
     let options = Options::parse();
     allow_many_descriptors()?;
     pin(options.common.core)?;
-    let listener = bind(options.common.listen)?;
+    let listener = bind(options.common.listen, false)?;
     listener.set_nonblocking(true)?;
     announce(&listener)?;
     Server::new(listener, options.common.exchange()?, options.buffer_bytes)?.run()
@@ -132,7 +132,8 @@ impl Connection {
             match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
                 Ok((0, _)) => return Outcome::Ended,
                 Ok((count, _)) => {
-                    self.ledger.receive(&buffer[..count], exchange);
+                    let requests = self.ledger.receive(&buffer[..count], exchange);
+                    self.ledger.owe(requests, exchange);
                     if count < buffer.len() {
                         return Outcome::Kept;
                     }

@@ -1,19 +1,26 @@
 //! A server that does no WebSocket work, over io_uring: what the kernel costs at least with
 //! multishot accept, multishot receive and a ring of provided buffers.
 //!
-//! It parses no frame and unmasks nothing; see [`ringsock_bench::ledger`]. One thread, one ring,
-//! one system call a turn: it submits the turn's operations and waits for the next completions.
+//! It parses no frame and unmasks nothing; see [`ringsock_bench::ledger`]. Each thread has one ring
+//! and makes one system call a turn: it submits the turn's operations and waits for the next
+//! completions. With `--fan-out`, what anybody sends is owed to everybody, gathered per turn.
 
 #![expect(unsafe_code, reason = "operations and buffers are handed to the kernel by address")]
 
 mod buffers;
+mod neighbours;
 mod server;
 
+use std::convert::Infallible;
 use std::io;
+use std::net::TcpListener;
 
 use clap::{Parser, ValueEnum};
 use ringsock_bench::listener::{allow_many_descriptors, announce, bind, pin};
 use ringsock_bench::options::Common;
+
+use crate::neighbours::Meeting;
+use crate::server::Server;
 
 #[derive(Parser)]
 #[command(about = "Answers byte counts over io_uring: the kernel's limit, without WebSocket work")]
@@ -36,6 +43,12 @@ struct Options {
     /// Accept connections only when their first bytes are there (TCP_DEFER_ACCEPT)
     #[arg(long)]
     defer_accept: bool,
+    /// Answer each request on every connection, as a topic with all of them as subscribers does
+    #[arg(long)]
+    fan_out: bool,
+    /// Threads with a ring each, on --core and those after it
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
 }
 
 /// The two ways to name a socket in an operation.
@@ -50,9 +63,43 @@ enum Descriptors {
 fn main() -> io::Result<()> {
     let options = Options::parse();
     let descriptors_max = allow_many_descriptors()?;
-    pin(options.common.core)?;
-    let listener = bind(options.common.listen)?;
-    let server = server::Server::new(&listener, &options, descriptors_max)?;
-    announce(&listener)?;
-    server.run()
+    let shared = options.threads > 1;
+    let listener = bind(options.common.listen, shared)?;
+    let address = listener.local_addr()?;
+    let meeting = Meeting::of(options.threads.into());
+    std::thread::scope(|scope| {
+        for thread in 1..options.threads {
+            let (options, meeting) = (&options, &meeting);
+            scope.spawn(move || {
+                let serve = || {
+                    let listener = bind(address, shared)?;
+                    serve(&listener, options, thread, descriptors_max, meeting)
+                };
+                // The others would wait for this one, or serve a part of the connections.
+                let Err(error) = serve();
+                eprintln!("raw-ring: thread {thread}: {error}");
+                std::process::exit(1);
+            });
+        }
+        let Err(error) = serve(&listener, &options, 0, descriptors_max, &meeting);
+        eprintln!("raw-ring: {error}");
+        std::process::exit(1);
+    })
+}
+
+/// One thread's share. Connections are welcome once all threads have set up their rings.
+fn serve(
+    listener: &TcpListener,
+    options: &Options,
+    thread: u16,
+    descriptors_max: u64,
+    meeting: &Meeting,
+) -> io::Result<Infallible> {
+    pin(options.common.core + usize::from(thread))?;
+    let server = Server::new(listener, options, descriptors_max)?;
+    let neighbours = meeting.join(server.ring())?;
+    if thread == 0 {
+        announce(listener)?;
+    }
+    server.run(&neighbours)
 }

@@ -1,16 +1,19 @@
-//! The turn: submit, wait, book what completed, note who is owed something, send to those.
+//! The turn of one thread: submit, wait, book what completed, note who is owed something, send to
+//! those.
 //!
 //! What is owed is decided by [`Ledger`]; the buffers live in [`Buffers`].
 
+use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opcode, types};
 use ringsock_bench::ledger::{Exchange, Ledger};
 
 use crate::buffers::{Buffers, GROUP};
+use crate::neighbours::Neighbours;
 use crate::{Descriptors, Options};
 
 /// Operations submitted at most in one system call. Both rings are walked in a circle, so larger
@@ -27,6 +30,8 @@ enum Operation {
     Accept,
     Receive,
     Send,
+    /// Another thread's messages; their number is the result.
+    Told,
     /// Cancellation and close, heard of only when they fail.
     Quiet,
 }
@@ -42,6 +47,11 @@ struct State {
     exchange: Exchange,
     descriptors: Descriptors,
     buffers: Buffers,
+    fan_out: bool,
+    /// Requests of this turn that are owed to everybody: of the own connections, and told by the
+    /// other threads.
+    published: u64,
+    told: u64,
     /// Indexed by descriptor or by place in the ring's table.
     connections: Vec<Connection>,
     /// Connections that may be owed something, each once.
@@ -91,6 +101,9 @@ impl Server {
             exchange: options.common.exchange()?,
             descriptors: options.descriptors,
             buffers,
+            fan_out: options.fan_out,
+            published: 0,
+            told: 0,
             connections: Vec::new(),
             dirty: Vec::new(),
             pending: Vec::new(),
@@ -98,8 +111,13 @@ impl Server {
         Ok(Self { ring, listener: listener.as_raw_fd(), state })
     }
 
+    /// The ring, as other threads name it.
+    pub(crate) fn ring(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+
     /// Serves until the process is ended.
-    pub(crate) fn run(mut self) -> io::Result<()> {
+    pub(crate) fn run(mut self, neighbours: &Neighbours) -> io::Result<Infallible> {
         let (mut submitter, mut submissions, mut completions) = self.ring.split();
         // Saves the kernel a look-up each turn; the registration is known to this value only.
         submitter.register_ring_fd()?;
@@ -113,6 +131,7 @@ impl Server {
                 Err(error) => return Err(error),
             }
             self.state.reap(&mut completions, self.listener)?;
+            self.state.share_out(neighbours);
             self.state.send_owed();
         }
     }
@@ -133,6 +152,7 @@ impl State {
                         self.accept(listener);
                     }
                 }
+                kind if kind == Operation::Told as u32 => self.hear(result)?,
                 _ => {}
             }
         }
@@ -176,7 +196,12 @@ impl State {
         let connection = &mut self.connections[index as usize];
         if let (1.., Some(id)) = (result, cqueue::buffer_select(flags)) {
             let chunk = self.buffers.filled(id, result as usize);
-            connection.ledger.receive(chunk, &self.exchange);
+            let requests = connection.ledger.receive(chunk, &self.exchange);
+            if self.fan_out {
+                self.published += requests;
+            } else {
+                connection.ledger.owe(requests, &self.exchange);
+            }
             self.buffers.give_back(id);
             if !connection.dirty {
                 connection.dirty = true;
@@ -193,6 +218,35 @@ impl State {
         }
         connection.ended = true;
         self.close_if_idle(index);
+    }
+
+    /// Books what another thread said, or that it could not be told something.
+    fn hear(&mut self, result: i32) -> io::Result<()> {
+        let messages = u64::try_from(result);
+        self.told += messages.map_err(|_| io::Error::from_raw_os_error(-result))?;
+        Ok(())
+    }
+
+    /// Owes everybody what anybody sent in this turn.
+    fn share_out(&mut self, neighbours: &Neighbours) {
+        let requests = self.published + self.told;
+        if requests == 0 {
+            return;
+        }
+        if self.published > 0 {
+            let told = u64::from(Operation::Told as u32) << 32;
+            self.pending.extend(neighbours.tell(self.published, told));
+        }
+        (self.published, self.told) = (0, 0);
+        for (index, connection) in self.connections.iter_mut().enumerate() {
+            if connection.ledger.is_open() && !connection.ended {
+                connection.ledger.owe(requests, &self.exchange);
+                if !connection.dirty {
+                    connection.dirty = true;
+                    self.dirty.push(index as u32);
+                }
+            }
+        }
     }
 
     fn send_owed(&mut self) {

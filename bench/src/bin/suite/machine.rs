@@ -5,7 +5,10 @@
 use std::fs;
 use std::process::Command;
 
+use serde::{Deserialize, Serialize};
+
 /// The machine, the day and the state of the sources.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Machine {
     /// The day in UTC, as in 2026-11-22.
     pub(crate) date: String,

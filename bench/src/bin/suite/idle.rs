@@ -23,6 +23,9 @@ pub(crate) fn bytes_per_connection(
     connections: usize,
     payload_bytes: usize,
 ) -> Result<f64> {
+    // A server may listen before it has set itself up; one that has served has done so.
+    drop(echo_once(server.address, payload_bytes)?);
+    std::thread::sleep(SETTLE_TIME);
     let before = anonymous_bytes(server.id())?;
     let sockets = (0..connections)
         .map(|_| echo_once(server.address, payload_bytes))

@@ -1,14 +1,13 @@
 //! Child processes that end in time, whatever happens to this one's plans.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Result;
 
 /// A server is expected to listen within this time.
-const START_TIMEOUT: Duration = Duration::from_secs(5);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A running server; it is killed when this is dropped.
@@ -18,27 +17,25 @@ pub(crate) struct RunningServer {
 }
 
 impl RunningServer {
-    /// Starts `program`, which is told by `arguments` where to listen, and waits until it does.
-    pub(crate) fn start(
-        program: &Path,
-        arguments: impl FnOnce(SocketAddr) -> Vec<String>,
-    ) -> Result<Self> {
+    /// Starts what `command` makes of the address to listen on, and waits until it does.
+    pub(crate) fn start(command: impl FnOnce(SocketAddr) -> Command) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let child = Command::new(program)
-            .args(arguments(address))
+        let mut command = command(address);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| format!("{}: {error}", program.display()))?;
+            .map_err(|error| format!("{program}: {error}"))?;
         let mut server = Self { child, address };
         let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(address).is_err() {
             if let Some(status) = server.child.try_wait()? {
-                return Err(format!("{} ended at once: {status}", program.display()).into());
+                return Err(format!("{program} ended at once: {status}").into());
             }
             if Instant::now() > deadline {
-                return Err(format!("{} does not listen", program.display()).into());
+                return Err(format!("{program} does not listen").into());
             }
             std::thread::sleep(POLL_INTERVAL);
         }

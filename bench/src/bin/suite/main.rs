@@ -1,0 +1,173 @@
+//! Compares the server with what the kernel allows and with the servers of others, and writes the
+//! comparison down.
+//!
+//! No load is made here but for idle connections: `ringload` drives, the servers are processes
+//! of their own, and this program only starts them in turns, one round after another, so that
+//! whatever the machine does in the meantime happens to all of them. What is compared is the CPU
+//! time a server spends on a message, which holds still when the speed of the machine does not.
+
+#![forbid(unsafe_code)]
+
+mod contestants;
+mod functions;
+mod idle;
+mod machine;
+mod numbers;
+mod options;
+mod peers;
+mod plots;
+mod process;
+mod record;
+mod rows;
+mod run;
+mod tables;
+
+use std::error::Error;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use crate::contestants::Contestant;
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::record::{Outcome, PeerVersion, Record};
+use crate::rows::{Load, ROWS, Row};
+use crate::run::Bench;
+
+/// What can go wrong is told to a person; nothing is decided by its kind.
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    if let Some(file) = &options.from {
+        let folder = file.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        return present(&Record::read(file)?, &folder, options.publish);
+    }
+    let rows: Vec<&Row> = ROWS.iter().filter(|row| row.name.contains(&options.only)).collect();
+    if options.list {
+        return say(&rows.iter().map(|row| format!("{}\n", row.name)).collect::<String>());
+    }
+    if rows.is_empty() {
+        return Err(format!("no row's name contains {:?}; see --list", options.only).into());
+    }
+    if options.rounds() == 0 {
+        return Err("no round gives no ratio".into());
+    }
+    ringsock_bench::listener::allow_many_descriptors()?;
+    let bench = Bench::new(&options)?;
+    let contestants = contestants::all(able_peers(&options, &bench)?);
+    if options.check {
+        return Ok(());
+    }
+    let mut outcomes = Vec::new();
+    for row in rows {
+        outcomes.push(measure(&bench, row, &contestants, options.rounds())?);
+    }
+    let functions = functions::read(bench.binaries());
+    outcomes.extend(functions::unmask(&functions));
+    let peers = contestants.iter().filter_map(Contestant::peer).map(|peer| PeerVersion {
+        name: peer.name.clone(),
+        version: peer.version.clone(),
+        headline: peer.headline,
+    });
+    let record = Record {
+        machine: Machine::this(),
+        rounds: options.rounds(),
+        seconds: options.seconds(),
+        peers: peers.collect(),
+        rows: outcomes,
+        functions,
+    };
+    let folder = options.record.clone().unwrap_or_else(|| record.default_folder());
+    record.write(&folder)?;
+    present(&record, &folder, options.publish)
+}
+
+/// Draws and writes what people look at; with `publish`, also into the pages of the project.
+fn present(record: &Record, folder: &Path, publish: bool) -> Result<()> {
+    let plots = plots::write(record, folder)?;
+    let pictures: String = plots.iter().map(|name| format!("![{name}]({name})\n\n")).collect();
+    let title = format!("# Measured {}\n\n", record.machine.date);
+    std::fs::write(folder.join("README.md"), title + &tables::full(record) + "\n" + &pictures)?;
+    if publish {
+        let shown = folder.display().to_string();
+        tables::publish(Path::new("README.md"), &tables::headline(record, &shown))?;
+        let beside = shown.strip_prefix("bench/").unwrap_or(&shown);
+        let pictures: String =
+            plots.iter().map(|name| format!("\n![{name}]({beside}/{name})\n")).collect();
+        tables::publish(Path::new("bench/README.md"), &(tables::full(record) + &pictures))?;
+    }
+    say(&format!("\n{}\nwritten to {}\n", tables::full(record), folder.display()))
+}
+
+/// The peers asked for, installed, that do what they say they can. Whoever fails is named and left
+/// out: a machine without Node still measures the others.
+fn able_peers(options: &Options, bench: &Bench) -> Result<Vec<peers::Peer>> {
+    let rivals = Path::new("bench/rivals");
+    let built = bench.binaries().with_file_name("rivals");
+    std::fs::create_dir_all(&built)?;
+    let asked = peers::read(rivals, &built.canonicalize()?)?;
+    let asked = asked.into_iter().filter(|peer| options.wants(&peer.name));
+    let mut able = Vec::new();
+    for peer in asked {
+        say(&format!("{} {}: ", peer.name, peer.version))?;
+        let outcome = peer.install().and_then(|()| check(bench, &peer));
+        match outcome {
+            Ok(()) => {
+                say("ready\n")?;
+                able.push(peer);
+            }
+            Err(error) if options.check => return Err(error),
+            Err(error) => say(&format!("left out, {error}\n"))?,
+        }
+    }
+    Ok(able)
+}
+
+fn check(bench: &Bench, peer: &peers::Peer) -> Result<()> {
+    let contestant = contestants::of(peer.clone());
+    let (connections, payload_bytes, in_flight) = (3, 300, 3);
+    let loads = [
+        Load::Echo { connections, payload_bytes, in_flight },
+        Load::FanOut { connections, payload_bytes, in_flight },
+    ];
+    loads
+        .into_iter()
+        .filter(|&load| contestant.can(load))
+        .try_for_each(|load| bench.check(&contestant, load))
+}
+
+/// Runs the servers of a row in turns. Every other round goes backwards, so that none of them is
+/// always the first one after a pause.
+fn measure(bench: &Bench, row: &Row, all: &[Contestant], rounds: usize) -> Result<Outcome> {
+    say(&format!("{} ", row.name))?;
+    let mut turns: Vec<_> = all.iter().filter(|contestant| contestant.can(row.load)).collect();
+    let mut outcome = Outcome::new(row, &turns);
+    for _ in 0..rounds {
+        let mut failed = Vec::new();
+        for contestant in &turns {
+            let name = contestant.name();
+            match bench.run(contestant, row.load) {
+                Ok(sample) => outcome.add(name, sample),
+                Err(error) if contestant.is_own() => return Err(error),
+                Err(error) => {
+                    outcome.leave_out(name, error.to_string());
+                    failed.push(name);
+                }
+            }
+        }
+        turns.retain(|contestant| !failed.contains(&contestant.name()));
+        turns.reverse();
+        say(".")?;
+    }
+    outcome.judge(row.targets);
+    say(&format!("{}\n", outcome.summary()))?;
+    Ok(outcome)
+}
+
+fn say(text: &str) -> Result<()> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(text.as_bytes())?;
+    Ok(output.flush()?)
+}

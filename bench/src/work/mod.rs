@@ -1,0 +1,65 @@
+//! Small pieces of the engine's work, each as something that can be done again and again: timed by
+//! criterion, counted by the program `instructions`.
+//!
+//! Nothing is measured here, and no socket is opened.
+
+mod deflate;
+mod frames;
+mod handshakes;
+mod queues;
+
+/// One piece of work.
+pub struct Work {
+    /// What it does, and with how much.
+    pub name: String,
+    /// How many operations one pass does; times and counts are told for one.
+    pub operations: u64,
+    /// Bytes of payload in one operation, if its time should depend on them.
+    pub payload_bytes: Option<usize>,
+    prepare: Box<dyn Fn() -> Pass + Send + Sync>,
+}
+
+/// Does the work once.
+pub type Pass = Box<dyn FnMut()>;
+
+impl Work {
+    fn new(
+        name: impl Into<String>,
+        operations: u64,
+        payload_bytes: Option<usize>,
+        prepare: impl Fn() -> Pass + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.into(), operations, payload_bytes, prepare: Box::new(prepare) }
+    }
+
+    /// Allocates what the work needs and returns the work.
+    #[must_use]
+    pub fn prepare(&self) -> Pass {
+        (self.prepare)()
+    }
+}
+
+/// All pieces, in the order of their names.
+#[must_use]
+pub fn all() -> Vec<Work> {
+    let mut all: Vec<Work> =
+        deflate::all().chain(frames::all()).chain(handshakes::all()).chain(queues::all()).collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_can_be_done_twice_and_has_a_name_of_its_own() {
+        let all = all();
+        for work in &all {
+            let mut pass = work.prepare();
+            pass();
+            pass();
+        }
+        assert!(all.windows(2).all(|pair| pair[0].name < pair[1].name));
+    }
+}
