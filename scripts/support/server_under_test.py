@@ -38,8 +38,8 @@ def end_in_order_at_sigterm():
 class Server:
     """`COMMAND echo --listen 127.0.0.1:PORT --driver DRIVER …`, running inside a `with` block."""
 
-    def __init__(self, command, driver, log, arguments=()):
-        self.port = free_port()
+    def __init__(self, command, driver, log, arguments=(), port=None):
+        self.port = port or free_port()
         self.address = f"ws://127.0.0.1:{self.port}/"
         self.driver = driver
         self.log = log
