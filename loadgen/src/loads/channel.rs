@@ -67,7 +67,8 @@ pub(crate) struct Published {
 }
 
 impl Channel {
-    /// A channel for so many publishers that remembers the last `slots` messages of each.
+    /// A channel for so many publishers that remembers the last `slots` messages of each. Without
+    /// stamps in the payloads there is one publisher, whose messages are taken to come in order.
     pub(crate) fn new(pattern: Pattern, verify: Verify, publishers: usize, slots: usize) -> Self {
         let lane = |_| Lane {
             slots: (0..slots).map(|_| Slot::default()).collect(),
@@ -75,7 +76,7 @@ impl Channel {
             next: AtomicU64::new(0),
             publisher: Mutex::default(),
         };
-        Self { pattern: pattern.stamped(), verify, lanes: (0..publishers).map(lane).collect() }
+        Self { pattern, verify, lanes: (0..publishers).map(lane).collect() }
     }
 
     /// Adds a shard that has subscribers of this publisher; before anything is published.
@@ -202,8 +203,8 @@ mod tests {
     const NAME: MessageName = MessageName { publisher: 1, sequence: 7 };
 
     fn channel(payload_bytes: usize) -> Channel {
-        let channel =
-            Channel::new(Pattern::new(MessageKind::Text, payload_bytes), Verify::All, 2, 4);
+        let pattern = Pattern::new(MessageKind::Text, payload_bytes).stamped();
+        let channel = Channel::new(pattern, Verify::All, 2, 4);
         for lane in &channel.lanes {
             lane.next.store(10, Ordering::Relaxed);
         }

@@ -52,14 +52,18 @@ pub(crate) struct FanoutSetup {
 impl FanoutSetup {
     /// Its plan, if it makes sense.
     pub(crate) fn plan(self) -> Result<FanoutPlan, Failure> {
-        let pattern = self.pattern.stamped();
+        // A raw server answers with canned bytes, which carry no number.
+        let pattern = match self.target.trusts_peer() {
+            true => self.pattern,
+            false => self.pattern.stamped(),
+        };
         if self.publishers > self.connections {
             return Err(Failure::usage("there are more --publishers than --connections"));
         }
         if self.publishers > 1 && !pattern.is_stamped() {
             return Err(Failure::usage(
                 "messages of several publishers cannot be told apart: give a --payload of 16 \
-                 bytes or more, or a --template with {sequence}",
+                 bytes or more, or a --template with {sequence}, and no --trust-peer",
             ));
         }
         let slots = if self.rate.is_some() { REMEMBERED } else { self.pipeline };
