@@ -4,6 +4,7 @@
 
 mod alarm;
 mod cli;
+mod composer;
 mod crew;
 mod exhibit;
 mod expect;
@@ -25,6 +26,7 @@ mod results;
 mod schedule;
 mod scoreboard;
 mod server_process;
+mod stamp;
 mod statistics;
 mod table_csv;
 mod target;

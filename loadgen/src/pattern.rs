@@ -1,13 +1,12 @@
-//! The payloads that are sent: known from a connection's number and a message's sequence number
-//! alone, so that every byte of an echo can be checked and none needs to be remembered. Payloads
-//! that no user chose are windows into one run of pseudo-random bytes; sending one generates nothing.
+//! What payloads are: known from a connection's number and a message's sequence number alone, so
+//! that every byte of an echo can be checked and none needs to be remembered. They are written
+//! elsewhere. Payloads that no user chose are windows into one run of pseudo-random bytes.
 
-use std::borrow::Cow;
-
+use ringsock::Message;
 use ringsock::protocol::MessageKind;
-use ringsock::{Binary, Conn, Message, Peer, RemotePeer, SendOutcome, Text};
 
-use crate::template::{STAMP_BYTES, Template};
+use crate::stamp::{STAMP_BYTES, digits, number_of};
+use crate::template::Template;
 
 /// Windows begin at this many places; neighbouring messages and connections differ.
 const WINDOWS: usize = 4096;
@@ -17,44 +16,21 @@ const WINDOWS: usize = 4096;
 pub(crate) struct Pattern {
     kind: MessageKind,
     source: Source,
-    /// Where each payload carries its sequence number as hexadecimal digits, which are as good in
-    /// text as in binary messages.
+    /// Where each payload carries its sequence number.
     stamp_at: Option<usize>,
 }
 
+/// Where payloads come from.
 #[derive(Debug)]
-enum Source {
+pub(crate) enum Source {
+    /// In text printable ASCII, so that a window may begin and end anywhere.
     Windows {
-        run: Run,
+        run: Vec<u8>,
         payload_bytes: usize,
     },
     /// In turns.
     Files(Vec<Vec<u8>>),
     Template(Template),
-}
-
-#[derive(Debug)]
-enum Run {
-    /// Printable ASCII, so that a window may begin and end anywhere.
-    Text(String),
-    Binary(Vec<u8>),
-}
-
-/// A payload, as it is sent.
-#[derive(Debug)]
-pub(crate) enum Piece<'a> {
-    Text(Cow<'a, str>),
-    Binary(Cow<'a, [u8]>),
-}
-
-impl Piece<'_> {
-    /// Its bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Binary(bytes) => bytes,
-        }
-    }
 }
 
 impl Pattern {
@@ -70,10 +46,8 @@ impl Pattern {
         };
         let length = payload_bytes + WINDOWS;
         let run = match kind {
-            MessageKind::Text => {
-                Run::Text((0..length).map(|_| char::from(b' ' + next() % 95)).collect())
-            }
-            MessageKind::Binary => Run::Binary((0..length).map(|_| next()).collect()),
+            MessageKind::Text => (0..length).map(|_| b' ' + next() % 95).collect(),
+            MessageKind::Binary => (0..length).map(|_| next()).collect(),
         };
         Self { kind, source: Source::Windows { run, payload_bytes }, stamp_at: None }
     }
@@ -94,12 +68,18 @@ impl Pattern {
     }
 
     /// With the sequence number in front of each pseudo-random payload that has room for it.
-    pub(crate) fn stamped(mut self) -> Self {
+    pub(crate) fn numbered(mut self) -> Self {
         if let Source::Windows { payload_bytes, .. } = self.source
             && payload_bytes >= STAMP_BYTES
         {
             self.stamp_at = Some(0);
         }
+        self
+    }
+
+    /// Whatever payloads carry, nobody is to look for a number in what comes back.
+    pub(crate) fn unnumbered(mut self) -> Self {
+        self.stamp_at = None;
         self
     }
 
@@ -115,7 +95,7 @@ impl Pattern {
     /// Bytes of the payload of message `sequence`.
     pub(crate) fn bytes_of(&self, sequence: u64) -> usize {
         match &self.source {
-            Source::Files(files) => files[(sequence % files.len() as u64) as usize].len(),
+            Source::Files(files) => files[file_at(files, sequence)].len(),
             _ => self.payload_bytes(),
         }
     }
@@ -125,94 +105,50 @@ impl Pattern {
         self.kind
     }
 
+    /// Where they come from.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// Whether payloads carry their sequence number.
-    pub(crate) fn is_stamped(&self) -> bool {
+    pub(crate) fn is_numbered(&self) -> bool {
         self.stamp_at.is_some()
     }
 
     /// The sequence number that a payload carries.
-    pub(crate) fn stamp_of(&self, payload: &[u8]) -> Option<u64> {
-        let at = self.stamp_at?;
-        let digits = std::str::from_utf8(payload.get(at..at + STAMP_BYTES)?).ok()?;
-        u64::from_str_radix(digits, 16).ok()
+    #[inline]
+    pub(crate) fn number_in(&self, payload: &[u8]) -> Option<u64> {
+        let digits = payload.get(self.stamp_at?..)?.first_chunk()?;
+        number_of(digits)
     }
 
-    /// The payload of message `sequence` on connection `number`.
-    pub(crate) fn payload(&self, number: u32, sequence: u64) -> Piece<'_> {
+    /// Whether this is the payload of message `sequence` on connection `number`, byte for byte.
+    pub(crate) fn is_payload(&self, number: u32, sequence: u64, bytes: &[u8]) -> bool {
         match &self.source {
             Source::Windows { run, payload_bytes } => {
-                let start = window(number, sequence);
-                let range = start..start + payload_bytes;
-                match run {
-                    Run::Text(text) => self.stamp_text(&text[range], sequence),
-                    Run::Binary(bytes) => self.stamp_bytes(&bytes[range], sequence),
+                let due = &run[window_at(number, sequence)..][..*payload_bytes];
+                match (self.is_numbered(), bytes.split_first_chunk::<STAMP_BYTES>()) {
+                    (true, Some((stamp, rest))) => {
+                        *stamp == digits(sequence) && *rest == due[STAMP_BYTES..]
+                    }
+                    (true, None) => false,
+                    (false, _) => bytes == due,
                 }
             }
-            Source::Files(files) => {
-                let file = &files[(sequence % files.len() as u64) as usize];
-                match (self.kind, std::str::from_utf8(file)) {
-                    (MessageKind::Text, Ok(text)) => Piece::Text(text.into()),
-                    _ => Piece::Binary(file.into()),
-                }
-            }
-            Source::Template(template) => {
-                let text = template.text(number, sequence);
-                match self.kind {
-                    MessageKind::Text => Piece::Text(text.into()),
-                    MessageKind::Binary => Piece::Binary(text.into_bytes().into()),
-                }
-            }
+            Source::Files(files) => bytes == files[file_at(files, sequence)],
+            Source::Template(template) => bytes == template.text(number, sequence).as_bytes(),
         }
-    }
-
-    fn stamp_text<'a>(&self, text: &'a str, sequence: u64) -> Piece<'a> {
-        if self.stamp_at.is_none() {
-            return Piece::Text(text.into());
-        }
-        Piece::Text(format!("{sequence:016x}{}", &text[STAMP_BYTES..]).into())
-    }
-
-    fn stamp_bytes<'a>(&self, bytes: &'a [u8], sequence: u64) -> Piece<'a> {
-        if self.stamp_at.is_none() {
-            return Piece::Binary(bytes.into());
-        }
-        let mut stamped = bytes.to_vec();
-        stamped[..STAMP_BYTES].copy_from_slice(format!("{sequence:016x}").as_bytes());
-        Piece::Binary(stamped.into())
-    }
-
-    /// Sends that payload from a callback.
-    pub(crate) fn send<S>(
-        &self,
-        conn: &mut Conn<'_, S>,
-        number: u32,
-        sequence: u64,
-    ) -> SendOutcome {
-        match self.payload(number, sequence) {
-            Piece::Text(text) => conn.send(Text(&text)),
-            Piece::Binary(bytes) => conn.send(Binary(&bytes)),
-        }
-    }
-
-    /// Sends that payload in the shard's next turn. One that has gone is not told: its end is
-    /// reported by itself.
-    pub(crate) fn send_soon(&self, peer: Peer, number: u32, sequence: u64) {
-        let _ = match self.payload(number, sequence) {
-            Piece::Text(text) => peer.send(Text(&text)),
-            Piece::Binary(bytes) => peer.send(Binary(&bytes)),
-        };
-    }
-
-    /// Sends that payload from another thread. One that has gone is not told either.
-    pub(crate) fn send_to(&self, peer: &RemotePeer, number: u32, sequence: u64) {
-        let _ = match self.payload(number, sequence) {
-            Piece::Text(text) => peer.send(Text(&text)),
-            Piece::Binary(bytes) => peer.send(Binary(&bytes)),
-        };
     }
 }
 
-fn window(number: u32, sequence: u64) -> usize {
+/// Which file message `sequence` is.
+pub(crate) fn file_at(files: &[Vec<u8>], sequence: u64) -> usize {
+    (sequence % files.len() as u64) as usize
+}
+
+/// Where the window of message `sequence` on connection `number` begins.
+#[inline]
+pub(crate) fn window_at(number: u32, sequence: u64) -> usize {
     let mixed = sequence.wrapping_mul(7).wrapping_add(u64::from(number).wrapping_mul(613));
     (mixed % WINDOWS as u64) as usize
 }
@@ -255,8 +191,7 @@ impl Verify {
         if !self.wants(number, sequence) {
             return Verdict::Counted;
         }
-        let right =
-            message.kind() == pattern.kind() && bytes == pattern.payload(number, sequence).bytes();
+        let right = message.kind() == pattern.kind() && pattern.is_payload(number, sequence, bytes);
         if right { Verdict::Compared } else { Verdict::Wrong }
     }
 
@@ -273,40 +208,12 @@ impl Verify {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::composer::Composer;
+    use ringsock::Outgoing;
     use ringsock::buffer::Payload;
 
-    #[test]
-    fn payloads_repeat_exactly_and_differ_between_neighbours() {
-        for kind in [MessageKind::Text, MessageKind::Binary] {
-            let (one, other) = (Pattern::new(kind, 20), Pattern::new(kind, 20));
-            for (number, sequence) in [(0, 0), (1, 0), (0, 1), (9_999, u64::MAX)] {
-                let payload = one.payload(number, sequence);
-                assert_eq!(payload.bytes(), other.payload(number, sequence).bytes());
-                assert_eq!(payload.bytes().len(), 20);
-                assert_ne!(payload.bytes(), one.payload(number, sequence.wrapping_add(1)).bytes());
-                assert_ne!(payload.bytes(), one.payload(number + 1, sequence).bytes());
-            }
-        }
-    }
-
-    #[test]
-    fn a_stamp_is_found_again_wherever_it_was_put() {
-        let template = Template::parse("{connection} says {sequence}!");
-        for pattern in [
-            Pattern::new(MessageKind::Text, 16).stamped(),
-            Pattern::new(MessageKind::Binary, 100).stamped(),
-            Pattern::of_template(MessageKind::Text, template),
-        ] {
-            assert!(pattern.is_stamped());
-            for sequence in [0, 1, 0xABCD, u64::MAX] {
-                let payload = pattern.payload(3, sequence);
-                assert_eq!(payload.bytes().len(), pattern.payload_bytes());
-                assert_eq!(pattern.stamp_of(payload.bytes()), Some(sequence));
-            }
-            assert_eq!(pattern.stamp_of(b"no number here and there"), None);
-            assert_eq!(pattern.stamp_of(b"short"), None);
-        }
-        assert!(!Pattern::new(MessageKind::Text, 15).stamped().is_stamped());
+    fn payload(pattern: &Pattern, number: u32, sequence: u64) -> Vec<u8> {
+        Composer::new(pattern).letter(pattern, number, sequence).bytes().to_vec()
     }
 
     #[test]
@@ -315,35 +222,46 @@ mod tests {
         let pattern = Pattern::of_files(MessageKind::Text, files(b"three"));
         assert_eq!(pattern.kind(), MessageKind::Text);
         assert_eq!((pattern.bytes_of(0), pattern.bytes_of(1), pattern.bytes_of(2)), (3, 5, 3));
-        assert_eq!(pattern.payload(9, 5).bytes(), b"three");
+        assert_eq!(payload(&pattern, 9, 5), b"three");
         let pattern = Pattern::of_files(MessageKind::Text, files(&[0xFF]));
         assert_eq!(pattern.kind(), MessageKind::Binary);
     }
 
     #[test]
-    fn text_is_printable_ascii_in_every_window() {
-        let pattern = Pattern::new(MessageKind::Text, 100);
-        for sequence in 0..WINDOWS as u64 {
-            let payload = pattern.payload(3, sequence);
-            assert!(payload.bytes().iter().all(|byte| (b' '..=b'~').contains(byte)));
+    fn a_number_is_found_again_wherever_it_was_put() {
+        let template = Template::parse("{connection} says {sequence}!");
+        for pattern in [
+            Pattern::new(MessageKind::Text, 16).numbered(),
+            Pattern::new(MessageKind::Binary, 100).numbered(),
+            Pattern::of_template(MessageKind::Text, template.clone()),
+        ] {
+            assert!(pattern.is_numbered());
+            for sequence in [0, 1, 0xABCD, u64::MAX] {
+                let payload = payload(&pattern, 3, sequence);
+                assert_eq!(payload.len(), pattern.payload_bytes());
+                assert_eq!(pattern.number_in(&payload), Some(sequence));
+            }
+            assert_eq!(pattern.number_in(b"no number here and there"), None);
+            assert_eq!(pattern.number_in(b"short"), None);
         }
+        assert!(!Pattern::new(MessageKind::Text, 15).numbered().is_numbered());
+        assert!(!Pattern::of_template(MessageKind::Text, template).unnumbered().is_numbered());
     }
 
     #[test]
     fn one_changed_byte_is_found_where_bytes_are_compared() {
-        let pattern = Pattern::new(MessageKind::Binary, 1000);
-        for (flaw, none, all) in [
-            (None, Verdict::Counted, Verdict::Compared),
-            (Some(0), Verdict::Counted, Verdict::Wrong),
-            (Some(999), Verdict::Counted, Verdict::Wrong),
-        ] {
-            let mut bytes = pattern.payload(1, 2).bytes().to_vec();
-            if let Some(at) = flaw {
-                bytes[at] ^= 1;
+        let generated = || Pattern::new(MessageKind::Binary, 1000);
+        for pattern in [generated(), generated().numbered()] {
+            for flaw in [None, Some(0), Some(16), Some(999)] {
+                let mut bytes = payload(&pattern, 1, 2);
+                if let Some(at) = flaw {
+                    bytes[at] ^= 1;
+                }
+                let message = Message::new(MessageKind::Binary, Payload::from(&mut bytes[..]));
+                let found = if flaw.is_none() { Verdict::Compared } else { Verdict::Wrong };
+                assert_eq!(Verify::None.judge(&pattern, 1, 2, &message), Verdict::Counted);
+                assert_eq!(Verify::All.judge(&pattern, 1, 2, &message), found);
             }
-            let message = Message::new(MessageKind::Binary, Payload::from(&mut bytes[..]));
-            assert_eq!(Verify::None.judge(&pattern, 1, 2, &message), none);
-            assert_eq!(Verify::All.judge(&pattern, 1, 2, &message), all);
         }
     }
 
@@ -353,7 +271,7 @@ mod tests {
         let mut bytes = [0; 3];
         let short = Message::new(MessageKind::Binary, Payload::from(&mut bytes[..]));
         assert_eq!(Verify::None.judge(&pattern, 0, 0, &short), Verdict::Wrong);
-        let mut bytes = pattern.payload(0, 0).bytes().to_vec();
+        let mut bytes = payload(&pattern, 0, 0);
         let text = Message::new(MessageKind::Text, Payload::from(&mut bytes[..]));
         assert_eq!(Verify::All.judge(&pattern, 0, 0, &text), Verdict::Wrong);
     }

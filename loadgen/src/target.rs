@@ -135,11 +135,6 @@ impl Target {
         Ok(OutboundRequest { address: self.address, source: self.source(source), handshake })
     }
 
-    /// Whether any answer of the right length is taken for the right one.
-    pub(crate) fn trusts_peer(&self) -> bool {
-        self.trust_peer
-    }
-
     /// The opening handshake of connection `number`, for those who send it themselves.
     pub(crate) fn handshake_bytes(&self, number: usize) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();

@@ -3,8 +3,7 @@
 
 use std::fmt::Write;
 
-/// Digits of a message's number, hexadecimal.
-pub(crate) const STAMP_BYTES: usize = 16;
+use crate::stamp::STAMP_BYTES;
 
 /// A text with places in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +55,12 @@ impl Template {
     /// The payload of message `sequence` on connection `number`.
     pub(crate) fn text(&self, number: u32, sequence: u64) -> String {
         let mut text = String::with_capacity(self.bytes);
+        self.write(&mut text, number, sequence);
+        text
+    }
+
+    /// Writes that payload behind what is there.
+    pub(crate) fn write(&self, text: &mut String, number: u32, sequence: u64) {
         for part in &self.parts {
             // Writing to a string does not fail.
             let _ = match part {
@@ -64,7 +69,6 @@ impl Template {
                 Part::Sequence => write!(text, "{sequence:016x}"),
             };
         }
-        text
     }
 }
 

@@ -144,8 +144,18 @@ pub(crate) struct MessageArguments {
 }
 
 impl MessageArguments {
-    /// The payloads; `payload_bytes` long where they are generated.
-    pub(crate) fn pattern(&self, payload_bytes: usize) -> Result<Pattern, Failure> {
+    /// The payloads; `payload_bytes` long where they are generated. They are numbered, unless the
+    /// peer is to be trusted: a raw server answers with canned bytes, which carry no number.
+    pub(crate) fn pattern(
+        &self,
+        payload_bytes: usize,
+        server: &ServerArguments,
+    ) -> Result<Pattern, Failure> {
+        let pattern = self.payloads(payload_bytes)?;
+        Ok(if server.trust_peer { pattern.unnumbered() } else { pattern.numbered() })
+    }
+
+    fn payloads(&self, payload_bytes: usize) -> Result<Pattern, Failure> {
         if let Some(template) = &self.template {
             return Ok(Pattern::of_template(MessageKind::Text, Template::parse(template)));
         }

@@ -14,6 +14,7 @@ use super::opener::{HANDSHAKES_MAX, Opener};
 use super::place::Place;
 use super::tracker::{Receipt, Tracker};
 use crate::alarm::Alarm;
+use crate::composer::Composer;
 use crate::failure::Failure;
 use crate::schedule::{Arrivals, Schedule};
 use crate::target::Target;
@@ -82,6 +83,7 @@ pub(crate) struct Audience {
     /// By publisher and message under way.
     missing: Box<[Missing]>,
     publishers: Publishers,
+    composer: Composer,
 }
 
 impl Audience {
@@ -99,8 +101,9 @@ impl Audience {
         let shares: Box<[usize]> = (0..plan.channel.publishers()).map(share_of).collect();
         let none = Missing { sequence: u64::MAX, subscribers: 0 };
         let missing = vec![none; shares.len() * plan.channel.slots()].into();
+        let composer = Composer::new(plan.channel.pattern());
         let (plan, place, publishers) = (Arc::clone(plan), Rc::new(place), Publishers::default());
-        Self { plan, place, opener, shares, missing, publishers }
+        Self { plan, place, opener, shares, missing, publishers, composer }
     }
 
     fn open(&mut self, outbound: &mut Outbound<Subscriber>, count: usize) {
@@ -130,7 +133,7 @@ impl Audience {
     }
 
     /// All of this shard have received this message.
-    fn complete(&self, name: MessageName, now_ns: u64) {
+    fn complete(&mut self, name: MessageName, now_ns: u64) {
         let (channel, board) = (&self.plan.channel, &self.place.board);
         let times = channel.times(name);
         if !channel.leave(name) {
@@ -143,7 +146,8 @@ impl Audience {
             self.place.tally.readings().record_completion(completion_ns);
         }
         if self.plan.rate.is_none() && board.is_sending() {
-            channel.publish(name.publisher, Published { due_ns: now_ns, published_ns: now_ns });
+            let times = Published { due_ns: now_ns, published_ns: now_ns };
+            channel.publish(name.publisher, times, &mut self.composer);
         }
     }
 
@@ -177,6 +181,7 @@ async fn keep_publishing(plan: Arc<FanoutPlan>, place: Rc<Place>, publishers: Pu
         Ok(alarm) => alarm,
         Err(error) => return failed(error),
     };
+    let mut composer = Composer::new(plan.channel.pattern());
     let (mut schedule, mut turn) = (None, 0);
     while board.is_sending() {
         let mut pause_ns = GLANCE_NS / 5;
@@ -187,9 +192,9 @@ async fn keep_publishing(plan: Arc<FanoutPlan>, place: Rc<Place>, publishers: Pu
                 schedule.get_or_insert_with(|| Schedule::new(share, arrivals, began_ns, (0, 1)));
             let mut now_ns = board.nanoseconds();
             while let Some(due_ns) = schedule.due(now_ns) {
-                let (publisher, peer) = publishers.borrow()[turn];
+                let publisher = publishers.borrow()[turn];
                 let times = Published { due_ns, published_ns: now_ns };
-                plan.channel.publish_near(publisher, peer, times);
+                plan.channel.publish_near(publisher, times, &mut composer);
                 turn = (turn + 1) % own;
                 if board.is_counted(due_ns) {
                     place.tally.readings().record_lag(now_ns.saturating_sub(due_ns));

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ringsock::{Message, Peer, RemotePeer};
 
+use crate::composer::Composer;
 use crate::pattern::{Pattern, Verify};
 
 /// Bits of a message's number that count a publisher's messages; the publisher is above them.
@@ -84,6 +85,11 @@ impl Channel {
         self.lanes[publisher].shards.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// What is published.
+    pub(crate) fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
     /// How many publishers there are.
     pub(crate) fn publishers(&self) -> usize {
         self.lanes.len()
@@ -104,19 +110,24 @@ impl Channel {
     }
 
     /// Publishes the next message of a publisher, from any shard.
-    pub(crate) fn publish(&self, publisher: usize, times: Published) {
+    pub(crate) fn publish(&self, publisher: usize, times: Published, composer: &mut Composer) {
         let guard = self.publisher(publisher);
         let Some(peer) = &*guard else { return };
         let stamp = self.announce(publisher, times);
         // A publisher that has gone is reported by its end.
-        self.pattern.send_to(peer, publisher as u32, stamp);
+        let _ = peer.send(composer.letter(&self.pattern, publisher as u32, stamp));
     }
 
     /// Publishes the next message of a publisher of this shard.
-    pub(crate) fn publish_near(&self, publisher: usize, peer: Peer, times: Published) {
+    pub(crate) fn publish_near(
+        &self,
+        (publisher, peer): (usize, Peer),
+        times: Published,
+        composer: &mut Composer,
+    ) {
         let _guard = self.publisher(publisher);
         let stamp = self.announce(publisher, times);
-        self.pattern.send_soon(peer, publisher as u32, stamp);
+        let _ = peer.send(composer.letter(&self.pattern, publisher as u32, stamp));
     }
 
     /// Notes that the next message of a publisher is under way; what it carries as its number. The
@@ -158,8 +169,8 @@ impl Channel {
     /// Which message this is, for a subscriber that is due `next` of the first publisher. `None`
     /// when it was never published.
     pub(crate) fn name(&self, message: &Message<'_>, next: u64) -> Option<MessageName> {
-        let name = match self.pattern.is_stamped() {
-            true => MessageName::of_stamp(self.pattern.stamp_of(message.bytes())?),
+        let name = match self.pattern.is_numbered() {
+            true => MessageName::of_stamp(self.pattern.number_in(message.bytes())?),
             false => MessageName { publisher: 0, sequence: next },
         };
         let lane = self.lanes.get(name.publisher)?;
@@ -180,8 +191,8 @@ impl Channel {
         if !self.verify.wants(number, name.sequence) {
             return Ok(false);
         }
-        let sent = self.pattern.payload(name.publisher as u32, name.stamp());
-        let right = message.kind() == self.pattern.kind() && bytes == sent.bytes();
+        let right = message.kind() == self.pattern.kind()
+            && self.pattern.is_payload(name.publisher as u32, name.stamp(), bytes);
         match right {
             true => Ok(true),
             false => Err(format!("message {} came with other bytes", name.sequence)),
@@ -197,13 +208,14 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringsock::Outgoing;
     use ringsock::buffer::Payload;
     use ringsock::protocol::MessageKind;
 
     const NAME: MessageName = MessageName { publisher: 1, sequence: 7 };
 
     fn channel(payload_bytes: usize) -> Channel {
-        let pattern = Pattern::new(MessageKind::Text, payload_bytes).stamped();
+        let pattern = Pattern::new(MessageKind::Text, payload_bytes).numbered();
         let channel = Channel::new(pattern, Verify::All, 2, 4);
         for lane in &channel.lanes {
             lane.next.store(10, Ordering::Relaxed);
@@ -211,8 +223,13 @@ mod tests {
         channel
     }
 
+    fn bytes_of(channel: &Channel, number: u32, sequence: u64) -> Vec<u8> {
+        let mut composer = Composer::new(&channel.pattern);
+        composer.letter(&channel.pattern, number, sequence).bytes().to_vec()
+    }
+
     fn judge(channel: &Channel, flaw: Option<usize>) -> Result<bool, String> {
-        let mut bytes = channel.pattern.payload(1, NAME.stamp()).bytes().to_vec();
+        let mut bytes = bytes_of(channel, 1, NAME.stamp());
         if let Some(at) = flaw {
             bytes[at] ^= 1;
         }
@@ -236,7 +253,7 @@ mod tests {
         let channel = channel(100);
         for (publisher, sequence) in [(1, 10), (2, 0), (0, 1 << 40)] {
             let stamp = MessageName { publisher, sequence }.stamp();
-            let mut bytes = channel.pattern.payload(0, stamp).bytes().to_vec();
+            let mut bytes = bytes_of(&channel, 0, stamp);
             let message = Message::new(MessageKind::Text, Payload::from(&mut bytes[..]));
             assert_eq!(channel.name(&message, 0), None, "{publisher} {sequence}");
         }
@@ -245,7 +262,7 @@ mod tests {
     #[test]
     fn payloads_without_room_for_a_number_are_taken_in_turn() {
         let channel = channel(15);
-        let mut bytes = channel.pattern.payload(0, 3).bytes().to_vec();
+        let mut bytes = bytes_of(&channel, 0, 3);
         let message = Message::new(MessageKind::Text, Payload::from(&mut bytes[..]));
         let name = MessageName { publisher: 0, sequence: 3 };
         assert_eq!(channel.name(&message, 3), Some(name));

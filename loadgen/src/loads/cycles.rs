@@ -10,6 +10,7 @@ use ringsock::{
 };
 
 use super::place::Place;
+use crate::composer::Composer;
 use crate::pattern::{Pattern, Verify};
 use crate::target::Target;
 
@@ -37,6 +38,7 @@ pub(crate) struct Cycle {
 pub(crate) struct Cycles {
     plan: Arc<CyclePlan>,
     place: Place,
+    composer: Composer,
     /// The number of the next connection; a shard counts in steps of the number of shards.
     next: usize,
 }
@@ -44,7 +46,8 @@ pub(crate) struct Cycles {
 impl Cycles {
     pub(crate) fn new(plan: &Arc<CyclePlan>, place: Place) -> Self {
         let next = place.shard.shard;
-        Self { plan: Arc::clone(plan), place, next }
+        let composer = Composer::new(&plan.pattern);
+        Self { plan: Arc::clone(plan), place, composer, next }
     }
 
     fn open(&mut self, outbound: &mut Outbound<Cycle>) {
@@ -60,10 +63,10 @@ impl Cycles {
         }
     }
 
-    fn send(&self, conn: &mut Conn<'_, Cycle>) {
+    fn send(&mut self, conn: &mut Conn<'_, Cycle>) {
         let (number, sequence) = (conn.state().number, conn.state().received);
         // When it cannot be queued, the connection is ending, which is counted there.
-        let _ = self.plan.pattern.send(conn, number, sequence);
+        let _ = conn.send(self.composer.letter(&self.plan.pattern, number, sequence));
         self.place.tally.sent.add(1);
     }
 }

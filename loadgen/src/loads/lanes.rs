@@ -9,6 +9,7 @@ use ringsock::{Peer, ShardInfo};
 
 use super::outstanding::{Answer, Outstanding, Times};
 use super::place::Place;
+use crate::composer::Composer;
 use crate::pattern::{Pattern, Verify};
 use crate::schedule::{Arrivals, Schedule};
 use crate::target::Target;
@@ -63,6 +64,7 @@ enum Clock {
 pub(crate) struct Lanes {
     plan: Arc<PacedPlan>,
     shard: ShardInfo,
+    composer: Composer,
     clock: Clock,
     lanes: Vec<Lane>,
     /// The lane that the next message goes to.
@@ -72,8 +74,9 @@ pub(crate) struct Lanes {
 
 impl Lanes {
     pub(crate) fn new(plan: &Arc<PacedPlan>, shard: ShardInfo) -> Self {
+        let composer = Composer::new(&plan.pattern);
         let (plan, clock, lanes) = (Arc::clone(plan), Clock::Unset, Vec::new());
-        Self { plan, shard, clock, lanes, turn: 0, waiting: 0 }
+        Self { plan, shard, composer, clock, lanes, turn: 0, waiting: 0 }
     }
 
     /// A connection is open; the number of its lane.
@@ -151,7 +154,8 @@ impl Lanes {
         let lane = &mut self.lanes[lane];
         let sequence = lane.outstanding.next();
         lane.outstanding.push(Times { due_ns, sent_ns: now_ns });
-        self.plan.pattern.send_soon(lane.peer, lane.number, sequence);
+        // One that has gone is reported by its end.
+        let _ = lane.peer.send(self.composer.letter(&self.plan.pattern, lane.number, sequence));
         place.tally.sent.add(1);
         if place.board.is_counted(due_ns) {
             place.tally.readings().record_lag(now_ns.saturating_sub(due_ns));
@@ -169,8 +173,8 @@ impl Lanes {
     ) -> (Answer, u64) {
         let pattern = &self.plan.pattern;
         let outstanding = &mut self.lanes[lane].outstanding;
-        let sequence = match pattern.is_stamped() {
-            true => pattern.stamp_of(payload).unwrap_or(u64::MAX),
+        let sequence = match pattern.is_numbered() {
+            true => pattern.number_in(payload).unwrap_or(u64::MAX),
             false => outstanding.oldest(),
         };
         let answer = outstanding.answer(sequence);

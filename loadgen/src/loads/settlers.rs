@@ -12,6 +12,7 @@ use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Peer, RemotePeer, Re
 use super::opener::{HANDSHAKES_MAX, Opener};
 use super::place::Place;
 use crate::alarm::Alarm;
+use crate::composer::Composer;
 use crate::failure::Failure;
 use crate::pattern::{Pattern, Verify};
 use crate::schedule::{Arrivals, Schedule};
@@ -40,9 +41,11 @@ impl IdlePlan {
     /// connections, so one of them is made to echo a message again.
     pub(crate) fn allow(&self, connections: usize) {
         self.allowed.store(connections.min(self.connections), Ordering::Relaxed);
+        let mut composer = Composer::new(&self.pattern);
         let pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
         for pacer in pacers.iter() {
-            self.pattern.send_to(pacer, 0, 0);
+            // One that has gone is reported by its end.
+            let _ = pacer.send(composer.letter(&self.pattern, 0, 0));
         }
     }
 }
@@ -62,6 +65,7 @@ pub(crate) struct Settler {
 pub(crate) struct Settlers {
     plan: Arc<IdlePlan>,
     place: Rc<Place>,
+    composer: Composer,
     /// The connections to be pinged.
     peers: Rc<RefCell<Vec<Peer>>>,
     opener: Opener,
@@ -74,8 +78,9 @@ impl Settlers {
     pub(crate) fn new(plan: &Arc<IdlePlan>, place: Place) -> Self {
         let opener = Opener::new(&plan.target, &place.board, place.shard, plan.connections);
         let share = opener.left();
+        let composer = Composer::new(&plan.pattern);
         let (plan, place) = (Arc::clone(plan), Rc::new(place));
-        Self { plan, place, peers: Rc::default(), opener, share, arrived: 0 }
+        Self { plan, place, composer, peers: Rc::default(), opener, share, arrived: 0 }
     }
 
     /// Opens as many as are allowed and are not yet under way.
@@ -158,7 +163,7 @@ impl Handler for Settlers {
             pacers.push(conn.peer().remote());
         }
         // When it cannot be queued, the connection is ending, which is counted there.
-        let _ = self.plan.pattern.send(conn, number, 0);
+        let _ = conn.send(self.composer.letter(&self.plan.pattern, number, 0));
         self.place.tally.sent.add(1);
     }
 

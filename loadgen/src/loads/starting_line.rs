@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ringsock::RemotePeer;
 
+use crate::composer::Composer;
 use crate::pattern::Pattern;
 
 /// Connections that are open and have not sent.
@@ -29,8 +30,9 @@ impl StartingLine {
             std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         // Release: whoever sees an answer sees the time it is measured from.
         self.began_ns.store(now_ns, Ordering::Release);
+        let mut composer = Composer::new(pattern);
         for (peer, number) in &waiting {
-            pattern.send_to(peer, *number, 0);
+            let _ = peer.send(composer.letter(pattern, *number, 0));
         }
         waiting.len() as u64
     }

@@ -10,6 +10,7 @@ use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Request, SendOutcome
 use super::opener::{HANDSHAKES_MAX, Opener};
 use super::place::Place;
 use super::starting_line::StartingLine;
+use crate::composer::Composer;
 use crate::pattern::{Pattern, Verify};
 use crate::target::Target;
 
@@ -66,12 +67,14 @@ pub(crate) struct Swarm {
     plan: Arc<EchoPlan>,
     place: Place,
     opener: Opener,
+    composer: Composer,
 }
 
 impl Swarm {
     pub(crate) fn new(plan: &Arc<EchoPlan>, place: Place) -> Self {
         let opener = Opener::new(&plan.target, &place.board, place.shard, plan.connections);
-        Self { plan: Arc::clone(plan), place, opener }
+        let composer = Composer::new(&plan.pattern);
+        Self { plan: Arc::clone(plan), place, opener, composer }
     }
 
     fn open(&mut self, outbound: &mut Outbound<Link>, count: usize) {
@@ -85,17 +88,18 @@ impl Swarm {
     }
 
     /// Sends until as many messages as wanted are under way.
-    fn fill(&self, conn: &mut Conn<'_, Link>, now: u64) {
+    fn fill(&mut self, conn: &mut Conn<'_, Link>, now: u64) {
         let plan = &self.plan;
         let messages = plan.messages.unwrap_or(u64::MAX);
         while self.place.board.is_sending() {
             let link = conn.state();
             let (number, sequence) = (link.number, link.sent);
             let full = sequence - link.received >= plan.pipeline as u64;
-            if full
-                || sequence >= messages
-                || plan.pattern.send(conn, number, sequence) != SendOutcome::Queued
-            {
+            if full || sequence >= messages {
+                return;
+            }
+            let letter = self.composer.letter(&plan.pattern, number, sequence);
+            if conn.send(letter) != SendOutcome::Queued {
                 return;
             }
             let link = conn.state_mut();

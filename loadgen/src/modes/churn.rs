@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
         target: Arc::new(server.target()?),
         connections: arguments.connections,
         messages: arguments.messages,
-        pattern: arguments.message.pattern(arguments.payload)?,
+        pattern: arguments.message.pattern(arguments.payload, server)?,
         verify: arguments.message.verify(server),
     });
     let shared = Arc::clone(&plan);

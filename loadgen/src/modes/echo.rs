@@ -92,7 +92,7 @@ impl Demanded {
 /// Runs the mode.
 pub(crate) fn run(arguments: &EchoArguments) -> Result<Outcome, Failure> {
     let server = &arguments.server;
-    let pattern = arguments.message.pattern(arguments.payload)?;
+    let pattern = arguments.message.pattern(arguments.payload, server)?;
     let kind = pattern.kind();
     let pace = arguments.pace();
     let work = EchoWork {

@@ -127,7 +127,6 @@ impl EchoWork {
         let queued = pipeline.min(QUEUE_MESSAGES_MAX);
         let load = LoadSize::new(connections, pattern.payload_bytes(), queued);
         if let Some(pace) = pace {
-            let pattern = pattern.stamped();
             let under_way_max = pipeline;
             let plan = PacedPlan { target, connections, pattern, verify, pace, under_way_max };
             let plan = Arc::new(plan);

@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &FanoutArguments) -> Result<Outcome, Failure> {
         target: Arc::new(arguments.server.target()?),
         connections: arguments.connections,
         publishers: arguments.publishers,
-        pattern: arguments.message.pattern(arguments.payload)?,
+        pattern: arguments.message.pattern(arguments.payload, &arguments.server)?,
         verify: arguments.message.verify(&arguments.server),
         pipeline: arguments.pipeline,
         rate: arguments.rate.rate(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::EngineArguments;
+use crate::composer::Composer;
 use crate::crew::{Crew, LoadSize};
 use crate::failure::Failure;
 use crate::loads::{Audience, Channel, FanoutPlan, Published};
@@ -52,15 +53,10 @@ pub(crate) struct FanoutSetup {
 impl FanoutSetup {
     /// Its plan, if it makes sense.
     pub(crate) fn plan(self) -> Result<FanoutPlan, Failure> {
-        // A raw server answers with canned bytes, which carry no number.
-        let pattern = match self.target.trusts_peer() {
-            true => self.pattern,
-            false => self.pattern.stamped(),
-        };
         if self.publishers > self.connections {
             return Err(Failure::usage("there are more --publishers than --connections"));
         }
-        if self.publishers > 1 && !pattern.is_stamped() {
+        if self.publishers > 1 && !self.pattern.is_numbered() {
             return Err(Failure::usage(
                 "messages of several publishers cannot be told apart: give a --payload of 16 \
                  bytes or more, or a --template with {sequence}, and no --trust-peer",
@@ -70,7 +66,7 @@ impl FanoutSetup {
         Ok(FanoutPlan {
             target: self.target,
             connections: self.connections,
-            channel: Channel::new(pattern, self.verify, self.publishers, slots),
+            channel: Channel::new(self.pattern, self.verify, self.publishers, slots),
             rate: self.rate,
             reaches_self: self.reaches_self,
             join: self.join,
@@ -100,10 +96,11 @@ pub(crate) fn run(
     match plan.rate {
         Some(_) => crew.board().begin_schedule(now_ns + HEAD_START_NS),
         None => {
+            let mut composer = Composer::new(channel.pattern());
             for publisher in 0..channel.publishers() {
                 for _ in 0..channel.slots() {
                     let times = Published { due_ns: now_ns, published_ns: now_ns };
-                    channel.publish(publisher, times);
+                    channel.publish(publisher, times, &mut composer);
                 }
             }
         }

@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
     let plan = Arc::new(IdlePlan {
         target: Arc::new(server.target()?),
         connections,
-        pattern: arguments.message.pattern(arguments.payload)?,
+        pattern: arguments.message.pattern(arguments.payload, server)?,
         verify: arguments.message.verify(server),
         allowed: AtomicUsize::new(allowed),
         ping_rate: arguments

@@ -190,7 +190,7 @@ impl Search<'_> {
         let work = EchoWork {
             target: Arc::clone(&self.target),
             connections,
-            pattern: arguments.message.pattern(arguments.payload)?,
+            pattern: arguments.message.pattern(arguments.payload, &arguments.server)?,
             verify: arguments.message.verify(&arguments.server),
             pipeline: None,
             pace: rate.map(|rate| Pace::Rate(rate, Arrivals::Constant)),
@@ -215,7 +215,7 @@ impl Search<'_> {
             target: Arc::clone(&self.target),
             connections,
             publishers: 1,
-            pattern: arguments.message.pattern(arguments.payload)?,
+            pattern: arguments.message.pattern(arguments.payload, &arguments.server)?,
             verify: arguments.message.verify(&arguments.server),
             pipeline: 1,
             rate: Some((rate, Arrivals::Constant)),

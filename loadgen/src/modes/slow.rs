@@ -95,7 +95,7 @@ fn measure(
 ) -> Result<(Measured, Option<u64>), Failure> {
     let server_pid = arguments.server.server_pid;
     let watch = Watch::new(label, server_pid);
-    let pattern = arguments.message.pattern(arguments.payload)?;
+    let pattern = arguments.message.pattern(arguments.payload, &arguments.server)?;
     let verify = arguments.message.verify(&arguments.server);
     let (target, warmup) = (Arc::clone(target), arguments.duration / 5);
     let measured = match arguments.load {

@@ -219,7 +219,13 @@ fn canned_answers_are_taken_only_from_a_peer_that_is_trusted() {
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
     assert_eq!(number(&finished.json(), "/checked/received"), 100.0);
     assert_eq!(number(&finished.json(), "/checked/compared"), 0.0);
-    // One subscriber is an audience, too; what it gets carries no number.
+    // At a rate as well: what comes back carries no number.
+    let url = format!("ws://{}/", start_canned());
+    let words = ["--connections", "1", "--rate", "200", "--duration", "0.3", "--warmup", "0"];
+    let finished = ringload(&[&["echo", &url, "--trust-peer", "--json", "-"][..], &words].concat());
+    assert_eq!(finished.status.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
+    assert!(number(&finished.json(), "/latency_us/count") > 20.0, "{}", finished.stdout);
+    // One subscriber is an audience, too.
     let url = format!("ws://{}/", start_canned());
     let words = ["--connections", "1", "--payload", "20", "--duration", "0.1", "--warmup", "0"];
     let finished = ringload(&[&["fanout", &url, "--trust-peer"][..], &words].concat());
