@@ -10,6 +10,7 @@ use ringsock::{Cores, Handler, Limits, MIB, Running, Server};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::cli::EngineArguments;
+use crate::content::Content;
 use crate::failure::{Failure, Phase};
 use crate::interrupt;
 use crate::loads::Place;
@@ -33,6 +34,8 @@ const DRAIN_WINDOW: Duration = Duration::from_millis(1);
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// Time after which shards are ended whatever their connections do.
 const END_MAX: Duration = Duration::from_secs(6);
+/// Times that a connection may stay silent when it is asked for a sign of life.
+const SILENCES_MAX: u32 = 100;
 /// Memory of each shard for the compression contexts of its connections.
 const CONTEXTS_BYTES_MAX: usize = 4096 * MIB;
 /// Longest message that is received.
@@ -54,15 +57,20 @@ pub(crate) struct LoadSize {
     pub(crate) queue_bytes: usize,
     /// Messages that the main thread may send.
     pub(crate) mailbox_messages: usize,
+    /// Silence after which a connection is asked for a sign of life, which lets it look at what it
+    /// still waits for.
+    pub(crate) silence_max: Option<Duration>,
 }
 
 impl LoadSize {
-    /// So many connections with so many messages of this payload under way on each.
-    pub(crate) fn new(connections: usize, payload_bytes: usize, pipeline: usize) -> Self {
+    /// So many connections with so many messages under way on each.
+    pub(crate) fn new(connections: usize, content: &Content, pipeline: usize) -> Self {
+        let frame_bytes = content.pattern.payload_bytes() + HEADER_BYTES_MAX;
         Self {
             connections,
-            queue_bytes: (payload_bytes + HEADER_BYTES_MAX).saturating_mul(pipeline),
+            queue_bytes: frame_bytes.saturating_mul(pipeline),
             mailbox_messages: connections,
+            silence_max: content.answer_timeout,
         }
     }
 }
@@ -255,7 +263,8 @@ fn limits(load: LoadSize) -> Limits {
         receive_pause_bytes: queue_bytes,
         write_stall_timeout: day,
         assembly_timeout: day,
-        ping_interval: day,
+        ping_interval: load.silence_max.unwrap_or(day),
+        ping_misses_max: SILENCES_MAX,
         close_timeout: CLOSE_MAX,
         // Our connections all end at once; the server is what is measured, and it no longer is.
         drain_window: DRAIN_WINDOW,

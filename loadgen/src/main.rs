@@ -5,6 +5,7 @@
 mod alarm;
 mod cli;
 mod composer;
+mod content;
 mod crew;
 mod exhibit;
 mod expect;

@@ -115,11 +115,11 @@ impl Pattern {
         self.stamp_at.is_some()
     }
 
-    /// The sequence number that a payload carries.
+    /// The sequence number that a payload carries, which most often is the expected one.
     #[inline]
-    pub(crate) fn number_in(&self, payload: &[u8]) -> Option<u64> {
-        let digits = payload.get(self.stamp_at?..)?.first_chunk()?;
-        number_of(digits)
+    pub(crate) fn number_in(&self, payload: &[u8], expected: u64) -> Option<u64> {
+        let stamp = payload.get(self.stamp_at?..)?.first_chunk()?;
+        number_of(stamp, expected)
     }
 
     /// Whether this is the payload of message `sequence` on connection `number`, byte for byte.
@@ -239,10 +239,10 @@ mod tests {
             for sequence in [0, 1, 0xABCD, u64::MAX] {
                 let payload = payload(&pattern, 3, sequence);
                 assert_eq!(payload.len(), pattern.payload_bytes());
-                assert_eq!(pattern.number_in(&payload), Some(sequence));
+                assert_eq!(pattern.number_in(&payload, 1), Some(sequence));
             }
-            assert_eq!(pattern.number_in(b"no number here and there"), None);
-            assert_eq!(pattern.number_in(b"short"), None);
+            assert_eq!(pattern.number_in(b"no number here and there", 0), None);
+            assert_eq!(pattern.number_in(b"short", 0), None);
         }
         assert!(!Pattern::new(MessageKind::Text, 15).numbered().is_numbered());
         assert!(!Pattern::of_template(MessageKind::Text, template).unnumbered().is_numbered());

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use ringsock::protocol::MessageKind;
 use ringsock::{Cores, Deflate, Driver};
 
-use super::values::{header, rate};
+use super::values::{header, rate, timeout};
+use crate::content::Content;
 use crate::expect::Expectation;
 use crate::failure::Failure;
 use crate::pattern::{Pattern, Verify};
@@ -141,18 +143,34 @@ pub(crate) struct MessageArguments {
     /// How much of what comes back is compared with what was sent
     #[arg(long, value_enum, default_value_t = Verify::Sample)]
     verify: Verify,
+    /// A message that waits longer for its answer gives its place to another one; if the answer
+    /// comes after all, it counts with the whole of its latency
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = timeout)]
+    answer_timeout: Duration,
 }
 
 impl MessageArguments {
-    /// The payloads; `payload_bytes` long where they are generated. They are numbered, unless the
-    /// peer is to be trusted: a raw server answers with canned bytes, which carry no number.
-    pub(crate) fn pattern(
+    /// What is sent: payloads of `payload_bytes` where they are generated. A peer that is to be
+    /// trusted answers with canned bytes: they carry no number, are not compared and are never
+    /// overdue.
+    pub(crate) fn content(
         &self,
         payload_bytes: usize,
         server: &ServerArguments,
-    ) -> Result<Pattern, Failure> {
+    ) -> Result<Content, Failure> {
         let pattern = self.payloads(payload_bytes)?;
-        Ok(if server.trust_peer { pattern.unnumbered() } else { pattern.numbered() })
+        Ok(match server.trust_peer {
+            true => Content {
+                pattern: pattern.unnumbered(),
+                verify: Verify::None,
+                answer_timeout: None,
+            },
+            false => Content {
+                pattern: pattern.numbered(),
+                verify: self.verify,
+                answer_timeout: Some(self.answer_timeout),
+            },
+        })
     }
 
     fn payloads(&self, payload_bytes: usize) -> Result<Pattern, Failure> {
@@ -170,11 +188,6 @@ impl MessageArguments {
         };
         let files = self.payload_files.iter().map(read).collect::<Result<_, _>>()?;
         Ok(Pattern::of_files(kind, files))
-    }
-
-    /// How much is compared: nothing when the peer is to be trusted.
-    pub(crate) fn verify(&self, server: &ServerArguments) -> Verify {
-        if server.trust_peer { Verify::None } else { self.verify }
     }
 }
 

@@ -166,15 +166,16 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_peer_is_not_verified() {
+    fn a_trusted_peer_is_not_asked_for_anything() {
         let parse = |trust: &[&str]| {
             let words = ["ringload", "echo", "ws://h/", "--verify", "all"];
             let parsed = Arguments::try_parse_from(words.iter().chain(trust)).unwrap();
             let Command::Measure(mode) = parsed.command else { panic!() };
             let Mode::Echo(echo) = *mode else { panic!() };
-            echo.message.verify(&echo.server)
+            let content = echo.message.content(20, &echo.server).unwrap();
+            (content.verify, content.pattern.is_numbered(), content.answer_timeout.is_some())
         };
-        assert_eq!(parse(&[]), Verify::All);
-        assert_eq!(parse(&["--trust-peer"]), Verify::None);
+        assert_eq!(parse(&[]), (Verify::All, true, true));
+        assert_eq!(parse(&["--trust-peer"]), (Verify::None, false, false));
     }
 }

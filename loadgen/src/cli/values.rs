@@ -13,6 +13,14 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(number))
 }
 
+/// Seconds that something may take: some, at most an hour.
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    match seconds(text) {
+        Ok(duration) if (0.01..=3600.0).contains(&duration.as_secs_f64()) => Ok(duration),
+        _ => Err("give 0.01 to 3600 seconds".to_owned()),
+    }
+}
+
 /// Milliseconds, with a fraction.
 pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text.parse().map_err(|_| "give a number of milliseconds".to_owned())?;
@@ -81,6 +89,7 @@ mod tests {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(milliseconds("0.5"), Ok(Duration::from_micros(500)));
         assert!(milliseconds("0").is_err());
+        assert!(timeout("0").is_err() && timeout("3601").is_err() && timeout("0.3").is_ok());
         assert!(positive("0").is_err() && positive("1").is_ok());
         assert!(payload("67108865").is_err() && payload("67108864").is_ok());
     }

@@ -101,7 +101,7 @@ impl Audience {
         let shares: Box<[usize]> = (0..plan.channel.publishers()).map(share_of).collect();
         let none = Missing { sequence: u64::MAX, subscribers: 0 };
         let missing = vec![none; shares.len() * plan.channel.slots()].into();
-        let composer = Composer::new(plan.channel.pattern());
+        let composer = plan.channel.content().composer();
         let (plan, place, publishers) = (Arc::clone(plan), Rc::new(place), Publishers::default());
         Self { plan, place, opener, shares, missing, publishers, composer }
     }
@@ -181,7 +181,7 @@ async fn keep_publishing(plan: Arc<FanoutPlan>, place: Rc<Place>, publishers: Pu
         Ok(alarm) => alarm,
         Err(error) => return failed(error),
     };
-    let mut composer = Composer::new(plan.channel.pattern());
+    let mut composer = plan.channel.content().composer();
     let (mut schedule, mut turn) = (None, 0);
     while board.is_sending() {
         let mut pause_ns = GLANCE_NS / 5;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ringsock::{Message, Peer, RemotePeer};
 
 use crate::composer::Composer;
-use crate::pattern::{Pattern, Verify};
+use crate::content::Content;
 
 /// Bits of a message's number that count a publisher's messages; the publisher is above them.
 const SEQUENCE_BITS: u32 = 48;
@@ -15,8 +15,7 @@ const SEQUENCE_BITS: u32 = 48;
 /// The messages of all publishers.
 #[derive(Debug)]
 pub(crate) struct Channel {
-    pattern: Pattern,
-    verify: Verify,
+    content: Content,
     lanes: Box<[Lane]>,
 }
 
@@ -70,14 +69,14 @@ pub(crate) struct Published {
 impl Channel {
     /// A channel for so many publishers that remembers the last `slots` messages of each. Without
     /// stamps in the payloads there is one publisher, whose messages are taken to come in order.
-    pub(crate) fn new(pattern: Pattern, verify: Verify, publishers: usize, slots: usize) -> Self {
+    pub(crate) fn new(content: Content, publishers: usize, slots: usize) -> Self {
         let lane = |_| Lane {
             slots: (0..slots).map(|_| Slot::default()).collect(),
             shards: AtomicUsize::new(0),
             next: AtomicU64::new(0),
             publisher: Mutex::default(),
         };
-        Self { pattern, verify, lanes: (0..publishers).map(lane).collect() }
+        Self { content, lanes: (0..publishers).map(lane).collect() }
     }
 
     /// Adds a shard that has subscribers of this publisher; before anything is published.
@@ -86,8 +85,8 @@ impl Channel {
     }
 
     /// What is published.
-    pub(crate) fn pattern(&self) -> &Pattern {
-        &self.pattern
+    pub(crate) fn content(&self) -> &Content {
+        &self.content
     }
 
     /// How many publishers there are.
@@ -115,7 +114,7 @@ impl Channel {
         let Some(peer) = &*guard else { return };
         let stamp = self.announce(publisher, times);
         // A publisher that has gone is reported by its end.
-        let _ = peer.send(composer.letter(&self.pattern, publisher as u32, stamp));
+        let _ = peer.send(composer.letter(&self.content.pattern, publisher as u32, stamp));
     }
 
     /// Publishes the next message of a publisher of this shard.
@@ -127,7 +126,7 @@ impl Channel {
     ) {
         let _guard = self.publisher(publisher);
         let stamp = self.announce(publisher, times);
-        let _ = peer.send(composer.letter(&self.pattern, publisher as u32, stamp));
+        let _ = peer.send(composer.letter(&self.content.pattern, publisher as u32, stamp));
     }
 
     /// Notes that the next message of a publisher is under way; what it carries as its number. The
@@ -169,8 +168,8 @@ impl Channel {
     /// Which message this is, for a subscriber that is due `next` of the first publisher. `None`
     /// when it was never published.
     pub(crate) fn name(&self, message: &Message<'_>, next: u64) -> Option<MessageName> {
-        let name = match self.pattern.is_numbered() {
-            true => MessageName::of_stamp(self.pattern.number_in(message.bytes())?),
+        let name = match self.content.pattern.is_numbered() {
+            true => MessageName::of_stamp(self.content.pattern.number_in(message.bytes(), next)?),
             false => MessageName { publisher: 0, sequence: next },
         };
         let lane = self.lanes.get(name.publisher)?;
@@ -184,15 +183,16 @@ impl Channel {
         name: MessageName,
         message: &Message<'_>,
     ) -> Result<bool, String> {
-        let (bytes, due) = (message.bytes(), self.pattern.bytes_of(name.stamp()));
+        let (bytes, due) = (message.bytes(), self.content.pattern.bytes_of(name.stamp()));
         if bytes.len() != due {
             return Err(format!("a message of {due} bytes came as {} bytes", bytes.len()));
         }
-        if !self.verify.wants(number, name.sequence) {
+        if !self.content.verify.wants(number, name.sequence) {
             return Ok(false);
         }
-        let right = message.kind() == self.pattern.kind()
-            && self.pattern.is_payload(name.publisher as u32, name.stamp(), bytes);
+        let pattern = &self.content.pattern;
+        let right = message.kind() == pattern.kind()
+            && pattern.is_payload(name.publisher as u32, name.stamp(), bytes);
         match right {
             true => Ok(true),
             false => Err(format!("message {} came with other bytes", name.sequence)),
@@ -208,6 +208,7 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pattern::{Pattern, Verify};
     use ringsock::Outgoing;
     use ringsock::buffer::Payload;
     use ringsock::protocol::MessageKind;
@@ -216,7 +217,8 @@ mod tests {
 
     fn channel(payload_bytes: usize) -> Channel {
         let pattern = Pattern::new(MessageKind::Text, payload_bytes).numbered();
-        let channel = Channel::new(pattern, Verify::All, 2, 4);
+        let content = Content { pattern, verify: Verify::All, answer_timeout: None };
+        let channel = Channel::new(content, 2, 4);
         for lane in &channel.lanes {
             lane.next.store(10, Ordering::Relaxed);
         }
@@ -224,8 +226,8 @@ mod tests {
     }
 
     fn bytes_of(channel: &Channel, number: u32, sequence: u64) -> Vec<u8> {
-        let mut composer = Composer::new(&channel.pattern);
-        composer.letter(&channel.pattern, number, sequence).bytes().to_vec()
+        let mut composer = channel.content.composer();
+        composer.letter(&channel.content.pattern, number, sequence).bytes().to_vec()
     }
 
     fn judge(channel: &Channel, flaw: Option<usize>) -> Result<bool, String> {

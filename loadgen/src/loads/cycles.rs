@@ -11,7 +11,7 @@ use ringsock::{
 
 use super::place::Place;
 use crate::composer::Composer;
-use crate::pattern::{Pattern, Verify};
+use crate::content::Content;
 use crate::target::Target;
 
 /// What every cycle does.
@@ -22,8 +22,7 @@ pub(crate) struct CyclePlan {
     pub(crate) connections: usize,
     /// Messages echoed on each, at least one.
     pub(crate) messages: u64,
-    pub(crate) pattern: Pattern,
-    pub(crate) verify: Verify,
+    pub(crate) content: Content,
 }
 
 /// One connection.
@@ -46,7 +45,7 @@ pub(crate) struct Cycles {
 impl Cycles {
     pub(crate) fn new(plan: &Arc<CyclePlan>, place: Place) -> Self {
         let next = place.shard.shard;
-        let composer = Composer::new(&plan.pattern);
+        let composer = plan.content.composer();
         Self { plan: Arc::clone(plan), place, composer, next }
     }
 
@@ -66,7 +65,7 @@ impl Cycles {
     fn send(&mut self, conn: &mut Conn<'_, Cycle>) {
         let (number, sequence) = (conn.state().number, conn.state().received);
         // When it cannot be queued, the connection is ending, which is counted there.
-        let _ = conn.send(self.composer.letter(&self.plan.pattern, number, sequence));
+        let _ = conn.send(self.composer.letter(&self.plan.content.pattern, number, sequence));
         self.place.tally.sent.add(1);
     }
 }
@@ -95,7 +94,7 @@ impl Handler for Cycles {
         let (number, sequence) = (cycle.number, cycle.received);
         cycle.received += 1;
         self.place.tally.received.add(1);
-        self.place.judge(&self.plan.pattern, self.plan.verify, (number, sequence), &message);
+        self.place.judge(&self.plan.content, (number, sequence), &message);
         if sequence + 1 < self.plan.messages {
             self.send(conn);
         } else {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use ringsock::{Peer, ShardInfo};
 
-use super::outstanding::{Answer, Outstanding, Times};
+use super::outstanding::{Answer, Outstanding};
 use super::place::Place;
 use crate::composer::Composer;
-use crate::pattern::{Pattern, Verify};
+use crate::content::Content;
 use crate::schedule::{Arrivals, Schedule};
 use crate::target::Target;
 
@@ -33,11 +33,17 @@ pub(crate) enum Pace {
 pub(crate) struct PacedPlan {
     pub(crate) target: Arc<Target>,
     pub(crate) connections: usize,
-    pub(crate) pattern: Pattern,
-    pub(crate) verify: Verify,
+    pub(crate) content: Content,
     pub(crate) pace: Pace,
     /// Answers that a connection's peer may owe before messages wait.
     pub(crate) under_way_max: usize,
+}
+
+/// When a message was to be sent and when it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) due_ns: u64,
+    pub(crate) sent_ns: u64,
 }
 
 #[derive(Debug)]
@@ -45,7 +51,7 @@ struct Lane {
     number: u32,
     peer: Peer,
     is_open: bool,
-    outstanding: Outstanding,
+    outstanding: Outstanding<Times>,
     /// When those were due that wait for a place.
     waiting: VecDeque<u64>,
 }
@@ -74,7 +80,7 @@ pub(crate) struct Lanes {
 
 impl Lanes {
     pub(crate) fn new(plan: &Arc<PacedPlan>, shard: ShardInfo) -> Self {
-        let composer = Composer::new(&plan.pattern);
+        let composer = plan.content.composer();
         let (plan, clock, lanes) = (Arc::clone(plan), Clock::Unset, Vec::new());
         Self { plan, shard, composer, clock, lanes, turn: 0, waiting: 0 }
     }
@@ -155,36 +161,47 @@ impl Lanes {
         let sequence = lane.outstanding.next();
         lane.outstanding.push(Times { due_ns, sent_ns: now_ns });
         // One that has gone is reported by its end.
-        let _ = lane.peer.send(self.composer.letter(&self.plan.pattern, lane.number, sequence));
+        let _ =
+            lane.peer.send(self.composer.letter(&self.plan.content.pattern, lane.number, sequence));
         place.tally.sent.add(1);
         if place.board.is_counted(due_ns) {
             place.tally.readings().record_lag(now_ns.saturating_sub(due_ns));
         }
     }
 
-    /// A message has come to a lane: which answer it is, and to which message. What waited for the
-    /// place is sent.
+    /// A message has come to a lane: which answer it is. What waited for the place is sent.
     pub(crate) fn answer(
         &mut self,
         lane: usize,
         payload: &[u8],
         now_ns: u64,
         place: &Place,
-    ) -> (Answer, u64) {
-        let pattern = &self.plan.pattern;
+    ) -> Answer<Times> {
         let outstanding = &mut self.lanes[lane].outstanding;
-        let sequence = match pattern.is_numbered() {
-            true => pattern.number_in(payload).unwrap_or(u64::MAX),
-            false => outstanding.oldest(),
-        };
-        let answer = outstanding.answer(sequence);
+        let number = self.plan.content.number_in(payload, outstanding.oldest());
+        let answer = outstanding.answer(number);
+        if matches!(answer, Answer::First { .. } | Answer::Garbled { .. }) {
+            self.follow(lane, now_ns, place);
+        }
+        answer
+    }
+
+    /// Gives up what a lane was sent before a moment and has not answered.
+    pub(crate) fn give_up(&mut self, lane: usize, before_ns: u64, now_ns: u64, place: &Place) {
+        let outstanding = &mut self.lanes[lane].outstanding;
+        let under_way = outstanding.under_way();
+        outstanding.give_up(|times| times.sent_ns < before_ns);
+        if outstanding.under_way() < under_way {
+            self.follow(lane, now_ns, place);
+        }
+    }
+
+    /// A place of a lane has become free.
+    fn follow(&mut self, lane: usize, now_ns: u64, place: &Place) {
         self.send_waiting(lane, now_ns, place);
-        if let (Clock::Think(queue), Pace::Think(think_ns)) = (&mut self.clock, self.plan.pace)
-            && matches!(answer, Answer::First { .. })
-        {
+        if let (Clock::Think(queue), Pace::Think(think_ns)) = (&mut self.clock, self.plan.pace) {
             queue.push_back((now_ns + think_ns, lane));
         }
-        (answer, sequence)
     }
 
     fn send_waiting(&mut self, lane: usize, now_ns: u64, place: &Place) {

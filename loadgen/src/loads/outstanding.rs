@@ -5,100 +5,142 @@ use std::collections::VecDeque;
 
 /// Later answers after which a message without one no longer takes a place.
 const PASSED_OVER_MAX: u64 = 256;
-/// Messages of that sort that are remembered, in case their answers come after all.
+/// Messages that no longer take a place and are remembered, in case their answers come after all.
 const GIVEN_UP_MAX: usize = 1024;
 
-/// When a message was to be sent and when it was.
+/// What an answer is. `T` is what was noted when the message was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Times {
-    pub(crate) due_ns: u64,
-    pub(crate) sent_ns: u64,
-}
-
-/// What an answer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum Answer<T> {
     /// The first to its message. `late` when a later message was answered before.
-    First { times: Times, late: bool },
+    First { sequence: u64, sent: T, late: bool },
     /// One more to a message that has had its answer.
     Again,
-    /// To a message that was never sent.
-    Unknown,
+    /// To no message that is known, while this one waited longest: it is taken for its answer.
+    Garbled { sequence: u64 },
+    /// To nothing: no message waits.
+    Unasked,
 }
 
 /// Messages without an answer.
-#[derive(Debug, Default)]
-pub(crate) struct Outstanding {
+#[derive(Debug)]
+pub(crate) struct Outstanding<T> {
     /// The sequence number of the first entry; all before are answered or given up.
     base: u64,
-    entries: VecDeque<Option<Times>>,
+    entries: VecDeque<Option<T>>,
     under_way: usize,
     /// One more than the highest sequence number that was answered.
     answered_end: u64,
-    given_up: VecDeque<(u64, Times)>,
+    given_up: VecDeque<(u64, T)>,
 }
 
-impl Outstanding {
+impl<T> Default for Outstanding<T> {
+    fn default() -> Self {
+        let (entries, given_up) = (VecDeque::new(), VecDeque::new());
+        Self { base: 0, entries, under_way: 0, answered_end: 0, given_up }
+    }
+}
+
+impl<T: Copy> Outstanding<T> {
     /// Messages that wait for an answer, without those that were given up.
+    #[inline]
     pub(crate) fn under_way(&self) -> usize {
         self.under_way
     }
 
     /// The sequence number of the next message.
+    #[inline]
     pub(crate) fn next(&self) -> u64 {
         self.base + self.entries.len() as u64
     }
 
     /// The oldest message that waits, or the one that would be next.
+    #[inline]
     pub(crate) fn oldest(&self) -> u64 {
         self.base
     }
 
     /// The next message is sent.
-    pub(crate) fn push(&mut self, times: Times) {
-        self.entries.push_back(Some(times));
+    #[inline]
+    pub(crate) fn push(&mut self, sent: T) {
+        self.entries.push_back(Some(sent));
         self.under_way += 1;
     }
 
-    /// An answer has come.
-    pub(crate) fn answer(&mut self, sequence: u64) -> Answer {
-        if sequence >= self.next() {
-            return Answer::Unknown;
-        }
+    /// An answer has come, to the message with this number if it is one.
+    #[inline]
+    pub(crate) fn answer(&mut self, number: Option<u64>) -> Answer<T> {
+        let Some(sequence) = number.filter(|&number| number < self.next()) else {
+            return self.answer_garbled();
+        };
         let late = sequence < self.answered_end;
         let Some(index) = sequence.checked_sub(self.base) else {
             return self.answer_given_up(sequence);
         };
-        let Some(times) = self.entries[index as usize].take() else { return Answer::Again };
+        let entry = match index {
+            0 => self.take_front(),
+            index => self.entries[index as usize].take(),
+        };
+        let Some(sent) = entry else { return Answer::Again };
         self.under_way -= 1;
         self.answered_end = self.answered_end.max(sequence + 1);
         self.advance();
-        Answer::First { times, late }
+        Answer::First { sequence, sent, late }
     }
 
-    fn answer_given_up(&mut self, sequence: u64) -> Answer {
-        match self.given_up.iter().position(|(given_up, _)| *given_up == sequence) {
-            Some(at) => match self.given_up.remove(at) {
-                Some((_, times)) => Answer::First { times, late: true },
-                None => Answer::Again,
-            },
+    /// Takes the first entry away.
+    #[inline]
+    fn take_front(&mut self) -> Option<T> {
+        self.base += 1;
+        self.entries.pop_front().flatten()
+    }
+
+    fn answer_garbled(&mut self) -> Answer<T> {
+        if self.entries.is_empty() {
+            return Answer::Unasked;
+        }
+        let sequence = self.base;
+        self.take_front();
+        self.under_way -= 1;
+        self.answered_end = self.answered_end.max(self.base);
+        self.advance();
+        Answer::Garbled { sequence }
+    }
+
+    fn answer_given_up(&mut self, sequence: u64) -> Answer<T> {
+        let at = self.given_up.iter().position(|(given_up, _)| *given_up == sequence);
+        match at.and_then(|at| self.given_up.remove(at)) {
+            Some((_, sent)) => Answer::First { sequence, sent, late: true },
             None => Answer::Again,
         }
     }
 
+    /// Gives up the oldest ones for as long as they are `overdue`: they take no place any more.
+    pub(crate) fn give_up(&mut self, overdue: impl Fn(&T) -> bool) {
+        while self.entries.front().is_some_and(|front| front.as_ref().is_none_or(&overdue)) {
+            self.drop_front();
+        }
+        self.advance();
+    }
+
     /// Forgets the oldest ones that are answered, and gives up those that were passed over.
+    #[inline]
     fn advance(&mut self) {
-        while let Some(front) = self.entries.front() {
-            if let Some(times) = front {
-                if self.answered_end - self.base <= PASSED_OVER_MAX {
-                    return;
-                }
-                self.given_up.push_back((self.base, *times));
-                self.given_up.truncate(GIVEN_UP_MAX);
-                self.under_way -= 1;
+        while let Some(front) = self.entries.front()
+            && (front.is_none() || self.base + PASSED_OVER_MAX < self.answered_end)
+        {
+            self.drop_front();
+        }
+    }
+
+    /// Takes the first entry away; when it has no answer, it is remembered.
+    fn drop_front(&mut self) {
+        let sequence = self.base;
+        if let Some(sent) = self.take_front() {
+            if self.given_up.len() == GIVEN_UP_MAX {
+                self.given_up.pop_front();
             }
-            self.entries.pop_front();
-            self.base += 1;
+            self.given_up.push_back((sequence, sent));
+            self.under_way -= 1;
         }
     }
 }
@@ -107,14 +149,14 @@ impl Outstanding {
 mod tests {
     use super::*;
 
-    fn times(at: u64) -> Times {
-        Times { due_ns: at, sent_ns: at + 1 }
+    fn with(messages: u64) -> Outstanding<u64> {
+        let mut outstanding = Outstanding::default();
+        (0..messages).for_each(|sequence| outstanding.push(1000 + sequence));
+        outstanding
     }
 
-    fn with(messages: u64) -> Outstanding {
-        let mut outstanding = Outstanding::default();
-        (0..messages).for_each(|sequence| outstanding.push(times(sequence)));
-        outstanding
+    fn first(sequence: u64, late: bool) -> Answer<u64> {
+        Answer::First { sequence, sent: 1000 + sequence, late }
     }
 
     #[test]
@@ -122,31 +164,52 @@ mod tests {
         let mut outstanding = with(3);
         for sequence in 0..3 {
             assert_eq!(outstanding.oldest(), sequence);
-            let answer = outstanding.answer(sequence);
-            assert_eq!(answer, Answer::First { times: times(sequence), late: false });
+            assert_eq!(outstanding.answer(Some(sequence)), first(sequence, false));
         }
         assert_eq!((outstanding.under_way(), outstanding.next()), (0, 3));
+        assert_eq!(outstanding.answer(None), Answer::Unasked);
     }
 
     #[test]
-    fn late_repeated_and_unknown_answers_are_told_apart() {
+    fn late_and_repeated_answers_are_told_apart() {
         let mut outstanding = with(3);
-        assert_eq!(outstanding.answer(2), Answer::First { times: times(2), late: false });
-        assert_eq!(outstanding.answer(0), Answer::First { times: times(0), late: true });
-        assert_eq!(outstanding.answer(0), Answer::Again);
-        assert_eq!(outstanding.answer(2), Answer::Again);
-        assert_eq!(outstanding.answer(3), Answer::Unknown);
+        assert_eq!(outstanding.answer(Some(2)), first(2, false));
+        assert_eq!(outstanding.answer(Some(0)), first(0, true));
+        assert_eq!(outstanding.answer(Some(0)), Answer::Again);
+        assert_eq!(outstanding.answer(Some(2)), Answer::Again);
         assert_eq!(outstanding.under_way(), 1);
+    }
+
+    #[test]
+    fn an_answer_without_a_number_that_was_sent_is_that_of_the_oldest() {
+        let mut outstanding = with(3);
+        assert_eq!(outstanding.answer(Some(3)), Answer::Garbled { sequence: 0 });
+        assert_eq!(outstanding.answer(Some(1)), first(1, false));
+        assert_eq!(outstanding.answer(None), Answer::Garbled { sequence: 2 });
+        assert_eq!(outstanding.answer(Some(u64::MAX)), Answer::Unasked);
+        assert_eq!((outstanding.under_way(), outstanding.next()), (0, 3));
     }
 
     #[test]
     fn a_lost_message_gives_its_place_back_and_may_still_be_answered() {
         let mut outstanding = with(1000);
-        (1..1000).for_each(|sequence| {
-            outstanding.answer(sequence);
-        });
+        for sequence in 1..1000 {
+            assert_eq!(outstanding.answer(Some(sequence)), first(sequence, false));
+        }
         assert_eq!((outstanding.under_way(), outstanding.oldest()), (0, 1000));
-        assert_eq!(outstanding.answer(0), Answer::First { times: times(0), late: true });
-        assert_eq!(outstanding.answer(0), Answer::Again);
+        assert_eq!(outstanding.answer(Some(0)), first(0, true));
+        assert_eq!(outstanding.answer(Some(0)), Answer::Again);
+    }
+
+    #[test]
+    fn what_is_overdue_takes_no_place_and_may_still_be_answered() {
+        let mut outstanding = with(5);
+        assert_eq!(outstanding.answer(Some(1)), first(1, false));
+        outstanding.give_up(|&sent| sent < 1003);
+        assert_eq!((outstanding.under_way(), outstanding.oldest()), (2, 3));
+        assert_eq!(outstanding.answer(Some(2)), first(2, true));
+        assert_eq!(outstanding.answer(Some(4)), first(4, false));
+        assert_eq!(outstanding.answer(Some(3)), first(3, true));
+        assert_eq!(outstanding.answer(Some(1)), Answer::Again);
     }
 }

@@ -81,11 +81,10 @@ impl Handler for Paced {
     fn on_message(&mut self, conn: &mut Conn<'_, PacedLink>, message: Message<'_>) {
         let now_ns = self.place.board.nanoseconds();
         let PacedLink { number, lane } = *conn.state();
-        let (answer, sequence) =
-            self.lanes.borrow_mut().answer(lane, message.bytes(), now_ns, &self.place);
+        let answer = self.lanes.borrow_mut().answer(lane, message.bytes(), now_ns, &self.place);
         let tally = &self.place.tally;
         match answer {
-            Answer::First { times, late } => {
+            Answer::First { sequence, sent: times, late } => {
                 if self.place.board.is_counted(times.due_ns) {
                     let (from_due, from_sent) =
                         (now_ns.saturating_sub(times.due_ns), now_ns.saturating_sub(times.sent_ns));
@@ -93,14 +92,22 @@ impl Handler for Paced {
                 }
                 tally.reordered.add(u64::from(late));
                 tally.received.add(1);
-                let (pattern, verify) = (&self.plan.pattern, self.plan.verify);
-                self.place.judge(pattern, verify, (number, sequence), &message);
+                self.place.judge(&self.plan.content, (number, sequence), &message);
             }
             Answer::Again => tally.duplicated.add(1),
-            Answer::Unknown => self
-                .place
-                .fault(|| format!("connection {number}: a message came that answers nothing")),
+            Answer::Garbled { sequence } => {
+                tally.received.add(1);
+                self.place.find_garbled(&self.plan.content, (number, sequence), &message);
+            }
+            Answer::Unasked => self.place.find_unasked(number),
         }
+    }
+
+    fn on_pong(&mut self, conn: &mut Conn<'_, PacedLink>, _: &[u8]) {
+        let now_ns = self.place.board.nanoseconds();
+        let before_ns = self.plan.content.overdue_before(now_ns);
+        let lane = conn.state().lane;
+        self.lanes.borrow_mut().give_up(lane, before_ns, now_ns, &self.place);
     }
 
     fn on_close(&mut self, conn: &mut Conn<'_, PacedLink>, info: CloseInfo<'_>) {

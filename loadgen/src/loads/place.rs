@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use ringsock::{CloseInfo, Message, ShardInfo};
 
+use crate::content::Content;
 use crate::failure::{Failure, Phase};
-use crate::pattern::{Pattern, Verdict, Verify};
+use crate::pattern::Verdict;
 use crate::scoreboard::{Scoreboard, Tally};
 use crate::target::Target;
 
@@ -23,24 +24,36 @@ impl Place {
     /// verdict.
     pub(crate) fn judge(
         &self,
-        pattern: &Pattern,
-        verify: Verify,
+        content: &Content,
         (number, sequence): (u32, u64),
         message: &Message<'_>,
     ) {
-        match verify.judge(pattern, number, sequence, message) {
+        match content.judge(number, sequence, message) {
             Verdict::Counted => {}
             Verdict::Compared => self.tally.compared.add(1),
-            Verdict::Wrong => {
-                let (due, came) = (pattern.bytes_of(sequence), message.bytes().len());
-                self.fault(|| {
-                    format!(
-                        "connection {number}: message {sequence} of {due} bytes came back as \
-                         {came} other bytes"
-                    )
-                });
-            }
+            Verdict::Wrong => self.find_garbled(content, (number, sequence), message),
         }
+    }
+
+    /// Counts an echo that is not what was sent.
+    pub(crate) fn find_garbled(
+        &self,
+        content: &Content,
+        (number, sequence): (u32, u64),
+        message: &Message<'_>,
+    ) {
+        let (due, came) = (content.pattern.bytes_of(sequence), message.bytes().len());
+        self.fault(|| {
+            format!(
+                "connection {number}: message {sequence} of {due} bytes came back as {came} other \
+                 bytes"
+            )
+        });
+    }
+
+    /// Counts a message that came to a connection that waited for none.
+    pub(crate) fn find_unasked(&self, number: u32) {
+        self.fault(|| format!("connection {number}: a message came that answers nothing"));
     }
 
     /// Counts a message that was not what was due.

@@ -13,8 +13,8 @@ use super::opener::{HANDSHAKES_MAX, Opener};
 use super::place::Place;
 use crate::alarm::Alarm;
 use crate::composer::Composer;
+use crate::content::Content;
 use crate::failure::Failure;
-use crate::pattern::{Pattern, Verify};
 use crate::schedule::{Arrivals, Schedule};
 use crate::target::Target;
 
@@ -26,8 +26,7 @@ const GLANCE_NS: u64 = 5_000_000;
 pub(crate) struct IdlePlan {
     pub(crate) target: Arc<Target>,
     pub(crate) connections: usize,
-    pub(crate) pattern: Pattern,
-    pub(crate) verify: Verify,
+    pub(crate) content: Content,
     /// Connections that may have been opened by now, of all shards.
     pub(crate) allowed: AtomicUsize,
     /// Pings a second over all connections, while they are kept open.
@@ -41,11 +40,11 @@ impl IdlePlan {
     /// connections, so one of them is made to echo a message again.
     pub(crate) fn allow(&self, connections: usize) {
         self.allowed.store(connections.min(self.connections), Ordering::Relaxed);
-        let mut composer = Composer::new(&self.pattern);
+        let mut composer = self.content.composer();
         let pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
         for pacer in pacers.iter() {
             // One that has gone is reported by its end.
-            let _ = pacer.send(composer.letter(&self.pattern, 0, 0));
+            let _ = pacer.send(composer.letter(&self.content.pattern, 0, 0));
         }
     }
 }
@@ -78,7 +77,7 @@ impl Settlers {
     pub(crate) fn new(plan: &Arc<IdlePlan>, place: Place) -> Self {
         let opener = Opener::new(&plan.target, &place.board, place.shard, plan.connections);
         let share = opener.left();
-        let composer = Composer::new(&plan.pattern);
+        let composer = plan.content.composer();
         let (plan, place) = (Arc::clone(plan), Rc::new(place));
         Self { plan, place, composer, peers: Rc::default(), opener, share, arrived: 0 }
     }
@@ -163,7 +162,7 @@ impl Handler for Settlers {
             pacers.push(conn.peer().remote());
         }
         // When it cannot be queued, the connection is ending, which is counted there.
-        let _ = conn.send(self.composer.letter(&self.plan.pattern, number, 0));
+        let _ = conn.send(self.composer.letter(&self.plan.content.pattern, number, 0));
         self.place.tally.sent.add(1);
     }
 
@@ -175,10 +174,9 @@ impl Handler for Settlers {
             self.arrived += 1;
             self.place.tally.received.add(1);
             self.place.tally.record(self.place.board.nanoseconds().saturating_sub(began_ns));
-            self.place.judge(&self.plan.pattern, self.plan.verify, (number, 0), &message);
+            self.place.judge(&self.plan.content, (number, 0), &message);
         } else if !settler.pacer {
-            self.place
-                .fault(|| format!("connection {number}: a message came that answers nothing"));
+            self.place.find_unasked(number);
         }
         self.open(conn.outbound());
     }

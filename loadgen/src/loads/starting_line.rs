@@ -6,8 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ringsock::RemotePeer;
 
-use crate::composer::Composer;
-use crate::pattern::Pattern;
+use crate::content::Content;
 
 /// Connections that are open and have not sent.
 #[derive(Debug, Default)]
@@ -25,14 +24,14 @@ impl StartingLine {
     /// Sends the first message on each of them; how many those are. A connection that has gone
     /// meanwhile is reported by its end. What else is to be under way follows the first answer:
     /// from here, messages of one connection could overtake each other.
-    pub(crate) fn begin(&self, pattern: &Pattern, now_ns: u64) -> u64 {
+    pub(crate) fn begin(&self, content: &Content, now_ns: u64) -> u64 {
         let waiting =
             std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         // Release: whoever sees an answer sees the time it is measured from.
         self.began_ns.store(now_ns, Ordering::Release);
-        let mut composer = Composer::new(pattern);
+        let mut composer = content.composer();
         for (peer, number) in &waiting {
-            let _ = peer.send(composer.letter(pattern, *number, 0));
+            let _ = peer.send(composer.letter(&content.pattern, *number, 0));
         }
         waiting.len() as u64
     }

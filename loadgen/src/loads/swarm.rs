@@ -8,10 +8,11 @@ use ringsock::protocol::handshake::Status;
 use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Request, SendOutcome, Upgrade};
 
 use super::opener::{HANDSHAKES_MAX, Opener};
+use super::outstanding::{Answer, Outstanding};
 use super::place::Place;
 use super::starting_line::StartingLine;
 use crate::composer::Composer;
-use crate::pattern::{Pattern, Verify};
+use crate::content::Content;
 use crate::target::Target;
 
 /// What every connection of a run does.
@@ -19,8 +20,7 @@ use crate::target::Target;
 pub(crate) struct EchoPlan {
     pub(crate) target: Arc<Target>,
     pub(crate) connections: usize,
-    pub(crate) pattern: Pattern,
-    pub(crate) verify: Verify,
+    pub(crate) content: Content,
     /// Messages under way on each connection.
     pub(crate) pipeline: usize,
     /// Messages of each connection in all, or as many as there is time for.
@@ -33,31 +33,16 @@ pub(crate) struct EchoPlan {
 #[derive(Debug)]
 pub(crate) struct Link {
     number: u32,
-    sent: u64,
-    received: u64,
-    sent_at: SentTimes,
+    /// With when each was sent.
+    outstanding: Outstanding<u64>,
 }
 
-/// When the messages under way were sent, by sequence number modulo their number.
-#[derive(Debug)]
-enum SentTimes {
-    /// One at a time needs no memory elsewhere.
-    One(u64),
-    Many(Box<[u64]>),
-}
-
-impl SentTimes {
-    fn new(pipeline: usize) -> Self {
-        if pipeline == 1 { Self::One(0) } else { Self::Many(vec![0; pipeline].into()) }
-    }
-
-    fn at(&mut self, sequence: u64) -> &mut u64 {
-        match self {
-            Self::One(time) => time,
-            Self::Many(times) => {
-                let index = (sequence % times.len() as u64) as usize;
-                &mut times[index]
-            }
+impl Link {
+    /// Notes the first message, which was sent from elsewhere when the run began.
+    #[inline]
+    fn note_beginning(&mut self, began_ns: u64) {
+        if self.outstanding.next() == 0 && began_ns > 0 {
+            self.outstanding.push(began_ns);
         }
     }
 }
@@ -73,18 +58,13 @@ pub(crate) struct Swarm {
 impl Swarm {
     pub(crate) fn new(plan: &Arc<EchoPlan>, place: Place) -> Self {
         let opener = Opener::new(&plan.target, &place.board, place.shard, plan.connections);
-        let composer = Composer::new(&plan.pattern);
+        let composer = plan.content.composer();
         Self { plan: Arc::clone(plan), place, opener, composer }
     }
 
     fn open(&mut self, outbound: &mut Outbound<Link>, count: usize) {
-        let pipeline = self.plan.pipeline;
-        self.opener.open(outbound, count, |number| Link {
-            number,
-            sent: 0,
-            received: 0,
-            sent_at: SentTimes::new(pipeline),
-        });
+        self.opener
+            .open(outbound, count, |number| Link { number, outstanding: Outstanding::default() });
     }
 
     /// Sends until as many messages as wanted are under way.
@@ -93,18 +73,15 @@ impl Swarm {
         let messages = plan.messages.unwrap_or(u64::MAX);
         while self.place.board.is_sending() {
             let link = conn.state();
-            let (number, sequence) = (link.number, link.sent);
-            let full = sequence - link.received >= plan.pipeline as u64;
-            if full || sequence >= messages {
+            let (number, sequence) = (link.number, link.outstanding.next());
+            if link.outstanding.under_way() >= plan.pipeline || sequence >= messages {
                 return;
             }
-            let letter = self.composer.letter(&plan.pattern, number, sequence);
+            let letter = self.composer.letter(&plan.content.pattern, number, sequence);
             if conn.send(letter) != SendOutcome::Queued {
                 return;
             }
-            let link = conn.state_mut();
-            *link.sent_at.at(sequence) = now;
-            link.sent += 1;
+            conn.state_mut().outstanding.push(now);
             self.place.tally.sent.add(1);
         }
     }
@@ -130,26 +107,40 @@ impl Handler for Swarm {
     fn on_message(&mut self, conn: &mut Conn<'_, Link>, message: Message<'_>) {
         let now = self.place.board.nanoseconds();
         let link = conn.state_mut();
-        let began = self.plan.line.began_ns();
-        if link.sent == 0 && began > 0 {
-            link.sent = 1;
-            *link.sent_at.at(0) = began;
+        link.note_beginning(self.plan.line.began_ns());
+        let (number, oldest) = (link.number, link.outstanding.oldest());
+        let answered = self.plan.content.number_in(message.bytes(), oldest);
+        match link.outstanding.answer(answered) {
+            Answer::First { sequence, sent, late } => {
+                if self.place.board.is_counting() {
+                    self.place.tally.record(now.saturating_sub(sent));
+                }
+                self.place.tally.reordered.add(u64::from(late));
+                self.fill(conn, now);
+                // Afterwards, so that whoever counts never sees nothing under way.
+                self.place.tally.received.add(1);
+                self.place.judge(&self.plan.content, (number, sequence), &message);
+            }
+            Answer::Garbled { sequence } => {
+                self.fill(conn, now);
+                self.place.tally.received.add(1);
+                self.place.find_garbled(&self.plan.content, (number, sequence), &message);
+            }
+            Answer::Again => self.place.tally.duplicated.add(1),
+            Answer::Unasked => self.place.find_unasked(number),
         }
-        let (number, sequence) = (link.number, link.received);
-        if sequence == link.sent {
-            return self
-                .place
-                .fault(|| format!("connection {number}: a message came that answers nothing"));
+    }
+
+    /// A connection that was silent is asked for a sign of life, and this is it.
+    fn on_pong(&mut self, conn: &mut Conn<'_, Link>, _: &[u8]) {
+        let now = self.place.board.nanoseconds();
+        let link = conn.state_mut();
+        link.note_beginning(self.plan.line.began_ns());
+        let before = self.plan.content.overdue_before(now);
+        link.outstanding.give_up(|&sent| sent < before);
+        if link.outstanding.next() > 0 {
+            self.fill(conn, now);
         }
-        link.received += 1;
-        let sent_at = *link.sent_at.at(sequence);
-        if self.place.board.is_counting() {
-            self.place.tally.record(now.saturating_sub(sent_at));
-        }
-        self.fill(conn, now);
-        // Afterwards, so that whoever counts never sees nothing under way.
-        self.place.tally.received.add(1);
-        self.place.judge(&self.plan.pattern, self.plan.verify, (number, sequence), &message);
     }
 
     fn on_close(&mut self, conn: &mut Conn<'_, Link>, info: CloseInfo<'_>) {
@@ -158,23 +149,5 @@ impl Handler for Swarm {
 
     fn on_connect_failed(&mut self, _: &mut Outbound<Link>, _: Link, reason: &str) {
         self.place.fail_to_open(&self.plan.target, reason);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sent_times_are_kept_for_as_many_messages_as_are_under_way() {
-        for pipeline in [1, 2, 16] {
-            let mut times = SentTimes::new(pipeline);
-            for sequence in 0..100 {
-                if let Some(oldest) = (sequence as u64).checked_sub(pipeline as u64) {
-                    assert_eq!(*times.at(oldest), 1000 + oldest);
-                }
-                *times.at(sequence as u64) = 1000 + sequence as u64;
-            }
-        }
     }
 }

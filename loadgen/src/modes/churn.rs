@@ -50,11 +50,10 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
         target: Arc::new(server.target()?),
         connections: arguments.connections,
         messages: arguments.messages,
-        pattern: arguments.message.pattern(arguments.payload, server)?,
-        verify: arguments.message.verify(server),
+        content: arguments.message.content(arguments.payload, server)?,
     });
     let shared = Arc::clone(&plan);
-    let load = LoadSize::new(arguments.connections, arguments.payload, 1);
+    let load = LoadSize::new(arguments.connections, &plan.content, 1);
     let mut watch = Watch::new("churn", server.server_pid);
     let crew =
         Crew::start(&arguments.engine, &plan.target, server.server_pid, load, move |place| {
@@ -76,7 +75,7 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
         driver,
         connections: plan.connections,
         messages_per_connection: plan.messages,
-        payload_bytes: plan.pattern.payload_bytes(),
+        payload_bytes: plan.content.pattern.payload_bytes(),
         seconds: window.seconds,
         cycles: window.cycles,
         rate_per_second: window.cycles as f64 / window.seconds.max(1e-9),

@@ -109,8 +109,7 @@ impl Side {
         let work = EchoWork {
             target: Arc::clone(&self.target),
             connections: arguments.connections,
-            pattern: arguments.message.pattern(arguments.payload, &arguments.server)?,
-            verify: arguments.message.verify(&arguments.server),
+            content: arguments.message.content(arguments.payload, &arguments.server)?,
             pipeline: arguments.pipeline,
             pace: arguments.rate.rate().map(|(rate, arrivals)| Pace::Rate(rate, arrivals)),
             messages: None,

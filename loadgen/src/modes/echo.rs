@@ -92,14 +92,13 @@ impl Demanded {
 /// Runs the mode.
 pub(crate) fn run(arguments: &EchoArguments) -> Result<Outcome, Failure> {
     let server = &arguments.server;
-    let pattern = arguments.message.pattern(arguments.payload, server)?;
-    let kind = pattern.kind();
+    let content = arguments.message.content(arguments.payload, server)?;
+    let kind = content.pattern.kind();
     let pace = arguments.pace();
     let work = EchoWork {
         target: Arc::new(server.target()?),
         connections: arguments.connections,
-        pattern,
-        verify: arguments.message.verify(server),
+        content,
         pipeline: arguments.pipeline,
         pace,
         messages: arguments.messages,

@@ -6,10 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::cli::EngineArguments;
+use crate::content::Content;
 use crate::crew::{Crew, LoadSize, sample_server};
 use crate::failure::{Failure, Phase};
 use crate::loads::{EchoPlan, Pace, Paced, PacedPlan, StartingLine, Swarm};
-use crate::pattern::{Pattern, Verify};
 use crate::report::{Checked, Errors};
 use crate::target::Target;
 use crate::truth;
@@ -29,8 +29,7 @@ const QUEUE_MESSAGES_MAX: usize = 4096;
 pub(crate) struct EchoWork {
     pub(crate) target: Arc<Target>,
     pub(crate) connections: usize,
-    pub(crate) pattern: Pattern,
-    pub(crate) verify: Verify,
+    pub(crate) content: Content,
     /// Messages under way on each connection.
     pub(crate) pipeline: Option<usize>,
     /// An open loop, if there is one.
@@ -74,7 +73,7 @@ impl EchoWork {
         span: Span,
         mut watch: Watch,
     ) -> Result<Measured, Failure> {
-        let (connections, payload_bytes) = (self.connections, self.pattern.payload_bytes());
+        let (connections, payload_bytes) = (self.connections, self.content.pattern.payload_bytes());
         let (messages, rate) = (self.messages, self.rate());
         let default = if self.pace.is_some() { UNDER_WAY_MAX } else { 1 };
         let pipeline = self.pipeline.unwrap_or(default);
@@ -123,12 +122,12 @@ impl EchoWork {
         span: Span,
         pipeline: usize,
     ) -> Result<(Crew, Line), Failure> {
-        let Self { target, connections, pattern, verify, pace, messages, .. } = self;
+        let Self { target, connections, content, pace, messages, .. } = self;
         let queued = pipeline.min(QUEUE_MESSAGES_MAX);
-        let load = LoadSize::new(connections, pattern.payload_bytes(), queued);
+        let load = LoadSize::new(connections, &content, queued);
         if let Some(pace) = pace {
             let under_way_max = pipeline;
-            let plan = PacedPlan { target, connections, pattern, verify, pace, under_way_max };
+            let plan = PacedPlan { target, connections, content, pace, under_way_max };
             let plan = Arc::new(plan);
             let shared = Arc::clone(&plan);
             let crew = Crew::start(engine, &plan.target, span.server_pid, load, move |place| {
@@ -137,7 +136,7 @@ impl EchoWork {
             return Ok((crew, Line::Open));
         }
         let line = StartingLine::default();
-        let plan = EchoPlan { target, connections, pattern, verify, pipeline, messages, line };
+        let plan = EchoPlan { target, connections, content, pipeline, messages, line };
         let plan = Arc::new(plan);
         let shared = Arc::clone(&plan);
         let crew = Crew::start(engine, &plan.target, span.server_pid, load, move |place| {
@@ -159,7 +158,7 @@ impl Line {
         let now_ns = board.nanoseconds();
         match self {
             Self::Open => board.begin_schedule(now_ns + HEAD_START_NS),
-            Self::Closed(plan) => board.add_sent(plan.line.begin(&plan.pattern, now_ns)),
+            Self::Closed(plan) => board.add_sent(plan.line.begin(&plan.content, now_ns)),
         }
     }
 

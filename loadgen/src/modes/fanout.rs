@@ -75,8 +75,7 @@ pub(crate) fn run(arguments: &FanoutArguments) -> Result<Outcome, Failure> {
         target: Arc::new(arguments.server.target()?),
         connections: arguments.connections,
         publishers: arguments.publishers,
-        pattern: arguments.message.pattern(arguments.payload, &arguments.server)?,
-        verify: arguments.message.verify(&arguments.server),
+        content: arguments.message.content(arguments.payload, &arguments.server)?,
         pipeline: arguments.pipeline,
         rate: arguments.rate.rate(),
         reaches_self: !arguments.not_to_self,
@@ -87,8 +86,7 @@ pub(crate) fn run(arguments: &FanoutArguments) -> Result<Outcome, Failure> {
     let server_pid = arguments.server.server_pid;
     let span = (arguments.warmup, arguments.duration);
     let watch = Watch::new("fanout", server_pid);
-    let measured =
-        fanout_run::run(plan, &arguments.engine, arguments.payload, span, server_pid, watch)?;
+    let measured = fanout_run::run(plan, &arguments.engine, span, server_pid, watch)?;
     Ok(report(arguments, url, measured))
 }
 

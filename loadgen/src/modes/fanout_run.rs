@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::EngineArguments;
-use crate::composer::Composer;
+use crate::content::Content;
 use crate::crew::{Crew, LoadSize};
 use crate::failure::Failure;
 use crate::loads::{Audience, Channel, FanoutPlan, Published};
-use crate::pattern::{Pattern, Verify};
 use crate::report::{Checked, Errors};
 use crate::schedule::Arrivals;
 use crate::target::Target;
@@ -42,8 +41,7 @@ pub(crate) struct FanoutSetup {
     pub(crate) target: Arc<Target>,
     pub(crate) connections: usize,
     pub(crate) publishers: usize,
-    pub(crate) pattern: Pattern,
-    pub(crate) verify: Verify,
+    pub(crate) content: Content,
     pub(crate) pipeline: usize,
     pub(crate) rate: Option<(f64, Arrivals)>,
     pub(crate) reaches_self: bool,
@@ -56,7 +54,7 @@ impl FanoutSetup {
         if self.publishers > self.connections {
             return Err(Failure::usage("there are more --publishers than --connections"));
         }
-        if self.publishers > 1 && !self.pattern.is_numbered() {
+        if self.publishers > 1 && !self.content.pattern.is_numbered() {
             return Err(Failure::usage(
                 "messages of several publishers cannot be told apart: give a --payload of 16 \
                  bytes or more, or a --template with {sequence}, and no --trust-peer",
@@ -66,7 +64,7 @@ impl FanoutSetup {
         Ok(FanoutPlan {
             target: self.target,
             connections: self.connections,
-            channel: Channel::new(self.pattern, self.verify, self.publishers, slots),
+            channel: Channel::new(self.content, self.publishers, slots),
             rate: self.rate,
             reaches_self: self.reaches_self,
             join: self.join,
@@ -78,14 +76,13 @@ impl FanoutSetup {
 pub(crate) fn run(
     plan: FanoutPlan,
     engine: &EngineArguments,
-    payload_bytes: usize,
     (warmup, duration): (Duration, Duration),
     server_pid: Option<u32>,
     mut watch: Watch,
 ) -> Result<FanoutMeasured, Failure> {
     let plan = Arc::new(plan);
     let (connections, channel) = (plan.connections, &plan.channel);
-    let load = LoadSize::new(connections, payload_bytes, channel.slots());
+    let load = LoadSize::new(connections, channel.content(), channel.slots());
     let shared = Arc::clone(&plan);
     let crew = Crew::start(engine, &plan.target, server_pid, load, move |place| {
         Audience::new(&shared, place)
@@ -96,7 +93,7 @@ pub(crate) fn run(
     match plan.rate {
         Some(_) => crew.board().begin_schedule(now_ns + HEAD_START_NS),
         None => {
-            let mut composer = Composer::new(channel.pattern());
+            let mut composer = channel.content().composer();
             for publisher in 0..channel.publishers() {
                 for _ in 0..channel.slots() {
                     let times = Published { due_ns: now_ns, published_ns: now_ns };

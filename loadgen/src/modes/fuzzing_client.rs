@@ -39,7 +39,12 @@ pub(crate) fn run(arguments: &FuzzingArguments) -> Result<Outcome, Failure> {
     let greeting = Greeting { deflate: arguments.compression.deflate, ..Greeting::default() };
     let target = Target::parse(&arguments.url, false, greeting)?;
     let progress = Arc::new(Progress::default());
-    let load = LoadSize { connections: 16, queue_bytes: QUEUE_BYTES_MAX, mailbox_messages: 0 };
+    let load = LoadSize {
+        connections: 16,
+        queue_bytes: QUEUE_BYTES_MAX,
+        mailbox_messages: 0,
+        silence_max: None,
+    };
     let (agent, server, shared) = (arguments.agent.clone(), target.clone(), Arc::clone(&progress));
     let mut watch = Watch::new("fuzzing-client", None);
     let began = Instant::now();

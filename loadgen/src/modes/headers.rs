@@ -85,8 +85,7 @@ pub(crate) fn run(arguments: &HeadersArguments) -> Result<Outcome, Failure> {
         let work = EchoWork {
             target: Arc::clone(&target),
             connections: arguments.connections.min((UNDER_WAY_BYTES_MAX / under_way).max(1)),
-            pattern: arguments.message.pattern(payload_bytes, server)?,
-            verify: arguments.message.verify(server),
+            content: arguments.message.content(payload_bytes, server)?,
             pipeline: Some(arguments.pipeline),
             pace: None,
             messages: None,

@@ -67,8 +67,7 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
     let plan = Arc::new(IdlePlan {
         target: Arc::new(server.target()?),
         connections,
-        pattern: arguments.message.pattern(arguments.payload, server)?,
-        verify: arguments.message.verify(server),
+        content: arguments.message.content(arguments.payload, server)?,
         allowed: AtomicUsize::new(allowed),
         ping_rate: arguments
             .ping_interval
@@ -78,7 +77,7 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
     });
     let before = server.server_pid.map(sample_server).transpose()?;
     let shared = Arc::clone(&plan);
-    let load = LoadSize::new(connections, arguments.payload, 1);
+    let load = LoadSize::new(connections, &plan.content, 1);
     let mut watch = Watch::new("idle", server.server_pid);
     let began = Instant::now();
     let crew =

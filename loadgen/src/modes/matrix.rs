@@ -60,8 +60,7 @@ pub(crate) fn run(arguments: &MatrixArguments) -> Result<Outcome, Failure> {
                 let work = EchoWork {
                     target: Arc::clone(&target),
                     connections: connections.min(fitting.max(1)),
-                    pattern: arguments.message.pattern(payload_bytes, &arguments.server)?,
-                    verify: arguments.message.verify(&arguments.server),
+                    content: arguments.message.content(payload_bytes, &arguments.server)?,
                     pipeline: None,
                     pace: rate.map(|rate| Pace::Rate(rate, Arrivals::Constant)),
                     messages: None,

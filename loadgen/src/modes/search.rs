@@ -190,8 +190,7 @@ impl Search<'_> {
         let work = EchoWork {
             target: Arc::clone(&self.target),
             connections,
-            pattern: arguments.message.pattern(arguments.payload, &arguments.server)?,
-            verify: arguments.message.verify(&arguments.server),
+            content: arguments.message.content(arguments.payload, &arguments.server)?,
             pipeline: None,
             pace: rate.map(|rate| Pace::Rate(rate, Arrivals::Constant)),
             messages: None,
@@ -215,8 +214,7 @@ impl Search<'_> {
             target: Arc::clone(&self.target),
             connections,
             publishers: 1,
-            pattern: arguments.message.pattern(arguments.payload, &arguments.server)?,
-            verify: arguments.message.verify(&arguments.server),
+            content: arguments.message.content(arguments.payload, &arguments.server)?,
             pipeline: 1,
             rate: Some((rate, Arrivals::Constant)),
             reaches_self: true,
@@ -225,8 +223,8 @@ impl Search<'_> {
         let span = (arguments.seconds_per_step / 5, arguments.seconds_per_step);
         let server_pid = arguments.server.server_pid;
         let watch = self.watch(&step_name(Some(rate), connections));
-        let (engine, payload) = (&arguments.engine, arguments.payload);
-        let measured = fanout_run::run(setup.plan()?, engine, payload, span, server_pid, watch)?;
+        let engine = &arguments.engine;
+        let measured = fanout_run::run(setup.plan()?, engine, span, server_pid, watch)?;
         let (window, recorded) = (measured.window, measured.recorded);
         Ok(Measured { window, recorded, errors: measured.errors, warnings: measured.warnings })
     }

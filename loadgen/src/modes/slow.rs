@@ -95,16 +95,14 @@ fn measure(
 ) -> Result<(Measured, Option<u64>), Failure> {
     let server_pid = arguments.server.server_pid;
     let watch = Watch::new(label, server_pid);
-    let pattern = arguments.message.pattern(arguments.payload, &arguments.server)?;
-    let verify = arguments.message.verify(&arguments.server);
+    let content = arguments.message.content(arguments.payload, &arguments.server)?;
     let (target, warmup) = (Arc::clone(target), arguments.duration / 5);
     let measured = match arguments.load {
         LoadKind::Echo => {
             let work = EchoWork {
                 target,
                 connections,
-                pattern,
-                verify,
+                content,
                 pipeline: None,
                 pace: Some(Pace::Rate(arguments.rate, Arrivals::Constant)),
                 messages: None,
@@ -120,17 +118,15 @@ fn measure(
                 target,
                 connections,
                 publishers: 1,
-                pattern,
-                verify,
+                content,
                 pipeline: 1,
                 rate: Some((arguments.rate, Arrivals::Constant)),
                 reaches_self: true,
                 join: arguments.join.clone(),
             };
-            let (plan, payload) = (setup.plan()?, arguments.payload);
             let span = (warmup, arguments.duration);
             let measured =
-                fanout_run::run(plan, &arguments.engine, payload, span, server_pid, watch)?;
+                fanout_run::run(setup.plan()?, &arguments.engine, span, server_pid, watch)?;
             let (window, recorded) = (measured.window, measured.recorded);
             Measured { window, recorded, errors: measured.errors, warnings: measured.warnings }
         }

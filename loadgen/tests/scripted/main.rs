@@ -47,7 +47,7 @@ fn number(json: &Value, pointer: &str) -> f64 {
     value.unwrap_or_else(|| panic!("no {pointer} in {json:#}"))
 }
 
-/// An open loop of echoes against a script.
+/// Echoes against a script.
 fn echo(server: &ScriptedServer, driver: &str, words: &[&str]) -> (i32, Value) {
     let url = server.url();
     let fixed = ["echo", &url, "--driver", driver, "--warmup", "0", "--payload", "32"];
@@ -84,19 +84,48 @@ fn losses_duplicates_and_swaps_are_counted_exactly() {
             let server = ScriptedServer::start(script);
             let words = ["--connections", "5", "--rate", "2000", "--duration", "0.5"];
             let (code, json) = echo(&server, driver, &words);
-            let did = server.did();
-            assert!(did.lost + did.repeated + did.swapped > 0, "{script:?}");
             assert_eq!(code, 1, "{json:#}");
-            for (pointer, did) in [
-                ("/errors/lost_messages", did.lost),
-                ("/errors/duplicated_messages", did.repeated),
-                ("/errors/reordered_messages", did.swapped),
-                ("/errors/wrong_messages", 0),
-                ("/errors/lost_connections", 0),
-                ("/checked/sent", did.received),
-            ] {
-                assert_eq!(number(&json, pointer), did as f64, "{driver} {pointer}: {json:#}");
-            }
+            assert_reported(&server, &json);
+        }
+    }
+}
+
+/// What is reported is what was done, message for message.
+fn assert_reported(server: &ScriptedServer, json: &Value) {
+    let did = server.did();
+    assert!(did.lost + did.repeated + did.swapped > 0, "{did:?}");
+    for (pointer, did) in [
+        ("/errors/lost_messages", did.lost),
+        ("/errors/duplicated_messages", did.repeated),
+        ("/errors/reordered_messages", did.swapped),
+        ("/errors/wrong_messages", 0),
+        ("/errors/lost_connections", 0),
+        ("/checked/sent", did.received),
+    ] {
+        assert_eq!(number(json, pointer), did as f64, "{pointer}: {json:#}");
+    }
+}
+
+#[test]
+fn a_closed_loop_counts_exactly_and_goes_on_after_losses() {
+    for driver in drivers() {
+        for (script, pipeline) in [
+            (Script { repeat_every: 10, ..Script::default() }, "1"),
+            (Script { lose_every: 50, repeat_every: 13, swap_every: 17, ..Script::default() }, "8"),
+            // Nothing overtakes a message that is alone, so its loss is found by its age.
+            (Script { lose_every: 50, repeat_every: 13, ..Script::default() }, "1"),
+        ] {
+            let server = ScriptedServer::start(script);
+            let words = ["--connections", "4", "--pipeline", pipeline, "--duration", "1.5"];
+            let words = [&words[..], &["--answer-timeout", "0.2"]].concat();
+            let (code, json) = echo(&server, driver, &words);
+            assert_eq!(code, 1, "{json:#}");
+            assert_reported(&server, &json);
+            let did = server.did();
+            let losses = if script.lose_every > 0 { 8 } else { 0 };
+            assert!(did.lost >= losses, "{driver}: it stopped at the first losses: {did:?}");
+            // No answer of loopback comes in less than a microsecond.
+            assert!(number(&json, "/latency_us/p50") > 1.0, "{json:#}");
         }
     }
 }

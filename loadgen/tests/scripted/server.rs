@@ -108,8 +108,12 @@ fn upgrade(socket: &mut TcpStream) -> Option<()> {
     socket.write_all(response.as_bytes()).ok()
 }
 
-/// A message, by when it came; a Close without one.
-type Arrival = Option<(Instant, Vec<u8>)>;
+/// What has come from a client.
+enum Arrival {
+    Message(Instant, Vec<u8>),
+    Ping(Vec<u8>),
+    Close,
+}
 
 /// Takes masked frames of up to 125 bytes until the connection closes.
 fn read(socket: &mut TcpStream, arrived: &Sender<Arrival>, counts: &Counts) {
@@ -124,12 +128,16 @@ fn read(socket: &mut TcpStream, arrived: &Sender<Arrival>, counts: &Counts) {
         for (index, byte) in payload.iter_mut().enumerate() {
             *byte ^= header[2 + index % 4];
         }
-        if header[0] & 0x0F == 8 {
-            let _ = arrived.send(None);
-            return;
-        }
-        counts.received.fetch_add(1, Ordering::SeqCst);
-        if arrived.send(Some((Instant::now(), payload))).is_err() {
+        let arrival = match header[0] & 0x0F {
+            8 => Arrival::Close,
+            9 => Arrival::Ping(payload),
+            _ => {
+                counts.received.fetch_add(1, Ordering::SeqCst);
+                Arrival::Message(Instant::now(), payload)
+            }
+        };
+        let is_last = matches!(arrival, Arrival::Close);
+        if arrived.send(arrival).is_err() || is_last {
             return;
         }
     }
@@ -139,7 +147,17 @@ fn read(socket: &mut TcpStream, arrived: &Sender<Arrival>, counts: &Counts) {
 fn answer(mut socket: TcpStream, script: Script, arrivals: &Receiver<Arrival>, counts: &Counts) {
     let is_turn = |every: u64, number: u64| every > 0 && number.is_multiple_of(every);
     let (mut number, mut kept) = (0_u64, None::<Vec<u8>>);
-    while let Ok(Some((came, payload))) = arrivals.recv() {
+    while let Ok(arrival) = arrivals.recv() {
+        let (came, payload) = match arrival {
+            Arrival::Message(came, payload) => (came, payload),
+            Arrival::Ping(payload) => {
+                if socket.write_all(&frame(0x8A, &payload)).is_err() {
+                    return;
+                }
+                continue;
+            }
+            Arrival::Close => break,
+        };
         number += 1;
         if let Some((at, pause)) = script.stall
             && at == number
@@ -155,14 +173,14 @@ fn answer(mut socket: TcpStream, script: Script, arrivals: &Receiver<Arrival>, c
             kept = Some(payload);
             continue;
         }
-        let mut out = frame(&payload);
+        let mut out = frame(0x82, &payload);
         if is_turn(script.repeat_every, number) {
             counts.repeated.fetch_add(1, Ordering::SeqCst);
-            out.extend(frame(&payload));
+            out.extend(frame(0x82, &payload));
         }
         if let Some(kept) = kept.take() {
             counts.swapped.fetch_add(1, Ordering::SeqCst);
-            out.extend(frame(&kept));
+            out.extend(frame(0x82, &kept));
         }
         if socket.write_all(&out).is_err() {
             return;
@@ -175,6 +193,7 @@ fn answer(mut socket: TcpStream, script: Script, arrivals: &Receiver<Arrival>, c
     let _ = socket.write_all(&[0x88, 2, 3, 0xE8]);
 }
 
-fn frame(payload: &[u8]) -> Vec<u8> {
-    [&[0x82, payload.len() as u8], payload].concat()
+/// A whole frame; its first byte says what it is.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&[first, payload.len() as u8], payload].concat()
 }
