@@ -38,6 +38,11 @@ impl Latencies {
         self.histogram.saturating_record(nanoseconds);
     }
 
+    /// Adds the same several times.
+    pub(crate) fn record_times(&mut self, nanoseconds: u64, count: u64) {
+        self.histogram.saturating_record_n(nanoseconds, count);
+    }
+
     /// Adds all of another.
     pub(crate) fn merge(&mut self, other: &Self) {
         // Both have the same bounds, so nothing can be out of range.

@@ -3,6 +3,9 @@
 
 use crate::latency::Latencies;
 
+/// Times at which unanswered messages were due that a shard remembers.
+const UNANSWERED_MAX: usize = 1 << 20;
+
 /// The histograms of one shard, or of all of them together.
 #[derive(Debug, Default)]
 pub(crate) struct Readings {
@@ -16,6 +19,8 @@ pub(crate) struct Readings {
     pub(crate) completion: Option<Box<Latencies>>,
     /// From when a Ping was due until its Pong.
     pub(crate) ping: Option<Box<Latencies>>,
+    /// Messages that have no answer: when they were due, and how many were due then.
+    unanswered: Vec<(u64, u64)>,
 }
 
 impl Readings {
@@ -40,9 +45,29 @@ impl Readings {
         self.ping.get_or_insert_default().record(nanoseconds);
     }
 
+    /// Adds messages that were due at this time and will not be answered. How late an answer would
+    /// be is known only from below, and only when the run ends.
+    pub(crate) fn leave_unanswered(&mut self, due_ns: u64, count: u64, now_ns: u64) {
+        match self.unanswered.len() < UNANSWERED_MAX {
+            true => self.unanswered.push((due_ns, count)),
+            false => self.latency.record_times(now_ns.saturating_sub(due_ns), count),
+        }
+    }
+
+    /// The run is over: whatever is unanswered took at least until now. How many those are.
+    pub(crate) fn settle(&mut self, now_ns: u64) -> u64 {
+        let mut messages = 0;
+        for (due_ns, count) in self.unanswered.drain(..) {
+            self.latency.record_times(now_ns.saturating_sub(due_ns), count);
+            messages += count;
+        }
+        messages
+    }
+
     /// Adds all of another.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.latency.merge(&other.latency);
+        self.unanswered.extend_from_slice(&other.unanswered);
         for (own, other) in [
             (&mut self.uncorrected, &other.uncorrected),
             (&mut self.lag, &other.lag),
@@ -58,7 +83,36 @@ impl Readings {
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.latency.clear();
+        self.unanswered.clear();
         let others = [&mut self.uncorrected, &mut self.lag, &mut self.completion, &mut self.ping];
         others.into_iter().flatten().for_each(|histogram| histogram.clear());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unanswered_counts_with_its_age_at_the_end_and_once() {
+        let (mut all, mut part) = (Readings::default(), Readings::default());
+        part.latency.record(1_000);
+        part.leave_unanswered(5_000_000, 3, 6_000_000);
+        all.merge(&part);
+        part.clear();
+        all.merge(&part);
+        assert_eq!(all.latency.count(), 1);
+        assert_eq!((all.settle(9_000_000), all.settle(10_000_000)), (3, 0));
+        assert_eq!(all.latency.count(), 4);
+        let summary = all.latency.summary();
+        assert!((summary.p90 - 4_000.0).abs() < 4.0 && summary.p50 > 3_990.0, "{summary:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_remembered_counts_with_its_present_age() {
+        let mut readings = Readings::default();
+        (0..=UNANSWERED_MAX as u64).for_each(|_| readings.leave_unanswered(1_000, 1, 3_000));
+        assert_eq!(readings.latency.count(), 1);
+        assert_eq!(readings.settle(9_000), UNANSWERED_MAX as u64);
     }
 }

@@ -1,9 +1,9 @@
 //! Whether a result can be believed: a load generator that was busy itself, late or kept from
 //! running has measured itself. It changes no number.
 
-use crate::latency::Latencies;
-use crate::output::duration_text;
+use crate::output::{duration_text, grouped};
 use crate::usage::Window;
+use crate::watch::Recorded;
 
 /// Share of a core from which on a thread has nothing left to give.
 const BUSY: f64 = 0.95;
@@ -20,7 +20,7 @@ const DEVIATIONS_MAX: f64 = 3.0;
 pub(crate) fn warnings(
     window: &Window,
     demanded_rate: Option<f64>,
-    lag: Option<&Latencies>,
+    recorded: &Recorded,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     let client = window.share(window.client.busiest_ns);
@@ -48,7 +48,7 @@ pub(crate) fn warnings(
             percent(kept)
         ));
     }
-    if let Some(lag) = lag
+    if let Some(lag) = &recorded.readings.lag
         && lag.quantile_ns(0.99) > LAG_P99_NS_MAX
     {
         warnings.push(format!(
@@ -66,6 +66,13 @@ pub(crate) fn warnings(
         warnings.push(format!(
             "{sent_rate:.0} messages/s were sent, not the {rate:.0} that were demanded: answers \
              were outstanding, or the load generator could not send more"
+        ));
+    }
+    if recorded.unanswered > 0 {
+        warnings.push(format!(
+            "{} messages had no answer: they count in the latency with their age at the end of the \
+             run, which the answers would have exceeded",
+            grouped(recorded.unanswered as f64)
         ));
     }
     warnings
@@ -107,11 +114,26 @@ mod tests {
     }
 
     fn found(window: &Window, rate: Option<f64>, lag_ns: u64) -> Vec<&'static str> {
-        let mut lag = Latencies::default();
-        lag.record(lag_ns);
-        let words =
-            ["is the bottleneck", "may be the bottleneck", "waited", "sent late", "demanded"];
-        let warnings = warnings(window, rate, Some(&lag));
+        found_with(window, rate, lag_ns, 0)
+    }
+
+    fn found_with(
+        window: &Window,
+        rate: Option<f64>,
+        lag_ns: u64,
+        unanswered: u64,
+    ) -> Vec<&'static str> {
+        let mut recorded = Recorded { unanswered, ..Recorded::default() };
+        recorded.readings.record_lag(lag_ns);
+        let words = [
+            "is the bottleneck",
+            "may be the bottleneck",
+            "waited",
+            "sent late",
+            "demanded",
+            "had no answer",
+        ];
+        let warnings = warnings(window, rate, &recorded);
         let told = |word: &&str| warnings.iter().any(|warning| warning.contains(word));
         words.into_iter().filter(told).collect()
     }
@@ -129,6 +151,11 @@ mod tests {
         let warnings = [("a", "late by 5 ms"), ("b", "late by 12 ms"), ("b", "busy")];
         let warnings = warnings.map(|(run, text)| (run.to_owned(), text.to_owned())).to_vec();
         assert_eq!(condensed(warnings), ["a and 1 more: late by 5 ms", "b: busy"]);
+    }
+
+    #[test]
+    fn latencies_that_are_known_only_from_below_are_told() {
+        assert_eq!(found_with(&window(0.1, None, 0.0), None, 0, 7), ["had no answer"]);
     }
 
     #[test]

@@ -19,6 +19,8 @@ const SHORT_MAX: Duration = Duration::from_secs(40);
 pub(crate) struct Recorded {
     pub(crate) readings: Readings,
     pub(crate) timeline: Vec<Point>,
+    /// Latencies among the readings that are known only from below: of messages without an answer.
+    pub(crate) unanswered: u64,
 }
 
 /// The main thread's view of a run.
@@ -115,6 +117,7 @@ impl Watch {
     pub(crate) fn finish(mut self, board: &Scoreboard) -> Recorded {
         self.view.clear();
         board.harvest(&mut self.all, &mut self.spares);
-        Recorded { readings: self.all, timeline: self.timeline }
+        let unanswered = self.all.settle(board.nanoseconds());
+        Recorded { readings: self.all, timeline: self.timeline, unanswered }
     }
 }

@@ -108,12 +108,14 @@ impl Handler for Cycles {
         let complete = cycle.received == self.plan.messages
             && (info.by, info.code) == (ClosedBy::Local, CloseCode::NORMAL);
         if complete {
-            if self.place.board.is_counting() {
+            let began_ns = cycle.began_ns;
+            if self.place.board.is_counted(began_ns) {
                 let now = self.place.board.nanoseconds();
-                self.place.tally.record(now.saturating_sub(conn.state().began_ns));
+                self.place.tally.record(now.saturating_sub(began_ns));
             }
             self.place.tally.cycles.add(1);
         } else {
+            self.place.leave_unanswered([(cycle.began_ns, 1)].into_iter());
             self.place.lose(number, info);
         }
         if self.place.board.is_sending() {

@@ -93,8 +93,11 @@ impl Lanes {
     }
 
     /// A connection has ended.
-    pub(crate) fn leave(&mut self, lane: usize) {
-        self.lanes[lane].is_open = false;
+    pub(crate) fn leave(&mut self, lane: usize, place: &Place) {
+        let lane = &mut self.lanes[lane];
+        lane.is_open = false;
+        let unanswered = lane.outstanding.unanswered();
+        place.leave_unanswered(unanswered.map(|(times, count)| (times.due_ns, count)));
     }
 
     /// Sends what is due by now; nanoseconds until there is something to do again.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 /// Later answers after which a message without one no longer takes a place.
 const PASSED_OVER_MAX: u64 = 256;
 /// Messages that no longer take a place and are remembered, in case their answers come after all.
-const GIVEN_UP_MAX: usize = 1024;
+const GIVEN_UP_MAX: usize = 1 << 16;
 
 /// What an answer is. `T` is what was noted when the message was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +30,16 @@ pub(crate) struct Outstanding<T> {
     under_way: usize,
     /// One more than the highest sequence number that was answered.
     answered_end: u64,
+    /// In the order of their numbers.
     given_up: VecDeque<(u64, T)>,
+    /// Those given up before these.
+    forgotten: u64,
 }
 
 impl<T> Default for Outstanding<T> {
     fn default() -> Self {
         let (entries, given_up) = (VecDeque::new(), VecDeque::new());
-        Self { base: 0, entries, under_way: 0, answered_end: 0, given_up }
+        Self { base: 0, entries, under_way: 0, answered_end: 0, given_up, forgotten: 0 }
     }
 }
 
@@ -107,8 +110,8 @@ impl<T: Copy> Outstanding<T> {
     }
 
     fn answer_given_up(&mut self, sequence: u64) -> Answer<T> {
-        let at = self.given_up.iter().position(|(given_up, _)| *given_up == sequence);
-        match at.and_then(|at| self.given_up.remove(at)) {
+        let at = self.given_up.binary_search_by_key(&sequence, |(given_up, _)| *given_up);
+        match at.ok().and_then(|at| self.given_up.remove(at)) {
             Some((_, sent)) => Answer::First { sequence, sent, late: true },
             None => Answer::Again,
         }
@@ -120,6 +123,14 @@ impl<T: Copy> Outstanding<T> {
             self.drop_front();
         }
         self.advance();
+    }
+
+    /// All that have no answer, with what was noted of them and how many it stands for: those that
+    /// were forgotten are at least as old as the oldest of the others.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (T, u64)> {
+        let given_up = self.given_up.iter().map(|(_, sent)| *sent);
+        let all = given_up.chain(self.entries.iter().flatten().copied());
+        all.enumerate().map(|(index, sent)| (sent, if index == 0 { 1 + self.forgotten } else { 1 }))
     }
 
     /// Forgets the oldest ones that are answered, and gives up those that were passed over.
@@ -138,6 +149,7 @@ impl<T: Copy> Outstanding<T> {
         if let Some(sent) = self.take_front() {
             if self.given_up.len() == GIVEN_UP_MAX {
                 self.given_up.pop_front();
+                self.forgotten += 1;
             }
             self.given_up.push_back((sequence, sent));
             self.under_way -= 1;
@@ -199,6 +211,25 @@ mod tests {
         assert_eq!((outstanding.under_way(), outstanding.oldest()), (0, 1000));
         assert_eq!(outstanding.answer(Some(0)), first(0, true));
         assert_eq!(outstanding.answer(Some(0)), Answer::Again);
+    }
+
+    #[test]
+    fn all_without_an_answer_are_left_in_the_end() {
+        let mut outstanding = with(5);
+        outstanding.answer(Some(1));
+        outstanding.give_up(|&sent| sent < 1003);
+        outstanding.answer(Some(2));
+        let left: Vec<_> = outstanding.unanswered().collect();
+        assert_eq!(left, [(1000, 1), (1003, 1), (1004, 1)]);
+    }
+
+    #[test]
+    fn forgotten_ones_are_counted_with_the_oldest_of_the_others() {
+        let mut outstanding = with(GIVEN_UP_MAX as u64 + 10);
+        outstanding.give_up(|_| true);
+        assert_eq!(outstanding.unanswered().next(), Some((1010, 11)));
+        let all: u64 = outstanding.unanswered().map(|(_, count)| count).sum();
+        assert_eq!(all, GIVEN_UP_MAX as u64 + 10);
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl Handler for Paced {
     }
 
     fn on_close(&mut self, conn: &mut Conn<'_, PacedLink>, info: CloseInfo<'_>) {
-        self.lanes.borrow_mut().leave(conn.state().lane);
+        self.lanes.borrow_mut().leave(conn.state().lane, &self.place);
         self.place.lose(conn.state().number, info);
     }
 

@@ -75,6 +75,15 @@ impl Place {
         });
     }
 
+    /// What a connection owes when it ends will not come any more.
+    pub(crate) fn leave_unanswered(&self, due: impl Iterator<Item = (u64, u64)>) {
+        let now_ns = self.board.nanoseconds();
+        let mut readings = self.tally.readings();
+        for (due_ns, count) in due.filter(|(due_ns, _)| self.board.is_counted(*due_ns)) {
+            readings.leave_unanswered(due_ns, count, now_ns);
+        }
+    }
+
     /// A connection could not be opened, which ends the run.
     pub(crate) fn fail_to_open(&self, target: &Target, reason: &str) {
         if !self.board.is_closing() {

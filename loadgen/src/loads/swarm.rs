@@ -112,7 +112,7 @@ impl Handler for Swarm {
         let answered = self.plan.content.number_in(message.bytes(), oldest);
         match link.outstanding.answer(answered) {
             Answer::First { sequence, sent, late } => {
-                if self.place.board.is_counting() {
+                if self.place.board.is_counted(sent) {
                     self.place.tally.record(now.saturating_sub(sent));
                 }
                 self.place.tally.reordered.add(u64::from(late));
@@ -144,7 +144,10 @@ impl Handler for Swarm {
     }
 
     fn on_close(&mut self, conn: &mut Conn<'_, Link>, info: CloseInfo<'_>) {
-        self.place.lose(conn.state().number, info);
+        let link = conn.state_mut();
+        link.note_beginning(self.plan.line.began_ns());
+        self.place.leave_unanswered(link.outstanding.unanswered());
+        self.place.lose(link.number, info);
     }
 
     fn on_connect_failed(&mut self, _: &mut Outbound<Link>, _: Link, reason: &str) {

@@ -93,7 +93,7 @@ impl EchoWork {
         let board = crew.end()?;
         let totals = board.totals();
         let recorded = watch.finish(&board);
-        let warnings = truth::warnings(&window, rate, recorded.readings.lag.as_deref());
+        let warnings = truth::warnings(&window, rate, &recorded);
         Ok(Measured {
             driver,
             connections,

@@ -109,7 +109,7 @@ pub(crate) fn run(
     crew.drain(|totals| totals.received >= due());
     let board = crew.end()?;
     let (totals, recorded) = (board.totals(), watch.finish(&board));
-    let warnings = truth::warnings(&window, None, recorded.readings.lag.as_deref());
+    let warnings = truth::warnings(&window, None, &recorded);
     Ok(FanoutMeasured {
         driver,
         window,

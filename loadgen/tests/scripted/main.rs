@@ -152,6 +152,31 @@ fn a_stall_is_in_the_corrected_latencies_of_all_that_were_due_meanwhile() {
 }
 
 #[test]
+fn what_is_never_answered_counts_with_its_age_in_both_loops() {
+    for driver in drivers() {
+        for (pace, silent_from, expected) in [
+            (&["--rate", "400"][..], 50, "p99<500ms,loss<9999"),
+            // A closed loop asks a silent server for little.
+            (&["--pipeline", "2"], 500, "max<500ms,loss<9999"),
+        ] {
+            let script = Script { silent_from: Some(silent_from), ..Script::default() };
+            let server = ScriptedServer::start(script);
+            let words = ["--connections", "4", "--duration", "1", "--expect", expected];
+            let (code, json) = echo(&server, driver, &[&words[..], pace].concat());
+            assert_eq!(code, 3, "the percentiles are not those of survivors: {json:#}");
+            let (did, max) = (server.did(), number(&json, "/latency_us/max") / 1e6);
+            assert_eq!(number(&json, "/errors/lost_messages"), did.lost as f64, "{json:#}");
+            let counted = number(&json, "/latency_us/count");
+            assert!(counted >= did.lost as f64 && counted <= did.received as f64, "{json:#}");
+            // They were waited for, and none is older than the run.
+            assert!((1.0..20.0).contains(&max), "{driver}: {max} s");
+            let warning = json["warnings"].to_string();
+            assert!(warning.contains(&format!("{} messages had no answer", did.lost)), "{warning}");
+        }
+    }
+}
+
+#[test]
 fn expectations_decide_the_exit_code() {
     let script = Script { lose_every: 10, ..Script::default() };
     for (expectation, due) in

@@ -22,6 +22,8 @@ pub(crate) struct Script {
     pub(crate) swap_every: u64,
     /// Before this message is answered, nothing is for so long.
     pub(crate) stall: Option<(u64, Duration)>,
+    /// From this message on nothing is answered any more.
+    pub(crate) silent_from: Option<u64>,
 }
 
 /// What was done.
@@ -165,7 +167,7 @@ fn answer(mut socket: TcpStream, script: Script, arrivals: &Receiver<Arrival>, c
             thread::sleep(pause);
         }
         thread::sleep((came + script.delay).saturating_duration_since(Instant::now()));
-        if is_turn(script.lose_every, number) {
+        if is_turn(script.lose_every, number) || script.silent_from.is_some_and(|at| number >= at) {
             counts.lost.fetch_add(1, Ordering::SeqCst);
             continue;
         }
