@@ -20,11 +20,14 @@ use crate::target::Target;
 use crate::usage::{Sample, Window};
 use crate::watch::Watch;
 
+/// Time from the order to begin until the first message of an open loop is due, so that all shards
+/// have read the order.
+const HEAD_START_NS: u64 = 20_000_000;
 /// Pause between two looks at the counts.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Time without any progress after which waiting is given up. Longer than a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(12);
-/// Time given to what is under way when sending stops.
+/// Time given to what was due and is not sent yet, and to what is under way.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Time without any answer after which what is under way counts as lost.
 const QUIET_MAX: Duration = Duration::from_millis(2500);
@@ -47,6 +50,15 @@ pub(crate) struct Crew {
     board: Arc<Scoreboard>,
     target: Target,
     server_pid: Option<u32>,
+}
+
+/// What a message waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loop {
+    /// The answer to another.
+    Closed,
+    /// Its time.
+    Open,
 }
 
 /// How much there is at once.
@@ -162,16 +174,17 @@ impl Crew {
         self.wait_until(Phase::Handshake, watch, |totals| totals.opened >= connections as u64)
     }
 
-    /// Lets time pass with messages flowing.
-    pub(crate) fn pass(
-        &self,
-        step: &'static str,
-        span: Duration,
-        watch: &mut Watch,
-    ) -> Result<(), Failure> {
-        watch.begin(step, Some(span));
-        let end = Instant::now() + span;
-        self.wait_until(Phase::Echo, watch, |_| Instant::now() >= end)
+    /// Lets time pass with messages flowing, until a moment of the board's clock.
+    fn pass(&self, step: &'static str, end_ns: u64, watch: &mut Watch) -> Result<(), Failure> {
+        let left = || Duration::from_nanos(end_ns.saturating_sub(self.board.nanoseconds()));
+        watch.begin(step, Some(left()));
+        self.wait_until(Phase::Echo, watch, |_| {
+            // The last look is at the end and not some time after it.
+            if left() < POLL_INTERVAL {
+                thread::sleep(left());
+            }
+            left().is_zero()
+        })
     }
 
     /// Begins to count.
@@ -188,29 +201,56 @@ impl Crew {
         Ok(Window::between(before, &self.sample()?))
     }
 
-    /// Counts for this long.
-    pub(crate) fn count_for(&self, span: Duration, watch: &mut Watch) -> Result<Window, Failure> {
+    /// Lets messages flow, and counts what is due for so long behind the warm-up. `begin` is told
+    /// when the first message is due, which is a moment ahead for an open loop.
+    pub(crate) fn count(
+        &self,
+        pace: Loop,
+        (warmup, duration): (Duration, Duration),
+        watch: &mut Watch,
+        begin: impl FnOnce(u64),
+    ) -> Result<Window, Failure> {
+        let now_ns = self.board.nanoseconds();
+        let began_ns = if pace == Loop::Open { now_ns + HEAD_START_NS } else { now_ns };
+        let from_ns = began_ns + warmup.as_nanos() as u64;
+        let to_ns = from_ns + duration.as_nanos() as u64;
+        self.board.count_between(from_ns, to_ns);
+        begin(began_ns);
+        self.pass("warming up", from_ns, watch)?;
         let before = self.start_counting()?;
-        self.pass("measuring", span, watch)?;
+        self.pass("measuring", to_ns, watch)?;
         self.counted_since(&before)
     }
 
-    /// Stops sending, and waits for what is under way: until the condition holds, a connection is
-    /// lost, nothing comes any more or the time for it is over.
+    /// Nothing more is due: waits until what was due is sent and what is under way has come, but not
+    /// for ever.
     pub(crate) fn drain(&self, mut settled: impl FnMut(&Totals) -> bool) {
         self.board.enter(Stage::Draining);
-        let end = Instant::now() + DRAIN_MAX;
+        if !self.is_quiet_within(DRAIN_MAX, &mut settled) {
+            self.board.enter(Stage::Settling);
+            self.is_quiet_within(QUIET_MAX, &mut settled);
+        }
+    }
+
+    /// Waits until the condition holds or nothing comes any more; whether it has come to that.
+    fn is_quiet_within(
+        &self,
+        time_max: Duration,
+        settled: &mut impl FnMut(&Totals) -> bool,
+    ) -> bool {
+        let end = Instant::now() + time_max;
         let (mut last, mut moved) = (self.board.totals(), Instant::now());
         while Instant::now() < end && moved.elapsed() < QUIET_MAX {
             let totals = self.board.totals();
-            if settled(&totals) || totals.lost > 0 || self.board.failure().is_some() {
-                break;
+            if settled(&totals) || self.board.failure().is_some() {
+                return true;
             }
             if totals != last {
                 (last, moved) = (totals, Instant::now());
             }
             thread::sleep(POLL_INTERVAL);
         }
+        moved.elapsed() >= QUIET_MAX
     }
 
     /// Ends all connections with a closing handshake, then the shards; the final counts.

@@ -23,23 +23,32 @@ pub(crate) struct Schedule {
     random: u64,
 }
 
+/// The part of a rate that one shard makes: as much as it has of those who send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// The shard, of so many.
+    pub(crate) shard: usize,
+    pub(crate) shards: usize,
+    /// Those who send on this shard, of so many on all.
+    pub(crate) senders: usize,
+    pub(crate) senders_of_all: usize,
+}
+
 impl Schedule {
-    /// The share of shard `shard` of `shards` in `rate` messages a second from `began_ns` on. The
-    /// shares of a constant rate interleave.
-    pub(crate) fn new(
-        rate: f64,
-        arrivals: Arrivals,
-        began_ns: u64,
-        (shard, shards): (usize, usize),
-    ) -> Self {
-        let shards = shards.max(1);
-        let gap_ns = 1e9 * shards as f64 / rate;
-        let origin_ns = began_ns as f64 + gap_ns * shard as f64 / shards as f64;
+    /// A share in `rate` messages a second from `began_ns` on. The shares of a constant rate lie
+    /// between one another, those of a random one are independent.
+    pub(crate) fn new(rate: f64, arrivals: Arrivals, began_ns: u64, share: Share) -> Self {
+        let own_rate = rate * share.senders as f64 / share.senders_of_all.max(1) as f64;
+        // Without senders nothing is ever due.
+        let gap_ns = 1e9 / own_rate;
+        let origin_ns = began_ns as f64 + gap_ns * share.shard as f64 / share.shards.max(1) as f64;
         // Any number but zero will do for a seed; the same run has the same times again.
-        let random = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(2 * shard as u64 + 1);
+        let random = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(2 * share.shard as u64 + 1);
         let mut schedule =
             Self { arrivals, gap_ns, next_ns: origin_ns, origin_ns, given: 0, random };
-        if arrivals == Arrivals::Poisson {
+        if share.senders == 0 {
+            schedule.next_ns = f64::INFINITY;
+        } else if arrivals == Arrivals::Poisson {
             schedule.next_ns = began_ns as f64;
             schedule.advance();
         }
@@ -83,13 +92,45 @@ impl Schedule {
 mod tests {
     use super::*;
 
+    fn share(shard: usize, senders: usize, senders_of_all: usize) -> Share {
+        Share { shard, shards: 2, senders, senders_of_all }
+    }
+
+    fn half(shard: usize) -> Share {
+        share(shard, 3, 6)
+    }
+
+    #[test]
+    fn a_shard_makes_as_much_as_it_has_senders() {
+        let count = |shard, senders| {
+            let share = share(shard, senders, 4);
+            let mut schedule = Schedule::new(1000.0, Arrivals::Constant, 7, share);
+            times(&mut schedule, 7 + 999_999_999).len()
+        };
+        assert_eq!((count(0, 3), count(1, 1)), (750, 250));
+        assert_eq!((count(0, 4), count(1, 0)), (1000, 0));
+    }
+
+    #[test]
+    fn random_arrivals_of_two_shards_have_nothing_in_common() {
+        let schedule = |shard| Schedule::new(1000.0, Arrivals::Poisson, 0, half(shard));
+        let of_first = times(&mut schedule(0), 4_000_000_000);
+        let mut of_second = schedule(1);
+        let mut near = 0;
+        while let Some(due) = of_second.due(4_000_000_000) {
+            near += usize::from(of_first.iter().any(|first| first.abs_diff(due) < 1_000));
+        }
+        // By chance two in two thousand.
+        assert!(near < 20, "{near} of {} at the same time", of_first.len());
+    }
+
     fn times(schedule: &mut Schedule, until_ns: u64) -> Vec<u64> {
         std::iter::from_fn(|| schedule.due(until_ns)).collect()
     }
 
     #[test]
     fn a_constant_rate_is_met_exactly_and_shards_interleave() {
-        let schedule = |shard| Schedule::new(1000.0, Arrivals::Constant, 5_000, (shard, 2));
+        let schedule = |shard| Schedule::new(1000.0, Arrivals::Constant, 5_000, half(shard));
         let (mut even, mut odd) = (schedule(0), schedule(1));
         assert_eq!(times(&mut even, 5_000 + 4_000_000), [5_000, 2_005_000, 4_005_000]);
         assert_eq!(times(&mut odd, 5_000 + 4_000_000), [1_005_000, 3_005_000]);
@@ -99,8 +140,8 @@ mod tests {
 
     #[test]
     fn random_arrivals_have_the_rate_and_the_spread_of_a_poisson_process() {
-        let mut schedule = Schedule::new(10_000.0, Arrivals::Poisson, 0, (1, 4));
-        let all = times(&mut schedule, 40_000_000_000);
+        let mut schedule = Schedule::new(10_000.0, Arrivals::Poisson, 0, half(1));
+        let all = times(&mut schedule, 20_000_000_000);
         let count = all.len() as f64;
         assert!((count - 100_000.0).abs() < 1_500.0, "{count}");
         let gaps: Vec<f64> = all.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
@@ -112,7 +153,7 @@ mod tests {
 
     #[test]
     fn nothing_is_due_before_its_time() {
-        let mut schedule = Schedule::new(1.0, Arrivals::Constant, 100, (0, 1));
+        let mut schedule = Schedule::new(1.0, Arrivals::Constant, 100, share(0, 1, 1));
         assert_eq!(schedule.due(99), None);
         assert_eq!(schedule.due(100), Some(100));
         assert_eq!((schedule.due(1_000_000_099), schedule.next_ns()), (None, 1_000_000_100));

@@ -15,8 +15,10 @@ pub(crate) enum Stage {
     Warmup,
     /// What comes back is measured.
     Counting,
-    /// Nothing new is sent; what is under way still comes back.
+    /// Nothing more is due; what was due is still sent, and what is under way comes back.
     Draining,
+    /// Nothing more is sent; what is under way comes back.
+    Settling,
     /// Connections are ending because we end them.
     Closing,
 }
@@ -59,8 +61,14 @@ pub(crate) struct Tally {
     pub(crate) duplicated: Counter,
     /// Messages received after one that was sent later.
     pub(crate) reordered: Counter,
-    /// Messages that were due in an open loop and never sent, because too many others waited.
+    /// Messages that have been due in an open loop, sent or not.
+    pub(crate) due: Counter,
+    /// Messages that were due in an open loop and never sent, because others had to wait.
     pub(crate) unsent: Counter,
+    /// Messages whose answers will not come because their connection was lost.
+    pub(crate) forfeited: Counter,
+    /// One, when no more messages will be due in an open loop.
+    pub(crate) exhausted: Counter,
     /// Pings sent.
     pub(crate) pings: Counter,
     /// Pings answered.
@@ -95,7 +103,10 @@ pub(crate) struct Totals {
     pub(crate) wrong: u64,
     pub(crate) duplicated: u64,
     pub(crate) reordered: u64,
+    pub(crate) due: u64,
     pub(crate) unsent: u64,
+    pub(crate) forfeited: u64,
+    pub(crate) exhausted: u64,
     pub(crate) pings: u64,
     pub(crate) pongs: u64,
     pub(crate) cycles: u64,
@@ -108,7 +119,7 @@ pub(crate) struct Scoreboard {
     stage: AtomicU8,
     /// When an open loop begins; zero before that is known.
     schedule_began_ns: AtomicU64,
-    /// When counting began and when it ended, for messages that are counted by when they were due.
+    /// From when on and until when messages are counted, by when they were due.
     counted_ns: [AtomicU64; 2],
     tallies: Mutex<Vec<Arc<Tally>>>,
     /// Messages that no shard counted as sent, because another thread sent them.
@@ -130,6 +141,11 @@ impl Scoreboard {
             failure: Mutex::default(),
             first_fault: Mutex::default(),
         })
+    }
+
+    /// How many shards there are.
+    pub(crate) fn shards(&self) -> u64 {
+        lock(&self.tallies).len() as u64
     }
 
     /// Adds a shard; the tally is its own to write.
@@ -157,16 +173,34 @@ impl Scoreboard {
         self.stage.load(Ordering::Relaxed) < Stage::Draining as u8
     }
 
+    /// Whether messages that were due before may still be sent.
+    #[inline]
+    pub(crate) fn is_catching_up(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) < Stage::Settling as u8
+    }
+
     /// Whether connections end because we end them.
     pub(crate) fn is_closing(&self) -> bool {
         self.stage.load(Ordering::Relaxed) >= Stage::Closing as u8
     }
 
+    /// Says which messages are counted: those due between these times. Until it is said none are.
+    pub(crate) fn count_between(&self, from_ns: u64, to_ns: u64) {
+        let [from, to] = &self.counted_ns;
+        from.store(from_ns, Ordering::Relaxed);
+        to.store(to_ns, Ordering::Relaxed);
+    }
+
+    /// When the last message that is counted is due before.
+    pub(crate) fn counted_end_ns(&self) -> u64 {
+        self.counted_ns[1].load(Ordering::Relaxed)
+    }
+
     /// Whether a message due at this time belongs to what is counted.
     #[inline]
     pub(crate) fn is_counted(&self, due_ns: u64) -> bool {
-        let [began, ended] = &self.counted_ns;
-        due_ns >= began.load(Ordering::Relaxed) && due_ns < ended.load(Ordering::Relaxed)
+        let [from, to] = &self.counted_ns;
+        due_ns >= from.load(Ordering::Relaxed) && due_ns < to.load(Ordering::Relaxed)
     }
 
     /// Lets the schedules of an open loop begin at this time.
@@ -179,20 +213,10 @@ impl Scoreboard {
         Some(self.schedule_began_ns.load(Ordering::Relaxed)).filter(|&began| began > 0)
     }
 
-    /// Enters a stage.
+    /// Enters a stage. What is counted ends with the draining at the latest.
     pub(crate) fn enter(&self, stage: Stage) {
-        let [began, ended] = &self.counted_ns;
-        match stage {
-            Stage::Warmup => {}
-            Stage::Counting => began.store(self.nanoseconds(), Ordering::Relaxed),
-            Stage::Draining | Stage::Closing => {
-                let _ = ended.compare_exchange(
-                    u64::MAX,
-                    self.nanoseconds(),
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                );
-            }
+        if stage >= Stage::Draining {
+            self.counted_ns[1].fetch_min(self.nanoseconds(), Ordering::Relaxed);
         }
         self.stage.store(stage as u8, Ordering::Relaxed);
     }
@@ -231,6 +255,9 @@ impl Scoreboard {
             totals.received += tally.received.get();
             totals.cycles += tally.cycles.get();
             totals.pongs += tally.pongs.get();
+            totals.unsent += tally.unsent.get();
+            totals.forfeited += tally.forfeited.get();
+            totals.exhausted += tally.exhausted.get();
         }
         for tally in tallies.iter() {
             totals.started += tally.started.get();
@@ -241,7 +268,7 @@ impl Scoreboard {
             totals.wrong += tally.wrong.get();
             totals.duplicated += tally.duplicated.get();
             totals.reordered += tally.reordered.get();
-            totals.unsent += tally.unsent.get();
+            totals.due += tally.due.get();
             totals.pings += tally.pings.get();
         }
         totals.sent += self.sent_from_outside.load(Ordering::Relaxed);
@@ -306,32 +333,30 @@ mod tests {
     fn a_message_is_counted_by_when_it_was_due() {
         let board = Scoreboard::new();
         assert!(!board.is_counted(board.nanoseconds()));
-        board.enter(Stage::Counting);
-        let due = board.nanoseconds();
-        assert!(board.is_counted(due) && !board.is_counted(0));
+        board.count_between(100, u64::MAX);
+        assert_eq!([99, 100, u64::MAX - 1].map(|due| board.is_counted(due)), [false, true, true]);
         std::thread::sleep(std::time::Duration::from_millis(1));
         board.enter(Stage::Draining);
-        assert!(board.is_counted(due), "its answer may come after the end");
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        board.enter(Stage::Closing);
-        assert!(!board.is_counted(board.nanoseconds()));
+        assert!(board.is_counted(100), "its answer may come after the end");
+        assert!(!board.is_counted(board.nanoseconds() + 1), "nothing more is due");
+        board.count_between(100, 200);
+        board.enter(Stage::Draining);
+        assert_eq!(board.counted_end_ns(), 200);
     }
 
     #[test]
     fn stages_say_what_may_still_happen() {
         let board = Scoreboard::new();
-        let seen = [Stage::Warmup, Stage::Counting, Stage::Draining, Stage::Closing].map(|stage| {
+        for (stage, may) in [
+            (Stage::Warmup, [true, false, true, false]),
+            (Stage::Counting, [true, true, true, false]),
+            (Stage::Draining, [false, false, true, false]),
+            (Stage::Settling, [false, false, false, false]),
+            (Stage::Closing, [false, false, false, true]),
+        ] {
             board.enter(stage);
-            (board.is_sending(), board.is_counting(), board.is_closing())
-        });
-        assert_eq!(
-            seen,
-            [
-                (true, false, false),
-                (true, true, false),
-                (false, false, false),
-                (false, false, true)
-            ]
-        );
+            let sends = [board.is_sending(), board.is_counting(), board.is_catching_up()];
+            assert_eq!([&sends[..], &[board.is_closing()]].concat(), may, "{stage:?}");
+        }
     }
 }

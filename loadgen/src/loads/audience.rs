@@ -16,7 +16,7 @@ use super::tracker::{Receipt, Tracker};
 use crate::alarm::Alarm;
 use crate::composer::Composer;
 use crate::failure::Failure;
-use crate::schedule::{Arrivals, Schedule};
+use crate::schedule::{Arrivals, Schedule, Share};
 use crate::target::Target;
 
 /// The longest time between two looks at the stage of the run.
@@ -140,7 +140,7 @@ impl Audience {
             return;
         }
         if let Some(times) = times
-            && self.counts(times.due_ns)
+            && self.place.board.is_counted(times.due_ns)
         {
             let completion_ns = now_ns.saturating_sub(times.published_ns);
             self.place.tally.readings().record_completion(completion_ns);
@@ -149,12 +149,6 @@ impl Audience {
             let times = Published { due_ns: now_ns, published_ns: now_ns };
             channel.publish(name.publisher, times, &mut self.composer);
         }
-    }
-
-    /// Whether a message due at this time is measured when it comes now.
-    fn counts(&self, due_ns: u64) -> bool {
-        let board = &self.place.board;
-        if self.plan.rate.is_some() { board.is_counted(due_ns) } else { board.is_counting() }
     }
 
     fn record(&self, times: Published, now_ns: u64) {
@@ -187,9 +181,14 @@ async fn keep_publishing(plan: Arc<FanoutPlan>, place: Rc<Place>, publishers: Pu
         let mut pause_ns = GLANCE_NS / 5;
         let own = publishers.borrow().len();
         if let (Some(began_ns), 1..) = (board.schedule_began_ns(), own) {
-            let share = rate * own as f64 / plan.channel.publishers() as f64;
+            let share = Share {
+                shard: place.shard.shard,
+                shards: place.shard.shards,
+                senders: own,
+                senders_of_all: plan.channel.publishers(),
+            };
             let schedule =
-                schedule.get_or_insert_with(|| Schedule::new(share, arrivals, began_ns, (0, 1)));
+                schedule.get_or_insert_with(|| Schedule::new(rate, arrivals, began_ns, share));
             let mut now_ns = board.nanoseconds();
             while let Some(due_ns) = schedule.due(now_ns) {
                 let publisher = publishers.borrow()[turn];
@@ -257,7 +256,7 @@ impl Handler for Audience {
         }
         tally.received.add(1);
         if let Some(times) = channel.times(name)
-            && self.counts(times.due_ns)
+            && self.place.board.is_counted(times.due_ns)
         {
             self.record(times, now_ns);
         }

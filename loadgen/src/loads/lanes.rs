@@ -11,13 +11,18 @@ use super::outstanding::{Answer, Outstanding};
 use super::place::Place;
 use crate::composer::Composer;
 use crate::content::Content;
-use crate::schedule::{Arrivals, Schedule};
+use crate::schedule::{Arrivals, Schedule, Share};
 use crate::target::Target;
 
 /// Messages of one shard that may wait for a lane; more are not sent at all, and told.
 const WAITING_MAX: usize = 1 << 20;
+/// Messages that fall due in one turn before what has come is received: a load generator that only
+/// sends while it is behind would measure how long it does not listen.
+const TURN_MESSAGES_MAX: usize = 64;
+/// The same in time, for messages that take long to send.
+const TURN_NS_MAX: u64 = 200_000;
 /// The longest time between two looks at the stage of the run.
-const GLANCE_NS: u64 = 5_000_000;
+pub(super) const GLANCE_NS: u64 = 5_000_000;
 
 /// What makes messages due.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +68,38 @@ enum Clock {
     Rate(Schedule),
     /// Lanes and when each sends next, in the order of these times.
     Think(VecDeque<(u64, usize)>),
+    /// Nothing more is due.
+    Ended,
+}
+
+/// What a clock says.
+enum Tick {
+    /// A message is due since this time, on this lane if it says so.
+    Due(u64, Option<usize>),
+    /// The next one is due at this time.
+    At(u64),
+    /// That is not known.
+    Unknown,
+}
+
+impl Clock {
+    fn tick(&mut self, now_ns: u64) -> Tick {
+        match self {
+            Self::Rate(schedule) => match schedule.due(now_ns) {
+                Some(due_ns) => Tick::Due(due_ns, None),
+                None => Tick::At(schedule.next_ns()),
+            },
+            Self::Think(queue) => match queue.front() {
+                Some(&(due_ns, lane)) if due_ns <= now_ns => {
+                    queue.pop_front();
+                    Tick::Due(due_ns, Some(lane))
+                }
+                Some(&(due_ns, _)) => Tick::At(due_ns),
+                None => Tick::Unknown,
+            },
+            Self::Unset | Self::Ended => Tick::Unknown,
+        }
+    }
 }
 
 /// One shard's lanes.
@@ -92,47 +129,82 @@ impl Lanes {
         self.lanes.len() - 1
     }
 
-    /// A connection has ended.
+    /// A connection has ended; what it owes and what waits for it will not come.
     pub(crate) fn leave(&mut self, lane: usize, place: &Place) {
         let lane = &mut self.lanes[lane];
         lane.is_open = false;
-        let unanswered = lane.outstanding.unanswered();
-        place.leave_unanswered(unanswered.map(|(times, count)| (times.due_ns, count)));
+        let owed = lane.outstanding.unanswered().map(|(times, count)| (times.due_ns, count));
+        place.leave_unanswered(owed.clone());
+        place.tally.forfeited.add(owed.map(|(_, count)| count).sum());
+        let waiting = std::mem::take(&mut lane.waiting);
+        self.waiting -= waiting.len();
+        waiting.into_iter().for_each(|due_ns| place.leave_unsent(due_ns));
     }
 
-    /// Sends what is due by now; nanoseconds until there is something to do again.
+    /// Sends what is due by now, or a part of it; nanoseconds until there is something to do again.
     pub(crate) fn send_due(&mut self, place: &Place) -> u64 {
         let Some(began_ns) = place.board.schedule_began_ns() else { return GLANCE_NS / 5 };
         if matches!(self.clock, Clock::Unset) {
-            self.clock = self.clock_from(began_ns);
+            self.clock = self.clock_from(began_ns, place);
         }
-        while place.board.is_sending() {
-            let now_ns = place.board.nanoseconds();
-            let (due_ns, lane) = match &mut self.clock {
-                Clock::Rate(schedule) => match schedule.due(now_ns) {
-                    Some(due_ns) => (due_ns, self.turn),
-                    None => return (schedule.next_ns() - now_ns).min(GLANCE_NS),
-                },
-                Clock::Think(queue) => match queue.front() {
-                    Some(&(due_ns, lane)) if due_ns <= now_ns => {
-                        queue.pop_front();
-                        (due_ns, lane)
-                    }
-                    Some((due_ns, _)) => return (due_ns - now_ns).min(GLANCE_NS),
-                    None => return GLANCE_NS / 5,
-                },
-                Clock::Unset => break,
-            };
-            self.turn = (lane + 1) % self.lanes.len().max(1);
-            self.fall_due(lane, due_ns, now_ns, place);
+        let turn_began_ns = place.board.nanoseconds();
+        let mut now_ns = turn_began_ns;
+        for _ in 0..TURN_MESSAGES_MAX {
+            let end_ns = place.board.counted_end_ns();
+            match self.clock.tick(now_ns) {
+                Tick::Due(due_ns, _) | Tick::At(due_ns) if due_ns >= end_ns => {
+                    self.end(place);
+                    return GLANCE_NS;
+                }
+                Tick::Due(due_ns, lane) => self.fall_due(lane, due_ns, now_ns, place),
+                Tick::At(due_ns) => return (due_ns - now_ns).min(GLANCE_NS),
+                Tick::Unknown if now_ns >= end_ns => {
+                    self.end(place);
+                    return GLANCE_NS;
+                }
+                Tick::Unknown => return GLANCE_NS / 5,
+            }
+            now_ns = place.board.nanoseconds();
+            if now_ns - turn_began_ns > TURN_NS_MAX {
+                break;
+            }
         }
-        GLANCE_NS
+        0
     }
 
-    fn clock_from(&self, began_ns: u64) -> Clock {
+    /// Nothing more falls due.
+    fn end(&mut self, place: &Place) {
+        if !matches!(self.clock, Clock::Ended) {
+            self.clock = Clock::Ended;
+            place.tally.exhausted.add(1);
+        }
+    }
+
+    /// Nothing more is to be sent, whatever was due.
+    pub(crate) fn abandon(&mut self, place: &Place) {
+        for lane in &mut self.lanes {
+            lane.waiting.drain(..).for_each(|due_ns| place.leave_unsent(due_ns));
+        }
+        self.waiting = 0;
+        let end_ns = place.board.counted_end_ns();
+        if let Clock::Rate(schedule) = &mut self.clock {
+            while let Some(due_ns) = schedule.due(end_ns.saturating_sub(1)) {
+                place.tally.due.add(1);
+                place.leave_unsent(due_ns);
+            }
+        }
+        self.end(place);
+    }
+
+    fn clock_from(&self, began_ns: u64, place: &Place) -> Clock {
         match self.plan.pace {
             Pace::Rate(rate, arrivals) => {
-                let share = (self.shard.shard, self.shard.shards);
+                let share = Share {
+                    shard: self.shard.shard,
+                    shards: self.shard.shards,
+                    senders: self.lanes.len(),
+                    senders_of_all: place.board.totals().opened as usize,
+                };
                 Clock::Rate(Schedule::new(rate, arrivals, began_ns, share))
             }
             // Spread over the first think time, so that they do not all speak at once.
@@ -144,18 +216,21 @@ impl Lanes {
         }
     }
 
-    fn fall_due(&mut self, lane: usize, due_ns: u64, now_ns: u64, place: &Place) {
-        let Some(chosen) = self.lanes.get_mut(lane) else { return };
-        if !chosen.is_open {
-            return place.tally.unsent.add(1);
-        }
-        if chosen.waiting.is_empty() && chosen.outstanding.under_way() < self.plan.under_way_max {
-            return self.send(lane, due_ns, now_ns, place);
+    /// A message is due, on this lane or on the one whose turn it is.
+    fn fall_due(&mut self, lane: Option<usize>, due_ns: u64, now_ns: u64, place: &Place) {
+        let index = lane.unwrap_or(self.turn);
+        self.turn = (index + 1) % self.lanes.len().max(1);
+        place.tally.due.add(1);
+        let Some(lane) = self.lanes.get_mut(index).filter(|lane| lane.is_open) else {
+            return place.leave_unsent(due_ns);
+        };
+        if lane.waiting.is_empty() && lane.outstanding.under_way() < self.plan.under_way_max {
+            return self.send(index, due_ns, now_ns, place);
         }
         if self.waiting >= WAITING_MAX {
-            return place.tally.unsent.add(1);
+            return place.leave_unsent(due_ns);
         }
-        chosen.waiting.push_back(due_ns);
+        lane.waiting.push_back(due_ns);
         self.waiting += 1;
     }
 
@@ -202,13 +277,15 @@ impl Lanes {
     /// A place of a lane has become free.
     fn follow(&mut self, lane: usize, now_ns: u64, place: &Place) {
         self.send_waiting(lane, now_ns, place);
-        if let (Clock::Think(queue), Pace::Think(think_ns)) = (&mut self.clock, self.plan.pace) {
+        if let (Clock::Think(queue), Pace::Think(think_ns)) = (&mut self.clock, self.plan.pace)
+            && self.lanes[lane].is_open
+        {
             queue.push_back((now_ns + think_ns, lane));
         }
     }
 
     fn send_waiting(&mut self, lane: usize, now_ns: u64, place: &Place) {
-        while !place.board.is_closing()
+        while place.board.is_catching_up()
             && self.lanes[lane].outstanding.under_way() < self.plan.under_way_max
             && let Some(due_ns) = self.lanes[lane].waiting.pop_front()
         {

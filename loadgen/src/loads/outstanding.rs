@@ -127,7 +127,7 @@ impl<T: Copy> Outstanding<T> {
 
     /// All that have no answer, with what was noted of them and how many it stands for: those that
     /// were forgotten are at least as old as the oldest of the others.
-    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (T, u64)> {
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (T, u64)> + Clone {
         let given_up = self.given_up.iter().map(|(_, sent)| *sent);
         let all = given_up.chain(self.entries.iter().flatten().copied());
         all.enumerate().map(|(index, sent)| (sent, if index == 0 { 1 + self.forgotten } else { 1 }))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ringsock::protocol::handshake::Status;
 use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Request, Upgrade};
 
-use super::lanes::{Lanes, PacedPlan};
+use super::lanes::{GLANCE_NS, Lanes, PacedPlan};
 use super::opener::{HANDSHAKES_MAX, Opener};
 use super::outstanding::Answer;
 use super::place::Place;
@@ -52,7 +52,12 @@ async fn keep_sending(lanes: Rc<RefCell<Lanes>>, place: Rc<Place>) {
         Err(error) => return failed(error),
     };
     while !place.board.is_closing() {
-        let pause_ns = lanes.borrow_mut().send_due(&place);
+        let pause_ns = if place.board.is_catching_up() {
+            lanes.borrow_mut().send_due(&place)
+        } else {
+            lanes.borrow_mut().abandon(&place);
+            GLANCE_NS
+        };
         if let Err(error) = alarm.sleep(pause_ns).await {
             return failed(error);
         }
@@ -111,7 +116,11 @@ impl Handler for Paced {
     }
 
     fn on_close(&mut self, conn: &mut Conn<'_, PacedLink>, info: CloseInfo<'_>) {
-        self.lanes.borrow_mut().leave(conn.state().lane, &self.place);
+        let mut lanes = self.lanes.borrow_mut();
+        if self.place.board.is_closing() {
+            lanes.abandon(&self.place);
+        }
+        lanes.leave(conn.state().lane, &self.place);
         self.place.lose(conn.state().number, info);
     }
 

@@ -75,6 +75,12 @@ impl Place {
         });
     }
 
+    /// A message that was due is not sent any more.
+    pub(crate) fn leave_unsent(&self, due_ns: u64) {
+        self.tally.unsent.add(1);
+        self.leave_unanswered([(due_ns, 1)].into_iter());
+    }
+
     /// What a connection owes when it ends will not come any more.
     pub(crate) fn leave_unanswered(&self, due: impl Iterator<Item = (u64, u64)>) {
         let now_ns = self.board.nanoseconds();

@@ -15,7 +15,7 @@ use crate::alarm::Alarm;
 use crate::composer::Composer;
 use crate::content::Content;
 use crate::failure::Failure;
-use crate::schedule::{Arrivals, Schedule};
+use crate::schedule::{Arrivals, Schedule, Share};
 use crate::target::Target;
 
 /// The longest time between two looks at the stage of the run.
@@ -114,7 +114,12 @@ async fn keep_pinging(peers: Rc<RefCell<Vec<Peer>>>, place: Rc<Place>, rate: f64
     while board.is_sending() {
         let mut pause_ns = GLANCE_NS;
         if let Some(began_ns) = board.schedule_began_ns() {
-            let share = (place.shard.shard, place.shard.shards);
+            let share = Share {
+                shard: place.shard.shard,
+                shards: place.shard.shards,
+                senders: peers.borrow().len(),
+                senders_of_all: board.totals().opened as usize,
+            };
             let schedule = schedule
                 .get_or_insert_with(|| Schedule::new(rate, Arrivals::Constant, began_ns, share));
             let now_ns = board.nanoseconds();

@@ -147,6 +147,9 @@ impl Handler for Swarm {
         let link = conn.state_mut();
         link.note_beginning(self.plan.line.began_ns());
         self.place.leave_unanswered(link.outstanding.unanswered());
+        let owed: u64 = link.outstanding.unanswered().map(|(_, count)| count).sum();
+        let unsent = self.plan.messages.map_or(0, |all| all - link.outstanding.next());
+        self.place.tally.forfeited.add(owed + unsent);
         self.place.lose(link.number, info);
     }
 

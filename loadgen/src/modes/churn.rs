@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::cli::ChurnArguments;
-use crate::crew::{Crew, LoadSize};
+use crate::crew::{Crew, LoadSize, Loop};
 use crate::exhibit::{Card, Exhibit, Series};
 use crate::expect::Figures;
 use crate::failure::Failure;
@@ -61,8 +61,8 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
         })?;
     let driver = crew.driver();
     crew.wait_for_open(1, &mut watch)?;
-    crew.pass("warming up", arguments.warmup, &mut watch)?;
-    let window = crew.count_for(arguments.duration, &mut watch)?;
+    let span = (arguments.warmup, arguments.duration);
+    let window = crew.count(Loop::Closed, span, &mut watch, |_| {})?;
     crew.drain(|totals| totals.started == totals.cycles);
     let board = crew.end()?;
     let totals = board.totals();

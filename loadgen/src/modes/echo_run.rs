@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crate::cli::EngineArguments;
 use crate::content::Content;
-use crate::crew::{Crew, LoadSize, sample_server};
+use crate::crew::{Crew, LoadSize, Loop, sample_server};
 use crate::failure::{Failure, Phase};
 use crate::loads::{EchoPlan, Pace, Paced, PacedPlan, StartingLine, Swarm};
 use crate::report::{Checked, Errors};
+use crate::scoreboard::{Scoreboard, Totals};
 use crate::target::Target;
 use crate::truth;
 use crate::usage::Window;
@@ -18,9 +19,6 @@ use crate::watch::{Recorded, Watch};
 
 /// Messages under way on a connection of an open loop before further ones wait.
 const UNDER_WAY_MAX: usize = 1000;
-/// Time from the order to begin until the first message of an open loop is due, so that all shards
-/// have read the order.
-const HEAD_START_NS: u64 = 20_000_000;
 /// Messages under way that a queue is sized for, at most.
 const QUEUE_MESSAGES_MAX: usize = 4096;
 
@@ -82,7 +80,7 @@ impl EchoWork {
         crew.wait_for_open(connections, &mut watch)?;
         let due = messages.map(|messages| messages * connections as u64);
         let window = line.count(&crew, due, span, &mut watch)?;
-        crew.drain(|totals| totals.received >= totals.sent);
+        crew.drain(|totals| line.is_settled(crew.board(), totals, due));
         let mut anon_bytes_after_hold = None;
         if !span.hold.is_zero() {
             thread::sleep(span.hold);
@@ -153,12 +151,19 @@ enum Line {
 }
 
 impl Line {
-    fn begin(&self, crew: &Crew) {
-        let board = crew.board();
-        let now_ns = board.nanoseconds();
+    /// Whether nothing is under way any more that could still come.
+    fn is_settled(&self, board: &Scoreboard, totals: &Totals, due: Option<u64>) -> bool {
+        let come = totals.received + totals.forfeited;
         match self {
-            Self::Open => board.begin_schedule(now_ns + HEAD_START_NS),
-            Self::Closed(plan) => board.add_sent(plan.line.begin(&plan.content, now_ns)),
+            Self::Open => totals.exhausted == board.shards() && come + totals.unsent >= totals.due,
+            Self::Closed(_) => come >= due.unwrap_or(totals.sent),
+        }
+    }
+
+    fn begin(&self, board: &Scoreboard, began_ns: u64) {
+        match self {
+            Self::Open => board.begin_schedule(began_ns),
+            Self::Closed(plan) => board.add_sent(plan.line.begin(&plan.content, began_ns)),
         }
     }
 
@@ -170,14 +175,17 @@ impl Line {
         watch: &mut Watch,
     ) -> Result<Window, Failure> {
         let Some(due) = due else {
-            self.begin(crew);
-            crew.pass("warming up", span.warmup, watch)?;
-            return crew.count_for(span.duration, watch);
+            let pace = if matches!(self, Self::Open) { Loop::Open } else { Loop::Closed };
+            return crew.count(pace, (span.warmup, span.duration), watch, |began_ns| {
+                self.begin(crew.board(), began_ns);
+            });
         };
         watch.begin("measuring", None);
+        crew.board().count_between(0, u64::MAX);
         let before = crew.start_counting()?;
-        self.begin(crew);
-        crew.wait_until(Phase::Echo, watch, |totals| totals.received >= due || totals.lost > 0)?;
+        self.begin(crew.board(), crew.board().nanoseconds());
+        let settled = |totals: &Totals| self.is_settled(crew.board(), totals, Some(due));
+        crew.wait_until(Phase::Echo, watch, settled)?;
         crew.counted_since(&before)
     }
 }

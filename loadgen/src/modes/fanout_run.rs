@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::EngineArguments;
 use crate::content::Content;
-use crate::crew::{Crew, LoadSize};
+use crate::crew::{Crew, LoadSize, Loop};
 use crate::failure::Failure;
 use crate::loads::{Audience, Channel, FanoutPlan, Published};
 use crate::report::{Checked, Errors};
@@ -18,8 +18,6 @@ use crate::watch::{Recorded, Watch};
 
 /// Messages of a publisher that an open loop remembers.
 const REMEMBERED: usize = 4096;
-/// Time from the order to begin until the first message of an open loop is due.
-const HEAD_START_NS: u64 = 20_000_000;
 
 /// What came of it.
 #[derive(Debug)]
@@ -72,11 +70,11 @@ impl FanoutSetup {
     }
 }
 
-/// Runs a plan.
+/// Runs a plan: the warm-up, then what is counted.
 pub(crate) fn run(
     plan: FanoutPlan,
     engine: &EngineArguments,
-    (warmup, duration): (Duration, Duration),
+    span: (Duration, Duration),
     server_pid: Option<u32>,
     mut watch: Watch,
 ) -> Result<FanoutMeasured, Failure> {
@@ -89,21 +87,11 @@ pub(crate) fn run(
     })?;
     let driver = crew.driver();
     crew.wait_for_open(connections, &mut watch)?;
-    let now_ns = crew.board().nanoseconds();
-    match plan.rate {
-        Some(_) => crew.board().begin_schedule(now_ns + HEAD_START_NS),
-        None => {
-            let mut composer = channel.content().composer();
-            for publisher in 0..channel.publishers() {
-                for _ in 0..channel.slots() {
-                    let times = Published { due_ns: now_ns, published_ns: now_ns };
-                    channel.publish(publisher, times, &mut composer);
-                }
-            }
-        }
-    }
-    crew.pass("warming up", warmup, &mut watch)?;
-    let window = crew.count_for(duration, &mut watch)?;
+    let pace = if plan.rate.is_some() { Loop::Open } else { Loop::Closed };
+    let window = crew.count(pace, span, &mut watch, |began_ns| match pace {
+        Loop::Open => crew.board().begin_schedule(began_ns),
+        Loop::Closed => publish_first(channel, began_ns),
+    })?;
     let audience = plan.audience();
     let due = || channel.published() * audience as u64;
     crew.drain(|totals| totals.received >= due());
@@ -120,4 +108,15 @@ pub(crate) fn run(
         errors: Errors::new(&board, &totals, due()),
         warnings,
     })
+}
+
+/// Publishes as much as is to be under way.
+fn publish_first(channel: &Channel, now_ns: u64) {
+    let mut composer = channel.content().composer();
+    for publisher in 0..channel.publishers() {
+        for _ in 0..channel.slots() {
+            let times = Published { due_ns: now_ns, published_ns: now_ns };
+            channel.publish(publisher, times, &mut composer);
+        }
+    }
 }

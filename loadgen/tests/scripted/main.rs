@@ -177,6 +177,33 @@ fn what_is_never_answered_counts_with_its_age_in_both_loops() {
 }
 
 #[test]
+fn a_lost_connection_loses_what_it_owed_and_nothing_else() {
+    for driver in drivers() {
+        let delay = Duration::from_millis(300);
+        let script = Script { delay, first_leaves_at: Some(20), ..Script::default() };
+        let server = ScriptedServer::start(script);
+        let words = ["--connections", "10", "--rate", "2000", "--duration", "0.6"];
+        let (code, json) = echo(&server, driver, &words);
+        assert_eq!((code, number(&json, "/errors/lost_connections")), (1, 1.0), "{json:#}");
+        // Each connection is owed some 60 answers at any time, the others 540 at the end.
+        let lost = number(&json, "/errors/lost_messages");
+        assert!((1.0..300.0).contains(&lost), "{driver}: {json:#}");
+        let all =
+            lost + number(&json, "/checked/received") + number(&json, "/errors/unsent_messages");
+        assert_eq!((all, number(&json, "/latency_us/count")), (1200.0, 1200.0), "{json:#}");
+
+        // A closed loop with a number of messages ends when nobody owes any more.
+        let script = Script { first_leaves_at: Some(20), ..Script::default() };
+        let server = ScriptedServer::start(script);
+        let url = server.url();
+        let words = ["echo", &url, "--driver", driver, "--connections", "3", "--messages", "100"];
+        let (code, json) = ringload(&words);
+        assert_eq!((code, number(&json, "/checked/received")), (1, 219.0), "{json:#}");
+        assert_eq!(number(&json, "/errors/lost_messages"), 81.0, "{json:#}");
+    }
+}
+
+#[test]
 fn expectations_decide_the_exit_code() {
     let script = Script { lose_every: 10, ..Script::default() };
     for (expectation, due) in

@@ -24,6 +24,8 @@ pub(crate) struct Script {
     pub(crate) stall: Option<(u64, Duration)>,
     /// From this message on nothing is answered any more.
     pub(crate) silent_from: Option<u64>,
+    /// The first connection is ended instead of an answer to this message.
+    pub(crate) first_leaves_at: Option<u64>,
 }
 
 /// What was done.
@@ -56,7 +58,9 @@ impl ScriptedServer {
         let (address, counts) = (listener.local_addr().unwrap(), Arc::new(Counts::default()));
         let shared = Arc::clone(&counts);
         thread::spawn(move || {
-            for socket in listener.incoming() {
+            for (index, socket) in listener.incoming().enumerate() {
+                let first_leaves_at = script.first_leaves_at.filter(|_| index == 0);
+                let script = Script { first_leaves_at, ..script };
                 let (socket, counts) = (socket.unwrap(), Arc::clone(&shared));
                 thread::spawn(move || serve(socket, script, &counts));
             }
@@ -167,6 +171,10 @@ fn answer(mut socket: TcpStream, script: Script, arrivals: &Receiver<Arrival>, c
             thread::sleep(pause);
         }
         thread::sleep((came + script.delay).saturating_duration_since(Instant::now()));
+        if script.first_leaves_at == Some(number) {
+            let _ = socket.shutdown(Shutdown::Both);
+            return;
+        }
         if is_turn(script.lose_every, number) || script.silent_from.is_some_and(|at| number >= at) {
             counts.lost.fetch_add(1, Ordering::SeqCst);
             continue;
