@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ringsock::protocol::HEADER_BYTES_MAX;
 use ringsock::{Cores, Handler, Limits, MIB, Running, Server};
+use rustix::system::sysinfo;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::cli::EngineArguments;
@@ -14,6 +15,7 @@ use crate::content::Content;
 use crate::failure::{Failure, Phase};
 use crate::interrupt;
 use crate::loads::Place;
+use crate::output::mib;
 use crate::procfs::ProcessSample;
 use crate::scoreboard::{Scoreboard, Stage, Totals};
 use crate::target::Target;
@@ -41,6 +43,8 @@ const END_MAX: Duration = Duration::from_secs(6);
 const SILENCES_MAX: u32 = 100;
 /// Memory of each shard for the compression contexts of its connections.
 const CONTEXTS_BYTES_MAX: usize = 4096 * MIB;
+/// Memory for messages that is allowed whatever the load is: it is divided among the shards.
+const MEMORY_BYTES_MIN: usize = 1024 * MIB;
 /// Longest message that is received.
 const MESSAGE_BYTES_MAX: usize = 64 * MIB;
 
@@ -67,6 +71,8 @@ pub(crate) struct LoadSize {
     pub(crate) connections: usize,
     /// Bytes that one connection may have to send.
     pub(crate) queue_bytes: usize,
+    /// Bytes that all of them may have to send and to put together.
+    pub(crate) memory_bytes: usize,
     /// Messages that the main thread may send.
     pub(crate) mailbox_messages: usize,
     /// Silence after which a connection is asked for a sign of life, which lets it look at what it
@@ -75,12 +81,36 @@ pub(crate) struct LoadSize {
 }
 
 impl LoadSize {
+    /// Messages of this kind that each of so many connections may have under way with the memory
+    /// that there is, at least one.
+    pub(crate) fn pipeline_max(connections: usize, content: &Content) -> usize {
+        let frame_bytes = content.pattern.payload_bytes() + HEADER_BYTES_MAX;
+        (memory_bytes_max() / connections / frame_bytes).saturating_sub(1).max(1)
+    }
+
+    /// Whether this machine can hold it.
+    fn check(&self) -> Result<(), Failure> {
+        let most = memory_bytes_max();
+        if self.memory_bytes <= most {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "{} connections may have {} MiB under way here, and {} MiB of memory are to be used at \
+             most: ask for fewer connections, a smaller payload or less under way on each",
+            self.connections,
+            mib(self.memory_bytes as u64),
+            mib(most as u64)
+        )))
+    }
+
     /// So many connections with so many messages under way on each.
     pub(crate) fn new(connections: usize, content: &Content, pipeline: usize) -> Self {
         let frame_bytes = content.pattern.payload_bytes() + HEADER_BYTES_MAX;
+        let queue_bytes = frame_bytes.saturating_mul(pipeline);
         Self {
             connections,
-            queue_bytes: frame_bytes.saturating_mul(pipeline),
+            queue_bytes,
+            memory_bytes: connections.saturating_mul(queue_bytes.saturating_add(frame_bytes)),
             mailbox_messages: connections,
             silence_max: content.answer_timeout,
         }
@@ -100,6 +130,7 @@ impl Crew {
         H: Handler,
         F: Fn(Place) -> H + Send + Sync + 'static,
     {
+        load.check()?;
         if let Some(process) = server_pid {
             sample_server(process)?;
         }
@@ -282,6 +313,16 @@ pub(crate) fn sample_server(process: u32) -> Result<ProcessSample, Failure> {
         .map_err(|error| Failure::usage(format!("--server-pid {process}: {error}")))
 }
 
+fn shards_max() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Memory that messages under way may take: half of what the machine has.
+fn memory_bytes_max() -> usize {
+    let machine = sysinfo();
+    (machine.totalram as usize).saturating_mul(machine.mem_unit as usize) / 2
+}
+
 /// Keeps this thread, which only looks at the counts, off the cores that are not for load: the
 /// server is on one of them. Called when the shards run, which have their own cores already.
 fn stay_on(cores: &Cores) {
@@ -308,9 +349,52 @@ fn limits(load: LoadSize) -> Limits {
         close_timeout: CLOSE_MAX,
         // Our connections all end at once; the server is what is measured, and it no longer is.
         drain_window: DRAIN_WINDOW,
+        // It is divided among the shards, however their connections are.
+        memory_bytes_max: load.memory_bytes.saturating_mul(2 * shards_max()) + MEMORY_BYTES_MIN,
         deflate_contexts_bytes_max: CONTEXTS_BYTES_MAX,
         connections_max: load.connections.clamp(1, 1 << 24),
         mailbox_commands_max: load.mailbox_messages.clamp(1024, 1 << 24),
         ..Limits::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pattern::{Pattern, Verify};
+    use ringsock::protocol::MessageKind;
+
+    fn content(payload_bytes: usize) -> Content {
+        let pattern = Pattern::new(MessageKind::Binary, payload_bytes);
+        Content { pattern, verify: Verify::None, answer_timeout: None }
+    }
+
+    #[test]
+    fn our_own_limits_are_wider_than_the_load() {
+        for (connections, payload_bytes, pipeline) in
+            [(1, 0, 1), (16, 64 * MIB, 1), (4, 4 * MIB, 50), (15_000, 20, 16), (64, 1000, 10_000)]
+        {
+            let load = LoadSize::new(connections, &content(payload_bytes), pipeline);
+            let limits = limits(load);
+            assert_eq!(limits.validate(), Ok(()));
+            assert!(limits.send_queue_bytes_max > pipeline * payload_bytes);
+            assert!(limits.receive_pause_bytes > pipeline * payload_bytes);
+            // Both directions at once, and connections are refused from nine tenths on.
+            let held = connections * payload_bytes * (pipeline + 1);
+            assert!(limits.memory_bytes_max / 10 * 9 > held, "{connections} {payload_bytes}");
+            let of_shard = limits.memory_bytes_max / shards_max() / 10 * 9;
+            assert!(connections > 1 || of_shard > held, "{payload_bytes}");
+        }
+    }
+
+    #[test]
+    fn a_load_that_does_not_fit_into_the_machine_is_refused_before_it_is_made() {
+        let load = LoadSize::new(1_000_000, &content(64 * MIB), 1000);
+        let refused = load.check().unwrap_err();
+        assert!(refused.to_string().starts_with("1000000 connections may have "), "{refused}");
+        assert!(!refused.to_string().contains('\n') && refused.exit_code() == 2);
+        let content = content(100);
+        let pipeline = LoadSize::pipeline_max(64, &content);
+        assert_eq!(LoadSize::new(64, &content, pipeline).check(), Ok(()));
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod alarm;
+mod attendance;
 mod cli;
 mod composer;
 mod content;

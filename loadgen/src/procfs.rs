@@ -118,12 +118,14 @@ mod tests {
         let mut memory = vec![0_u8; 64 << 20];
         let mut after = before.clone();
         // A busy machine gives a thread only part of the time.
-        while after.cpu_ns - before.cpu_ns <= 20_000_000 && began.elapsed().as_secs() < 10 {
+        while after.cpu_ns.saturating_sub(before.cpu_ns) <= 20_000_000
+            && began.elapsed().as_secs() < 10
+        {
             memory.iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
             std::hint::black_box(&memory);
             after = ProcessSample::of_self();
         }
-        assert!(after.cpu_ns - before.cpu_ns > 20_000_000, "{before:?} {after:?}");
+        assert!(after.cpu_ns.saturating_sub(before.cpu_ns) > 20_000_000, "{before:?} {after:?}");
         assert!(after.anon_bytes - before.anon_bytes > 32 << 20, "{before:?} {after:?}");
         assert!(after.rss_bytes >= after.anon_bytes);
         assert!(after.threads.iter().any(|thread| thread.cpu_ns > 20_000_000), "{after:?}");

@@ -1,6 +1,7 @@
 //! What a shard measures besides its counts: histograms, of which a run needs few. Reading
 //! them costs a shard nothing: whoever reads swaps them for empty ones.
 
+use crate::attendance::{Attendance, Attendee};
 use crate::latency::Latencies;
 
 /// Times at which unanswered messages were due that a shard remembers.
@@ -19,6 +20,8 @@ pub(crate) struct Readings {
     pub(crate) completion: Option<Box<Latencies>>,
     /// From when a Ping was due until its Pong.
     pub(crate) ping: Option<Box<Latencies>>,
+    /// Fan-out: what each subscriber got.
+    pub(crate) attendance: Option<Box<Attendance>>,
     /// Messages that have no answer: when they were due, and how many were due then.
     unanswered: Vec<(u64, u64)>,
 }
@@ -45,6 +48,11 @@ impl Readings {
         self.ping.get_or_insert_default().record(nanoseconds);
     }
 
+    /// Adds a subscriber.
+    pub(crate) fn attend(&mut self, attendee: Attendee) {
+        self.attendance.get_or_insert_default().add(attendee);
+    }
+
     /// Adds messages that were due at this time and will not be answered. How late an answer would
     /// be is known only from below, and only when the run ends.
     pub(crate) fn leave_unanswered(&mut self, due_ns: u64, count: u64, now_ns: u64) {
@@ -68,6 +76,9 @@ impl Readings {
     pub(crate) fn merge(&mut self, other: &Self) {
         self.latency.merge(&other.latency);
         self.unanswered.extend_from_slice(&other.unanswered);
+        if let Some(other) = &other.attendance {
+            self.attendance.get_or_insert_default().merge(other);
+        }
         for (own, other) in [
             (&mut self.uncorrected, &other.uncorrected),
             (&mut self.lag, &other.lag),
@@ -84,6 +95,7 @@ impl Readings {
     pub(crate) fn clear(&mut self) {
         self.latency.clear();
         self.unanswered.clear();
+        self.attendance = None;
         let others = [&mut self.uncorrected, &mut self.lag, &mut self.completion, &mut self.ping];
         others.into_iter().flatten().for_each(|histogram| histogram.clear());
     }

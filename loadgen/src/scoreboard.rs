@@ -61,7 +61,7 @@ pub(crate) struct Tally {
     pub(crate) duplicated: Counter,
     /// Messages received after one that was sent later.
     pub(crate) reordered: Counter,
-    /// Messages that have been due in an open loop, sent or not.
+    /// Messages that have been due in an open loop, sent or not; in a fan-out deliveries.
     pub(crate) due: Counter,
     /// Messages that were due in an open loop and never sent, because others had to wait.
     pub(crate) unsent: Counter,

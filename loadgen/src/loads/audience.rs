@@ -7,20 +7,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringsock::protocol::handshake::Status;
-use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Peer, Request, Text, Upgrade};
+use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Request, Text, Upgrade};
 
 use super::channel::{Channel, MessageName, Published};
 use super::opener::{HANDSHAKES_MAX, Opener};
+use super::pacing::keep_pace;
+use super::pending::{PENDING_MAX, Pending};
 use super::place::Place;
+use super::publishers::Publishers;
 use super::tracker::{Receipt, Tracker};
-use crate::alarm::Alarm;
+use crate::attendance::Attendee;
 use crate::composer::Composer;
-use crate::failure::Failure;
-use crate::schedule::{Arrivals, Schedule, Share};
+use crate::schedule::Arrivals;
 use crate::target::Target;
-
-/// The longest time between two looks at the stage of the run.
-const GLANCE_NS: u64 = 5_000_000;
 
 /// What a fan-out run does.
 #[derive(Debug)]
@@ -28,6 +27,8 @@ pub(crate) struct FanoutPlan {
     pub(crate) target: Arc<Target>,
     pub(crate) connections: usize,
     pub(crate) channel: Channel,
+    /// Messages of each publisher that are to be under way in a closed loop.
+    pub(crate) pipeline: usize,
     /// Messages a second of all publishers together, in an open loop.
     pub(crate) rate: Option<(f64, Arrivals)>,
     /// Whether a publisher receives its own messages.
@@ -37,17 +38,23 @@ pub(crate) struct FanoutPlan {
 }
 
 impl FanoutPlan {
-    /// Subscribers that are due each message.
-    pub(crate) fn audience(&self) -> usize {
-        self.connections - usize::from(!self.reaches_self)
+    /// Subscribers that are due each message, of so many that are open.
+    pub(crate) fn audience(&self, opened: u64) -> u64 {
+        opened.saturating_sub(u64::from(!self.reaches_self))
+    }
+
+    /// The publishers whose messages a connection is due.
+    fn publishers_of(&self, number: u32) -> impl Iterator<Item = usize> + use<> {
+        let own = (!self.reaches_self).then_some(number as usize);
+        (0..self.channel.publishers()).filter(move |publisher| Some(*publisher) != own)
     }
 }
 
 /// One subscriber. The first ones publish as well.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
-    number: u32,
     trackers: Trackers,
+    attendee: Attendee,
 }
 
 /// What was received, by publisher.
@@ -66,144 +73,150 @@ impl Trackers {
     }
 }
 
-/// How many of this shard have not received a message.
-#[derive(Clone, Copy, Debug)]
-struct Missing {
-    sequence: u64,
-    subscribers: usize,
-}
-
 /// One shard's subscribers.
 pub(crate) struct Audience {
     plan: Arc<FanoutPlan>,
     place: Rc<Place>,
     opener: Opener,
-    /// By publisher: the subscribers of this shard.
-    shares: Box<[usize]>,
-    /// By publisher and message under way.
-    missing: Box<[Missing]>,
-    publishers: Publishers,
+    /// By publisher: messages that not all of this shard have.
+    pending: Box<[Pending]>,
+    publishers: Rc<RefCell<Publishers>>,
     composer: Composer,
+    /// When it is looked next for messages that are overdue.
+    next_look_ns: u64,
+    /// What is owed in the end has been counted.
+    has_settled: bool,
 }
 
 impl Audience {
     pub(crate) fn new(plan: &Arc<FanoutPlan>, place: Place) -> Self {
         let opener = Opener::new(&plan.target, &place.board, place.shard, plan.connections);
-        let (share, shard) = (opener.left(), place.shard);
-        let share_of = |publisher| {
-            let own = publisher % shard.shards == shard.shard && !plan.reaches_self;
-            let share = share - usize::from(own);
-            if share > 0 {
-                plan.channel.join(publisher);
-            }
-            share
-        };
-        let shares: Box<[usize]> = (0..plan.channel.publishers()).map(share_of).collect();
-        let none = Missing { sequence: u64::MAX, subscribers: 0 };
-        let missing = vec![none; shares.len() * plan.channel.slots()].into();
-        let composer = plan.channel.content().composer();
-        let (plan, place, publishers) = (Arc::clone(plan), Rc::new(place), Publishers::default());
-        Self { plan, place, opener, shares, missing, publishers, composer }
+        let pending = (0..plan.channel.publishers()).map(|_| Pending::default()).collect();
+        Self {
+            plan: Arc::clone(plan),
+            place: Rc::new(place),
+            opener,
+            pending,
+            publishers: Rc::new(RefCell::new(Publishers::new(plan))),
+            composer: plan.channel.content().composer(),
+            next_look_ns: 0,
+            has_settled: false,
+        }
     }
 
     fn open(&mut self, outbound: &mut Outbound<Subscriber>, count: usize) {
-        let publishers = self.shares.len();
+        let publishers = self.pending.len();
         self.opener.open(outbound, count, |number| {
             let trackers = match publishers {
                 1 => Trackers::One(Tracker::default()),
                 _ => Trackers::Many(vec![Tracker::default(); publishers].into()),
             };
-            Subscriber { number, trackers }
+            Subscriber { trackers, attendee: Attendee { number, ..Attendee::default() } }
         });
     }
 
-    /// One more of this shard has received this message.
-    fn deliver(&mut self, name: MessageName, now_ns: u64) {
-        let slots = self.plan.channel.slots();
-        let index = name.publisher * slots + (name.sequence % slots as u64) as usize;
-        let missing = &mut self.missing[index];
-        if missing.sequence != name.sequence {
-            let subscribers = self.shares[name.publisher];
-            *missing = Missing { sequence: name.sequence, subscribers };
+    /// One more of this shard has received this message, at this time if that is known.
+    fn deliver(&mut self, name: MessageName, now_ns: u64) -> Option<Published> {
+        let pending = &mut self.pending[name.publisher];
+        if pending.see(name.sequence) {
+            self.plan.channel.see(name);
         }
-        missing.subscribers = missing.subscribers.saturating_sub(1);
-        if missing.subscribers == 0 {
+        if name.sequence >= pending.end() {
+            let mut owed = self.plan.channel.catch_up(name, self.place.shard.shard, pending);
+            owed.extend(pending.forget(PENDING_MAX / self.plan.channel.publishers()));
+            self.place.leave_unanswered(owed.into_iter());
+        }
+        let delivery = pending.deliver(name.sequence)?;
+        if delivery.is_last {
             self.complete(name, now_ns);
         }
+        Some(delivery.times)
     }
 
-    /// All of this shard have received this message.
+    /// All of this shard have received this message, or never will.
     fn complete(&mut self, name: MessageName, now_ns: u64) {
-        let (channel, board) = (&self.plan.channel, &self.place.board);
-        let times = channel.times(name);
-        if !channel.leave(name) {
-            return;
-        }
-        if let Some(times) = times
-            && self.place.board.is_counted(times.due_ns)
-        {
-            let completion_ns = now_ns.saturating_sub(times.published_ns);
+        let Some(completed) = self.plan.channel.leave(name) else { return };
+        if self.place.board.is_counted(completed.times.due_ns) {
+            let completion_ns = now_ns.saturating_sub(completed.times.published_ns);
             self.place.tally.readings().record_completion(completion_ns);
         }
-        if self.plan.rate.is_none() && board.is_sending() {
-            let times = Published { due_ns: now_ns, published_ns: now_ns };
-            channel.publish(name.publisher, times, &mut self.composer);
+        if !completed.is_replaced {
+            self.publish_next(name.publisher, now_ns);
         }
     }
 
-    fn record(&self, times: Published, now_ns: u64) {
+    /// A message of a closed loop is followed by another.
+    fn publish_next(&mut self, publisher: usize, now_ns: u64) {
+        let wanted = self.plan.rate.is_none() && self.place.board.is_sending();
+        let times = Published::at(now_ns);
+        if wanted && self.plan.channel.publish(publisher, None, times, &mut self.composer) {
+            self.place.tally.sent.add(1);
+        }
+    }
+
+    /// Has others published in the place of messages that have waited too long for somebody.
+    fn look_for_overdue(&mut self, now_ns: u64) {
+        let content = self.plan.channel.content();
+        let Some(timeout) = content.answer_timeout.filter(|_| self.plan.rate.is_none()) else {
+            self.next_look_ns = u64::MAX;
+            return;
+        };
+        let before_ns = content.overdue_before(now_ns);
+        for publisher in 0..self.pending.len() {
+            for _ in 0..self.plan.channel.replace_overdue(publisher, before_ns) {
+                self.publish_next(publisher, now_ns);
+            }
+        }
+        self.next_look_ns = now_ns + timeout.as_nanos() as u64 / 4;
+    }
+
+    /// Notes a delivery with its subscriber.
+    fn record(&self, attendee: &mut Attendee, times: Published, now_ns: u64) {
+        if !self.place.board.is_counted(times.due_ns) || self.has_settled {
+            return;
+        }
         let from_published = now_ns.saturating_sub(times.published_ns);
-        match self.plan.rate {
+        let latency_ns = match self.plan.rate {
             Some(_) => {
                 let from_due = now_ns.saturating_sub(times.due_ns);
                 self.place.tally.readings().record_paced(from_due, from_published);
+                from_due
             }
-            None => self.place.tally.record(from_published),
+            None => {
+                self.place.tally.record(from_published);
+                from_published
+            }
+        };
+        attendee.latency_max_ns = attendee.latency_max_ns.max(latency_ns);
+    }
+
+    /// A subscriber was lost: nobody waits for it any more, and it is owed what it has not received.
+    fn give_up(&mut self, subscriber: &mut Subscriber, now_ns: u64) {
+        let (number, shard) = (subscriber.attendee.number, self.place.shard.shard);
+        for publisher in self.plan.publishers_of(number) {
+            let pending = &mut self.pending[publisher];
+            let owed = self.plan.channel.unsubscribe(publisher, shard, pending);
+            self.place.leave_unanswered(owed.into_iter());
+            let range = subscriber.trackers.of(publisher).next()..self.pending[publisher].end();
+            for sequence in range {
+                let Some(delivery) = self.pending[publisher].deliver(sequence) else { continue };
+                self.place.leave_unanswered([(delivery.times.due_ns, 1)].into_iter());
+                if delivery.is_last {
+                    self.complete(MessageName { publisher, sequence }, now_ns);
+                }
+            }
         }
     }
-}
 
-/// A shard's publishers, by number.
-type Publishers = Rc<RefCell<Vec<(usize, Peer)>>>;
-
-/// Publishes what is due from this shard, its publishers in turns, until the run ends.
-async fn keep_publishing(plan: Arc<FanoutPlan>, place: Rc<Place>, publishers: Publishers) {
-    let Some((rate, arrivals)) = plan.rate else { return };
-    let board = &place.board;
-    let failed = |error| board.fail(Failure::usage(format!("the machine gives no timer: {error}")));
-    let alarm = match Alarm::new() {
-        Ok(alarm) => alarm,
-        Err(error) => return failed(error),
-    };
-    let mut composer = plan.channel.content().composer();
-    let (mut schedule, mut turn) = (None, 0);
-    while board.is_sending() {
-        let mut pause_ns = GLANCE_NS / 5;
-        let own = publishers.borrow().len();
-        if let (Some(began_ns), 1..) = (board.schedule_began_ns(), own) {
-            let share = Share {
-                shard: place.shard.shard,
-                shards: place.shard.shards,
-                senders: own,
-                senders_of_all: plan.channel.publishers(),
-            };
-            let schedule =
-                schedule.get_or_insert_with(|| Schedule::new(rate, arrivals, began_ns, share));
-            let mut now_ns = board.nanoseconds();
-            while let Some(due_ns) = schedule.due(now_ns) {
-                let publisher = publishers.borrow()[turn];
-                let times = Published { due_ns, published_ns: now_ns };
-                plan.channel.publish_near(publisher, times, &mut composer);
-                turn = (turn + 1) % own;
-                if board.is_counted(due_ns) {
-                    place.tally.readings().record_lag(now_ns.saturating_sub(due_ns));
-                }
-                now_ns = board.nanoseconds();
-            }
-            pause_ns = schedule.next_ns().saturating_sub(now_ns).min(GLANCE_NS);
+    /// The run is ending its connections: what this shard is owed will not come.
+    fn settle(&mut self) {
+        if std::mem::replace(&mut self.has_settled, true) {
+            return;
         }
-        if let Err(error) = alarm.sleep(pause_ns).await {
-            return failed(error);
+        self.publishers.borrow_mut().abandon(&self.place);
+        for (publisher, pending) in self.pending.iter_mut().enumerate() {
+            let owed = self.plan.channel.owed(publisher, self.place.shard.shard, pending);
+            self.place.leave_unanswered(owed.into_iter());
         }
     }
 }
@@ -213,8 +226,10 @@ impl Handler for Audience {
 
     fn on_start(&mut self, outbound: &mut Outbound<Subscriber>) {
         if self.plan.rate.is_some() {
-            let (plan, place) = (Arc::clone(&self.plan), Rc::clone(&self.place));
-            ringsock::spawn(keep_publishing(plan, place, Rc::clone(&self.publishers)));
+            let (publishers, place) = (Rc::clone(&self.publishers), Rc::clone(&self.place));
+            ringsock::spawn(keep_pace(Rc::clone(&place), move || {
+                publishers.borrow_mut().publish_due(&place)
+            }));
         }
         self.open(outbound, HANDSHAKES_MAX);
     }
@@ -224,24 +239,29 @@ impl Handler for Audience {
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Subscriber>) {
-        self.place.tally.opened.add(1);
-        let number = conn.state().number as usize;
+        let number = conn.state().attendee.number;
         if let Some(join) = &self.plan.join {
             // When it cannot be queued, the connection is ending, which is counted there.
             let _ = conn.send(Text(join));
         }
-        if number < self.plan.channel.publishers() {
-            self.plan.channel.set_publisher(number, conn.peer().remote());
-            self.publishers.borrow_mut().push((number, conn.peer()));
+        for publisher in self.plan.publishers_of(number) {
+            self.plan.channel.subscribe(publisher, self.place.shard.shard);
         }
+        let publisher = number as usize;
+        if publisher < self.plan.channel.publishers() {
+            self.plan.channel.set_publisher(publisher, conn.peer().remote());
+            self.publishers.borrow_mut().join(publisher, conn.peer());
+        }
+        // Afterwards: who sees that all are open may publish.
+        self.place.tally.opened.add(1);
         self.open(conn.outbound(), 1);
     }
 
     fn on_message(&mut self, conn: &mut Conn<'_, Subscriber>, message: Message<'_>) {
         let now_ns = self.place.board.nanoseconds();
-        let Subscriber { number, trackers } = conn.state_mut();
-        let (number, channel) = (*number, &self.plan.channel);
-        let Some(name) = channel.name(&message, trackers.of(0).next()) else {
+        let Subscriber { trackers, attendee } = conn.state_mut();
+        let number = attendee.number;
+        let Some(name) = self.plan.channel.name(&message, trackers.of(0).next()) else {
             if self.plan.join.is_none() {
                 self.place.fault(|| {
                     format!("subscriber {number}: a message came that was never published")
@@ -249,27 +269,49 @@ impl Handler for Audience {
             }
             return;
         };
-        let tally = &self.place.tally;
         match trackers.of(name.publisher).receive(name.sequence) {
-            Receipt::First { late } => tally.reordered.add(u64::from(late)),
-            Receipt::Again => return tally.duplicated.add(1),
+            Receipt::First { late } => {
+                self.place.tally.reordered.add(u64::from(late));
+                attendee.reordered += u64::from(late);
+            }
+            Receipt::Again => {
+                attendee.duplicates += 1;
+                return self.place.tally.duplicated.add(1);
+            }
         }
-        tally.received.add(1);
-        if let Some(times) = channel.times(name)
-            && self.place.board.is_counted(times.due_ns)
-        {
-            self.record(times, now_ns);
+        attendee.received += 1;
+        self.place.tally.received.add(1);
+        if let Some(times) = self.deliver(name, now_ns) {
+            self.record(attendee, times, now_ns);
         }
-        match channel.judge(number, name, &message) {
+        match self.plan.channel.judge(number, name, &message) {
             Ok(true) => self.place.tally.compared.add(1),
             Ok(false) => {}
             Err(fault) => self.place.fault(|| format!("subscriber {number}: {fault}")),
         }
-        self.deliver(name, now_ns);
+        if now_ns >= self.next_look_ns {
+            self.look_for_overdue(now_ns);
+        }
+    }
+
+    /// A connection that was silent is asked for a sign of life, and this is it.
+    fn on_pong(&mut self, _: &mut Conn<'_, Subscriber>, _: &[u8]) {
+        self.look_for_overdue(self.place.board.nanoseconds());
     }
 
     fn on_close(&mut self, conn: &mut Conn<'_, Subscriber>, info: CloseInfo<'_>) {
-        self.place.lose(conn.state().number, info);
+        let subscriber = conn.state_mut();
+        let number = subscriber.attendee.number;
+        let publishers = self.plan.publishers_of(number);
+        let due = publishers.map(|publisher| self.plan.channel.published_by(publisher)).sum();
+        if self.place.board.is_closing() {
+            self.settle();
+        } else {
+            self.give_up(subscriber, self.place.board.nanoseconds());
+        }
+        self.place.tally.due.add(due);
+        self.place.tally.readings().attend(Attendee { due, ..subscriber.attendee });
+        self.place.lose(number, info);
     }
 
     fn on_connect_failed(&mut self, _: &mut Outbound<Subscriber>, _: Subscriber, reason: &str) {

@@ -1,51 +1,77 @@
 //! The messages of a fan-out run that are under way, shared by all shards: when each was published
-//! and who has not yet received it. It knows no connections but those of the publishers.
+//! and which shards have it. It knows no connections but those of the publishers.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ringsock::{Message, Peer, RemotePeer};
+use ringsock::protocol::HEADER_BYTES_MAX;
+use ringsock::{MIB, Message, Peer, RemotePeer};
 
+use super::pending::{PENDING_MAX, Pending};
 use crate::composer::Composer;
 use crate::content::Content;
+use crate::readings::Readings;
+use crate::scoreboard::Scoreboard;
 
 /// Bits of a message's number that count a publisher's messages; the publisher is above them.
 const SEQUENCE_BITS: u32 = 48;
+/// Bytes that may wait in the queues of all publishers together.
+const QUEUE_BYTES_MAX: usize = 1024 * MIB;
+/// Messages that may always wait in the queue of a publisher.
+const QUEUE_MESSAGES_MIN: u64 = 16;
 
 /// The messages of all publishers.
 #[derive(Debug)]
 pub(crate) struct Channel {
     content: Content,
+    /// Messages of one publisher that nobody has received.
+    unseen_max: u64,
     lanes: Box<[Lane]>,
 }
 
-/// The messages of one publisher.
-#[derive(Debug)]
+/// One publisher.
+#[derive(Debug, Default)]
 struct Lane {
-    slots: Box<[Slot]>,
-    /// Shards that have subscribers.
-    shards: AtomicUsize,
     /// The next sequence number.
     next: AtomicU64,
+    /// One more than the highest sequence number that somebody has received.
+    seen_end: AtomicU64,
     /// Held while it publishes.
-    publisher: Mutex<Option<RemotePeer>>,
+    desk: Mutex<Desk>,
+}
+
+#[derive(Debug, Default)]
+struct Desk {
+    publisher: Option<RemotePeer>,
+    /// Its subscribers by shard.
+    shares: Vec<u64>,
+    /// The sequence number of the first entry; all before are complete or given up.
+    base: u64,
+    under_way: VecDeque<Entry>,
+    /// Entries that are not complete.
+    incomplete: usize,
+    /// Messages that were not complete when they were forgotten.
+    given_up: u64,
+    /// The next that is to be looked at for being overdue.
+    overdue_end: u64,
 }
 
 /// One message under way.
-#[derive(Debug, Default)]
-struct Slot {
-    sequence: AtomicU64,
-    due_ns: AtomicU64,
-    published_ns: AtomicU64,
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    times: Published,
     /// Shards with a subscriber that has not received it.
-    shards_left: AtomicUsize,
+    shards_left: usize,
+    /// Another one was published in its place.
+    is_replaced: bool,
 }
 
 /// A message by its publisher and its place among that one's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MessageName {
-    pub(crate) publisher: usize,
-    pub(crate) sequence: u64,
+pub(super) struct MessageName {
+    pub(super) publisher: usize,
+    pub(super) sequence: u64,
 }
 
 impl MessageName {
@@ -60,33 +86,36 @@ impl MessageName {
 }
 
 /// When a message was to be published, and when it was.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Published {
     pub(crate) due_ns: u64,
     pub(crate) published_ns: u64,
 }
 
+impl Published {
+    /// Published when it was due.
+    pub(crate) fn at(now_ns: u64) -> Self {
+        Self { due_ns: now_ns, published_ns: now_ns }
+    }
+}
+
+/// A message that has reached everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Completed {
+    pub(super) times: Published,
+    /// Another one was published in its place already.
+    pub(super) is_replaced: bool,
+}
+
 impl Channel {
-    /// A channel for so many publishers that remembers the last `slots` messages of each. Without
-    /// stamps in the payloads there is one publisher, whose messages are taken to come in order.
-    pub(crate) fn new(content: Content, publishers: usize, slots: usize) -> Self {
-        let lane = |_| Lane {
-            slots: (0..slots).map(|_| Slot::default()).collect(),
-            shards: AtomicUsize::new(0),
-            next: AtomicU64::new(0),
-            publisher: Mutex::default(),
-        };
-        Self { content, lanes: (0..publishers).map(lane).collect() }
-    }
-
-    /// Adds a shard that has subscribers of this publisher; before anything is published.
-    pub(crate) fn join(&self, publisher: usize) {
-        self.lanes[publisher].shards.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// What is published.
-    pub(crate) fn content(&self) -> &Content {
-        &self.content
+    /// A channel for so many publishers. Without numbers in the payloads there is one publisher,
+    /// whose messages are taken to come in order.
+    pub(crate) fn new(content: Content, publishers: usize) -> Self {
+        let frame_bytes = content.pattern.payload_bytes() + HEADER_BYTES_MAX;
+        let unseen_max = (QUEUE_BYTES_MAX / publishers / frame_bytes) as u64;
+        let unseen_max = unseen_max.clamp(QUEUE_MESSAGES_MIN, PENDING_MAX as u64);
+        let lanes = (0..publishers).map(|_| Lane::default()).collect();
+        Self { content, unseen_max, lanes }
     }
 
     /// How many publishers there are.
@@ -94,90 +123,166 @@ impl Channel {
         self.lanes.len()
     }
 
-    /// Messages of a publisher that are remembered.
-    pub(crate) fn slots(&self) -> usize {
-        self.lanes[0].slots.len()
+    /// Messages that may wait in the queue of a publisher.
+    pub(crate) fn queue_messages(&self) -> usize {
+        self.unseen_max as usize
+    }
+
+    /// Bytes that may wait for the publishers, and be put together by so many subscribers.
+    pub(crate) fn memory_bytes(&self, subscribers: usize) -> usize {
+        let frame_bytes = self.content.pattern.payload_bytes() + HEADER_BYTES_MAX;
+        frame_bytes * (self.queue_messages() * self.lanes.len() + subscribers)
+    }
+
+    /// What is published.
+    pub(crate) fn content(&self) -> &Content {
+        &self.content
     }
 
     /// Names the connection of a publisher.
-    pub(crate) fn set_publisher(&self, publisher: usize, peer: RemotePeer) {
-        *self.publisher(publisher) = Some(peer);
+    pub(super) fn set_publisher(&self, publisher: usize, peer: RemotePeer) {
+        self.desk(publisher).publisher = Some(peer);
     }
 
-    fn publisher(&self, publisher: usize) -> MutexGuard<'_, Option<RemotePeer>> {
-        self.lanes[publisher].publisher.lock().unwrap_or_else(PoisonError::into_inner)
+    fn desk(&self, publisher: usize) -> MutexGuard<'_, Desk> {
+        self.lanes[publisher].desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes the next message of a publisher, from any shard.
-    pub(crate) fn publish(&self, publisher: usize, times: Published, composer: &mut Composer) {
-        let guard = self.publisher(publisher);
-        let Some(peer) = &*guard else { return };
-        let stamp = self.announce(publisher, times);
-        // A publisher that has gone is reported by its end.
-        let _ = peer.send(composer.letter(&self.content.pattern, publisher as u32, stamp));
+    /// A publisher has one more subscriber on this shard.
+    pub(super) fn subscribe(&self, publisher: usize, shard: usize) {
+        let shares = &mut self.desk(publisher).shares;
+        shares.resize(shares.len().max(shard + 1), 0);
+        shares[shard] += 1;
     }
 
-    /// Publishes the next message of a publisher of this shard.
-    pub(crate) fn publish_near(
+    /// A publisher has one subscriber less on this shard. What was published before was published
+    /// for that one as well: it is pending now, or owed.
+    pub(super) fn unsubscribe(
         &self,
-        (publisher, peer): (usize, Peer),
+        publisher: usize,
+        shard: usize,
+        pending: &mut Pending,
+    ) -> Vec<(u64, u64)> {
+        let mut desk = self.desk(publisher);
+        let owed = desk.copy_to(pending, shard);
+        desk.shares[shard] = desk.shares[shard].saturating_sub(1);
+        owed
+    }
+
+    /// Publishes the next message of a publisher, from any shard, or through `near` from its own.
+    /// `false` when it cannot be: too many wait already, or the publisher has gone.
+    pub(crate) fn publish(
+        &self,
+        publisher: usize,
+        near: Option<Peer>,
         times: Published,
         composer: &mut Composer,
-    ) {
-        let _guard = self.publisher(publisher);
-        let stamp = self.announce(publisher, times);
-        let _ = peer.send(composer.letter(&self.content.pattern, publisher as u32, stamp));
+    ) -> bool {
+        let lane = &self.lanes[publisher];
+        let mut desk = self.desk(publisher);
+        let sequence = lane.next.load(Ordering::Relaxed);
+        if sequence.saturating_sub(lane.seen_end.load(Ordering::Relaxed)) >= self.unseen_max {
+            return false;
+        }
+        let stamp = MessageName { publisher, sequence }.stamp();
+        // Before it is sent: whoever receives it must know that it was published.
+        lane.next.store(sequence + 1, Ordering::Release);
+        let letter = composer.letter(&self.content.pattern, publisher as u32, stamp);
+        let is_sent = match (near, &desk.publisher) {
+            (Some(near), _) => near.send(letter).is_ok(),
+            (None, Some(remote)) => remote.send(letter).is_ok(),
+            (None, None) => false,
+        };
+        match is_sent {
+            true => desk.push(times, PENDING_MAX / self.lanes.len()),
+            false => lane.next.store(sequence, Ordering::Release),
+        }
+        is_sent
     }
 
-    /// Notes that the next message of a publisher is under way; what it carries as its number. The
-    /// publisher's lock is held meanwhile.
-    fn announce(&self, publisher: usize, times: Published) -> u64 {
-        let lane = &self.lanes[publisher];
-        let sequence = lane.next.load(Ordering::Relaxed);
-        let name = MessageName { publisher, sequence };
-        let slot = self.slot(name);
-        slot.sequence.store(sequence, Ordering::Release);
-        slot.shards_left.store(lane.shards.load(Ordering::Relaxed), Ordering::Release);
-        slot.due_ns.store(times.due_ns, Ordering::Release);
-        slot.published_ns.store(times.published_ns, Ordering::Release);
-        lane.next.store(sequence + 1, Ordering::Release);
-        name.stamp()
+    /// Messages of a publisher so far.
+    pub(crate) fn published_by(&self, publisher: usize) -> u64 {
+        self.lanes[publisher].next.load(Ordering::Acquire)
     }
 
     /// Messages published so far.
     pub(crate) fn published(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.next.load(Ordering::Acquire)).sum()
+        (0..self.lanes.len()).map(|publisher| self.published_by(publisher)).sum()
     }
 
-    /// When a message was published, if it is remembered.
-    pub(crate) fn times(&self, name: MessageName) -> Option<Published> {
-        let slot = self.slot(name);
-        (slot.sequence.load(Ordering::Acquire) == name.sequence).then(|| Published {
-            due_ns: slot.due_ns.load(Ordering::Acquire),
-            published_ns: slot.published_ns.load(Ordering::Acquire),
-        })
+    /// Whether everybody has everything.
+    pub(crate) fn is_settled(&self) -> bool {
+        (0..self.lanes.len()).all(|publisher| self.desk(publisher).incomplete == 0)
     }
 
-    /// All subscribers of a shard have received this message; whether that was the last shard.
-    pub(crate) fn leave(&self, name: MessageName) -> bool {
-        let slot = self.slot(name);
-        slot.sequence.load(Ordering::Acquire) == name.sequence
-            && slot.shards_left.fetch_sub(1, Ordering::AcqRel) == 1
+    /// Somebody has received this message, so it waits in no queue of a publisher any more, nor does
+    /// any before it.
+    pub(super) fn see(&self, name: MessageName) {
+        self.lanes[name.publisher].seen_end.fetch_max(name.sequence + 1, Ordering::Relaxed);
+    }
+
+    /// A shard has received a message that it does not know: tells it what was published until now.
+    /// What it is owed of messages that are too old is returned, by when they were due.
+    pub(super) fn catch_up(
+        &self,
+        name: MessageName,
+        shard: usize,
+        pending: &mut Pending,
+    ) -> Vec<(u64, u64)> {
+        self.desk(name.publisher).copy_to(pending, shard)
+    }
+
+    /// What a shard is owed in the end of a publisher.
+    pub(super) fn owed(
+        &self,
+        publisher: usize,
+        shard: usize,
+        pending: &mut Pending,
+    ) -> Vec<(u64, u64)> {
+        let mut owed = self.desk(publisher).copy_to(pending, shard);
+        owed.extend(pending.owed());
+        owed
+    }
+
+    /// All subscribers of a shard have received this message, or never will; tells it when that was
+    /// the last shard.
+    pub(super) fn leave(&self, name: MessageName) -> Option<Completed> {
+        self.desk(name.publisher).leave(name.sequence)
+    }
+
+    /// Messages of a publisher that were published before this time and are not complete: others
+    /// are to be published in their place. Each is counted once.
+    pub(super) fn replace_overdue(&self, publisher: usize, before_ns: u64) -> usize {
+        self.desk(publisher).replace_overdue(before_ns)
+    }
+
+    /// The run is over: how long the messages took at least that never reached everybody.
+    pub(crate) fn settle(&self, board: &Scoreboard, readings: &mut Readings) {
+        let now_ns = board.nanoseconds();
+        for publisher in 0..self.lanes.len() {
+            let desk = self.desk(publisher);
+            let missing = desk.under_way.iter().filter(|entry| entry.shards_left > 0);
+            for entry in missing.filter(|entry| board.is_counted(entry.times.due_ns)) {
+                let age_ns = now_ns.saturating_sub(entry.times.published_ns);
+                readings.record_completion(age_ns);
+            }
+            let oldest_ns = desk.under_way.front().map_or(now_ns, |entry| entry.times.published_ns);
+            for _ in 0..desk.given_up {
+                readings.record_completion(now_ns.saturating_sub(oldest_ns));
+            }
+        }
     }
 
     /// Which message this is, for a subscriber that is due `next` of the first publisher. `None`
     /// when it was never published.
-    pub(crate) fn name(&self, message: &Message<'_>, next: u64) -> Option<MessageName> {
-        let name = match self.content.pattern.is_numbered() {
-            true => MessageName::of_stamp(self.content.pattern.number_in(message.bytes(), next)?),
-            false => MessageName { publisher: 0, sequence: next },
-        };
+    pub(super) fn name(&self, message: &Message<'_>, next: u64) -> Option<MessageName> {
+        let name = MessageName::of_stamp(self.content.number_in(message.bytes(), next)?);
         let lane = self.lanes.get(name.publisher)?;
         (name.sequence < lane.next.load(Ordering::Acquire)).then_some(name)
     }
 
     /// Judges the bytes of a message for a subscriber: whether all were compared, or what is wrong.
-    pub(crate) fn judge(
+    pub(super) fn judge(
         &self,
         number: u32,
         name: MessageName,
@@ -198,10 +303,67 @@ impl Channel {
             false => Err(format!("message {} came with other bytes", name.sequence)),
         }
     }
+}
 
-    fn slot(&self, name: MessageName) -> &Slot {
-        let slots = &self.lanes[name.publisher].slots;
-        &slots[(name.sequence % slots.len() as u64) as usize]
+impl Desk {
+    /// A message is published; of those under way so many are remembered.
+    fn push(&mut self, times: Published, most: usize) {
+        if self.under_way.len() >= most
+            && let Some(oldest) = self.under_way.pop_front()
+        {
+            self.base += 1;
+            self.incomplete -= usize::from(oldest.shards_left > 0);
+            self.given_up += u64::from(oldest.shards_left > 0);
+        }
+        let shards_left = self.shares.iter().filter(|&&share| share > 0).count();
+        self.under_way.push_back(Entry { times, shards_left, is_replaced: false });
+        self.incomplete += usize::from(shards_left > 0);
+    }
+
+    /// Makes known what was published, for as many subscribers as a shard has now. What is owed of
+    /// what is no longer known here counts as the oldest that is.
+    fn copy_to(&self, pending: &mut Pending, shard: usize) -> Vec<(u64, u64)> {
+        let share = self.shares.get(shard).copied().unwrap_or(0);
+        let oldest_ns = self.under_way.front().map_or(0, |entry| entry.times.due_ns);
+        let mut owed = Vec::new();
+        if pending.end() < self.base {
+            owed.extend(pending.owed());
+            owed.push((oldest_ns, pending.skip_to(self.base) * share));
+        }
+        let known = pending.end().saturating_sub(self.base) as usize;
+        for entry in self.under_way.iter().skip(known) {
+            pending.push(entry.times, share);
+        }
+        owed
+    }
+
+    fn leave(&mut self, sequence: u64) -> Option<Completed> {
+        let index = sequence.checked_sub(self.base)? as usize;
+        let entry = self.under_way.get_mut(index)?;
+        entry.shards_left = entry.shards_left.checked_sub(1)?;
+        if entry.shards_left > 0 {
+            return None;
+        }
+        let completed = Completed { times: entry.times, is_replaced: entry.is_replaced };
+        self.incomplete -= 1;
+        while self.under_way.front().is_some_and(|entry| entry.shards_left == 0) {
+            self.under_way.pop_front();
+            self.base += 1;
+        }
+        Some(completed)
+    }
+
+    fn replace_overdue(&mut self, before_ns: u64) -> usize {
+        let mut replaced = 0;
+        self.overdue_end = self.overdue_end.max(self.base);
+        while let Some(entry) = self.under_way.get_mut((self.overdue_end - self.base) as usize)
+            && entry.times.published_ns < before_ns
+        {
+            entry.is_replaced = entry.shards_left > 0;
+            replaced += usize::from(entry.is_replaced);
+            self.overdue_end += 1;
+        }
+        replaced
     }
 }
 
@@ -218,7 +380,7 @@ mod tests {
     fn channel(payload_bytes: usize) -> Channel {
         let pattern = Pattern::new(MessageKind::Text, payload_bytes).numbered();
         let content = Content { pattern, verify: Verify::All, answer_timeout: None };
-        let channel = Channel::new(content, 2, 4);
+        let channel = Channel::new(content, 2);
         for lane in &channel.lanes {
             lane.next.store(10, Ordering::Relaxed);
         }
@@ -270,15 +432,48 @@ mod tests {
         assert_eq!(channel.name(&message, 3), Some(name));
     }
 
+    fn desk(messages: u64) -> Desk {
+        let mut desk = Desk { shares: vec![3, 0, 2], ..Desk::default() };
+        (0..messages).for_each(|sequence| desk.push(Published::at(100 + sequence), 1000));
+        desk
+    }
+
     #[test]
-    fn the_last_shard_is_told_from_the_others() {
-        let channel = channel(20);
-        channel.slot(NAME).shards_left.store(2, Ordering::Relaxed);
-        channel.slot(NAME).sequence.store(NAME.sequence, Ordering::Relaxed);
-        assert!(!channel.leave(NAME));
-        assert!(channel.leave(NAME));
-        let forgotten = MessageName { sequence: 3, ..NAME };
-        assert!(!channel.leave(forgotten));
-        assert!(channel.times(forgotten).is_none());
+    fn a_message_is_complete_when_the_last_shard_that_has_subscribers_says_so() {
+        let mut desk = desk(2);
+        assert_eq!((desk.leave(1), desk.incomplete), (None, 2));
+        let completed = Completed { times: Published::at(101), is_replaced: false };
+        assert_eq!((desk.leave(1), desk.incomplete), (Some(completed), 1));
+        assert_eq!(desk.leave(1), None, "once");
+        assert_eq!((desk.leave(0), desk.leave(0).is_some()), (None, true));
+        assert_eq!((desk.base, desk.under_way.len(), desk.incomplete), (2, 0, 0));
+    }
+
+    #[test]
+    fn what_is_overdue_is_replaced_once() {
+        let mut desk = desk(5);
+        for _ in 0..2 {
+            desk.leave(1);
+        }
+        assert_eq!((desk.replace_overdue(103), desk.replace_overdue(103)), (2, 0));
+        assert_eq!(desk.leave(2), None);
+        assert!(desk.leave(2).is_some_and(|completed| completed.is_replaced));
+        assert_eq!(desk.replace_overdue(u64::MAX), 2);
+    }
+
+    #[test]
+    fn a_shard_learns_what_it_does_not_know_and_no_more() {
+        let mut desk = desk(3);
+        let mut pending = Pending::default();
+        assert!(desk.copy_to(&mut pending, 2).is_empty());
+        assert_eq!(pending.owed().collect::<Vec<_>>(), [(100, 2), (101, 2), (102, 2)]);
+        desk.push(Published::at(103), 1000);
+        assert!(desk.copy_to(&mut pending, 2).is_empty());
+        assert_eq!((pending.end(), pending.owed().count()), (4, 4));
+        // Somebody who comes too late begins with what is still known.
+        (0..2).for_each(|_| desk.push(Published::at(104), 4));
+        let mut late = Pending::default();
+        assert_eq!(desk.copy_to(&mut late, 0), [(102, 2 * 3)]);
+        assert_eq!((late.end(), late.owed().count(), desk.given_up), (6, 4, 2));
     }
 }

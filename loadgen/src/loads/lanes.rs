@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ringsock::{Peer, ShardInfo};
 
 use super::outstanding::{Answer, Outstanding};
+use super::pacing::{GLANCE_NS, Turn};
 use super::place::Place;
 use crate::composer::Composer;
 use crate::content::Content;
@@ -16,13 +17,6 @@ use crate::target::Target;
 
 /// Messages of one shard that may wait for a lane; more are not sent at all, and told.
 const WAITING_MAX: usize = 1 << 20;
-/// Messages that fall due in one turn before what has come is received: a load generator that only
-/// sends while it is behind would measure how long it does not listen.
-const TURN_MESSAGES_MAX: usize = 64;
-/// The same in time, for messages that take long to send.
-const TURN_NS_MAX: u64 = 200_000;
-/// The longest time between two looks at the stage of the run.
-pub(super) const GLANCE_NS: u64 = 5_000_000;
 
 /// What makes messages due.
 #[derive(Clone, Copy, Debug)]
@@ -144,12 +138,16 @@ impl Lanes {
     /// Sends what is due by now, or a part of it; nanoseconds until there is something to do again.
     pub(crate) fn send_due(&mut self, place: &Place) -> u64 {
         let Some(began_ns) = place.board.schedule_began_ns() else { return GLANCE_NS / 5 };
+        if !place.board.is_catching_up() {
+            self.abandon(place);
+            return GLANCE_NS;
+        }
         if matches!(self.clock, Clock::Unset) {
             self.clock = self.clock_from(began_ns, place);
         }
-        let turn_began_ns = place.board.nanoseconds();
-        let mut now_ns = turn_began_ns;
-        for _ in 0..TURN_MESSAGES_MAX {
+        let mut now_ns = place.board.nanoseconds();
+        let mut turn = Turn::new(now_ns);
+        loop {
             let end_ns = place.board.counted_end_ns();
             match self.clock.tick(now_ns) {
                 Tick::Due(due_ns, _) | Tick::At(due_ns) if due_ns >= end_ns => {
@@ -165,11 +163,10 @@ impl Lanes {
                 Tick::Unknown => return GLANCE_NS / 5,
             }
             now_ns = place.board.nanoseconds();
-            if now_ns - turn_began_ns > TURN_NS_MAX {
-                break;
+            if !turn.goes_on(now_ns) {
+                return 0;
             }
         }
-        0
     }
 
     /// Nothing more falls due.

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use ringsock::protocol::handshake::Status;
 use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Request, Upgrade};
 
-use super::lanes::{GLANCE_NS, Lanes, PacedPlan};
+use super::lanes::{Lanes, PacedPlan};
 use super::opener::{HANDSHAKES_MAX, Opener};
 use super::outstanding::Answer;
+use super::pacing::keep_pace;
 use super::place::Place;
-use crate::alarm::Alarm;
-use crate::failure::Failure;
 
 /// One connection.
 #[derive(Debug)]
@@ -42,33 +41,12 @@ impl Paced {
     }
 }
 
-/// Sends what is due until the run closes its connections.
-async fn keep_sending(lanes: Rc<RefCell<Lanes>>, place: Rc<Place>) {
-    let failed = |error: std::io::Error| {
-        place.board.fail(Failure::usage(format!("the machine gives no timer: {error}")));
-    };
-    let alarm = match Alarm::new() {
-        Ok(alarm) => alarm,
-        Err(error) => return failed(error),
-    };
-    while !place.board.is_closing() {
-        let pause_ns = if place.board.is_catching_up() {
-            lanes.borrow_mut().send_due(&place)
-        } else {
-            lanes.borrow_mut().abandon(&place);
-            GLANCE_NS
-        };
-        if let Err(error) = alarm.sleep(pause_ns).await {
-            return failed(error);
-        }
-    }
-}
-
 impl Handler for Paced {
     type State = PacedLink;
 
     fn on_start(&mut self, outbound: &mut Outbound<PacedLink>) {
-        ringsock::spawn(keep_sending(Rc::clone(&self.lanes), Rc::clone(&self.place)));
+        let (lanes, place) = (Rc::clone(&self.lanes), Rc::clone(&self.place));
+        ringsock::spawn(keep_pace(Rc::clone(&place), move || lanes.borrow_mut().send_due(&place)));
         self.open(outbound, HANDSHAKES_MAX);
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ringsock::{CloseInfo, Message, ShardInfo};
+use ringsock::{CloseInfo, ClosedBy, Message, ShardInfo};
 
 use crate::content::Content;
 use crate::failure::{Failure, Phase};
@@ -70,8 +70,13 @@ impl Place {
         self.tally.lost.add(1);
         self.board.note_fault(|| {
             let space = if info.reason.is_empty() { "" } else { " " };
-            let (code, reason, by) = (info.code.0, info.reason, info.by);
-            format!("connection {number} ended with {code}{space}{reason}, by {by:?}")
+            let (code, reason) = (info.code.0, info.reason);
+            let by = match info.by {
+                ClosedBy::Peer => "the server",
+                ClosedBy::Transport => "its transport",
+                ClosedBy::Local => "ringload itself",
+            };
+            format!("connection {number} ended with {code}{space}{reason}, by {by}")
         });
     }
 

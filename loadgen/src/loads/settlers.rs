@@ -10,16 +10,12 @@ use ringsock::protocol::handshake::Status;
 use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Peer, RemotePeer, Request, Upgrade};
 
 use super::opener::{HANDSHAKES_MAX, Opener};
+use super::pacing::{GLANCE_NS, Turn, keep_pace};
 use super::place::Place;
-use crate::alarm::Alarm;
 use crate::composer::Composer;
 use crate::content::Content;
-use crate::failure::Failure;
 use crate::schedule::{Arrivals, Schedule, Share};
 use crate::target::Target;
-
-/// The longest time between two looks at the stage of the run.
-const GLANCE_NS: u64 = 5_000_000;
 
 /// What every connection does, and how many there may be.
 #[derive(Debug)]
@@ -101,42 +97,47 @@ impl Settlers {
     }
 }
 
-/// Pings the connections in turns from when the run says so until it ends, whatever comes back. A
-/// Ping carries the time at which it was due.
-async fn keep_pinging(peers: Rc<RefCell<Vec<Peer>>>, place: Rc<Place>, rate: f64) {
-    let board = &place.board;
-    let failed = |error| board.fail(Failure::usage(format!("the machine gives no timer: {error}")));
-    let alarm = match Alarm::new() {
-        Ok(alarm) => alarm,
-        Err(error) => return failed(error),
-    };
-    let (mut schedule, mut turn) = (None, 0);
-    while board.is_sending() {
-        let mut pause_ns = GLANCE_NS;
-        if let Some(began_ns) = board.schedule_began_ns() {
+/// The Pings of one shard, to its connections in turns, from when the run says so and whatever comes
+/// back. A Ping carries the time at which it was due.
+struct Pinger {
+    peers: Rc<RefCell<Vec<Peer>>>,
+    rate: f64,
+    schedule: Option<Schedule>,
+    turn: usize,
+}
+
+impl Pinger {
+    /// Sends what is due; nanoseconds until there is something to do again.
+    fn ping_due(&mut self, place: &Place) -> u64 {
+        let board = &place.board;
+        let Some(began_ns) = board.schedule_began_ns().filter(|_| board.is_sending()) else {
+            return GLANCE_NS;
+        };
+        let peers = self.peers.borrow();
+        let schedule = self.schedule.get_or_insert_with(|| {
             let share = Share {
                 shard: place.shard.shard,
                 shards: place.shard.shards,
-                senders: peers.borrow().len(),
+                senders: peers.len(),
                 senders_of_all: board.totals().opened as usize,
             };
-            let schedule = schedule
-                .get_or_insert_with(|| Schedule::new(rate, Arrivals::Constant, began_ns, share));
-            let now_ns = board.nanoseconds();
-            while let Some(due_ns) = schedule.due(now_ns) {
-                let peer = peers.borrow().get(turn).copied();
-                turn = (turn + 1) % peers.borrow().len().max(1);
-                // One that has gone is reported by its end.
-                if peer.is_some_and(|peer| peer.ping(&due_ns.to_be_bytes()).is_ok()) {
-                    place.tally.pings.add(1);
-                    place.tally.readings().record_lag(now_ns.saturating_sub(due_ns));
-                }
+            Schedule::new(self.rate, Arrivals::Constant, began_ns, share)
+        });
+        let mut now_ns = board.nanoseconds();
+        let mut turn = Turn::new(now_ns);
+        while let Some(due_ns) = schedule.due(now_ns) {
+            // One that has gone is reported by its end.
+            if peers[self.turn].ping(&due_ns.to_be_bytes()).is_ok() {
+                place.tally.pings.add(1);
+                place.tally.readings().record_lag(now_ns.saturating_sub(due_ns));
             }
-            pause_ns = schedule.next_ns().saturating_sub(now_ns).min(GLANCE_NS);
+            self.turn = (self.turn + 1) % peers.len();
+            now_ns = board.nanoseconds();
+            if !turn.goes_on(now_ns) {
+                return 0;
+            }
         }
-        if let Err(error) = alarm.sleep(pause_ns).await {
-            return failed(error);
-        }
+        schedule.next_ns().saturating_sub(now_ns).min(GLANCE_NS)
     }
 }
 
@@ -146,7 +147,8 @@ impl Handler for Settlers {
     fn on_start(&mut self, outbound: &mut Outbound<Settler>) {
         if let Some(rate) = self.plan.ping_rate {
             let (peers, place) = (Rc::clone(&self.peers), Rc::clone(&self.place));
-            ringsock::spawn(keep_pinging(peers, place, rate));
+            let mut pinger = Pinger { peers, rate, schedule: None, turn: 0 };
+            ringsock::spawn(keep_pace(Rc::clone(&place), move || pinger.ping_due(&place)));
         }
         self.open(outbound);
     }

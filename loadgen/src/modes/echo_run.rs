@@ -19,8 +19,6 @@ use crate::watch::{Recorded, Watch};
 
 /// Messages under way on a connection of an open loop before further ones wait.
 const UNDER_WAY_MAX: usize = 1000;
-/// Messages under way that a queue is sized for, at most.
-const QUEUE_MESSAGES_MAX: usize = 4096;
 
 /// What is run.
 #[derive(Debug)]
@@ -73,7 +71,10 @@ impl EchoWork {
     ) -> Result<Measured, Failure> {
         let (connections, payload_bytes) = (self.connections, self.content.pattern.payload_bytes());
         let (messages, rate) = (self.messages, self.rate());
-        let default = if self.pace.is_some() { UNDER_WAY_MAX } else { 1 };
+        let default = match self.pace {
+            Some(_) => UNDER_WAY_MAX.min(LoadSize::pipeline_max(connections, &self.content)),
+            None => 1,
+        };
         let pipeline = self.pipeline.unwrap_or(default);
         let (crew, line) = self.start(engine, span, pipeline)?;
         let driver = crew.driver();
@@ -121,8 +122,7 @@ impl EchoWork {
         pipeline: usize,
     ) -> Result<(Crew, Line), Failure> {
         let Self { target, connections, content, pace, messages, .. } = self;
-        let queued = pipeline.min(QUEUE_MESSAGES_MAX);
-        let load = LoadSize::new(connections, &content, queued);
+        let load = LoadSize::new(connections, &content, pipeline);
         if let Some(pace) = pace {
             let under_way_max = pipeline;
             let plan = PacedPlan { target, connections, content, pace, under_way_max };

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::fanout_run::{self, FanoutMeasured, FanoutSetup};
+use crate::attendance::{AttendanceSummary, AttendeeSummary};
 use crate::cli::FanoutArguments;
-use crate::exhibit::{Card, Exhibit, Series};
+use crate::exhibit::{Card, Exhibit, Series, Table};
 use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -53,6 +54,8 @@ struct FanoutReport {
     server: Option<ServerUse>,
     client: ClientUse,
     reach: Reach,
+    /// What each of them got, over the whole run.
+    subscribers: AttendanceSummary,
     checked: Checked,
     errors: Errors,
     warnings: Vec<String>,
@@ -91,10 +94,9 @@ pub(crate) fn run(arguments: &FanoutArguments) -> Result<Outcome, Failure> {
 }
 
 fn report(arguments: &FanoutArguments, url: String, measured: FanoutMeasured) -> Outcome {
-    let FanoutMeasured { window, recorded, warnings, published, audience, .. } = measured;
+    let FanoutMeasured { window, recorded, warnings, published, due, audience, .. } = measured;
     let (server, client) = costs(&window, Unit::Delivery, window.received);
     let (rate, readings) = (window.rate(), &recorded.readings);
-    let due = published * audience as u64;
     let report = FanoutReport {
         mode: "fanout",
         url,
@@ -122,6 +124,7 @@ fn report(arguments: &FanoutArguments, url: String, measured: FanoutMeasured) ->
             deliveries: measured.checked.received,
             share: measured.checked.received as f64 / due.max(1) as f64,
         },
+        subscribers: readings.attendance.clone().unwrap_or_default().summary(),
         checked: measured.checked,
         errors: measured.errors,
         warnings: warnings.clone(),
@@ -143,6 +146,7 @@ fn report(arguments: &FanoutArguments, url: String, measured: FanoutMeasured) ->
         subtitle: subtitle(&report),
         cards: cards(&report),
         series: vec![Series::new("one way", recorded)],
+        tables: subscribers_table(&report.subscribers).into_iter().collect(),
         ..Exhibit::default()
     };
     let sound = report.errors.is_empty();
@@ -187,7 +191,7 @@ fn cards(report: &FanoutReport) -> Vec<Card> {
         Card::new(
             "Reach",
             format!("{:.3} %", report.reach.share * 100.0),
-            format!("{} deliveries", grouped(report.reach.deliveries as f64)),
+            format!("worst subscriber {:.3} %", report.subscribers.worst_reach * 100.0),
         ),
     ];
     if let Some(completion) = &report.completion_us {
@@ -226,5 +230,42 @@ fn text(report: &FanoutReport) -> String {
         grouped(report.reach.deliveries_due as f64),
         report.reach.share * 100.0
     );
+    text += &subscribers_line(&report.subscribers);
     text + &check_lines(&report.checked, &report.errors)
+}
+
+/// The line on who got least.
+fn subscribers_line(subscribers: &AttendanceSummary) -> String {
+    format!(
+        "each      {} of {} subscribers short of messages, worst reach {:.4} %, worst latency {}, most \
+         twice {}, most out of order {}\n",
+        grouped(subscribers.short as f64),
+        grouped(subscribers.subscribers as f64),
+        subscribers.worst_reach * 100.0,
+        duration_text(subscribers.worst_latency_us * 1000.0),
+        grouped(subscribers.most_duplicates as f64),
+        grouped(subscribers.most_reordered as f64)
+    )
+}
+
+/// Those who got least, if anybody was left out.
+fn subscribers_table(subscribers: &AttendanceSummary) -> Option<Table> {
+    let columns = ["subscriber", "reach", "lost", "twice", "out of order", "longest latency"];
+    let cells = |one: &AttendeeSummary| {
+        vec![
+            one.subscriber.to_string(),
+            format!("{:.4} %", one.reach * 100.0),
+            grouped(one.lost as f64),
+            grouped(one.duplicates as f64),
+            grouped(one.reordered as f64),
+            duration_text(one.latency_max_us * 1000.0),
+        ]
+    };
+    let is_bad = |one: &&AttendeeSummary| one.lost + one.duplicates + one.reordered > 0;
+    let rows: Vec<_> = subscribers.worst.iter().filter(is_bad).map(cells).collect();
+    (!rows.is_empty()).then(|| Table {
+        title: "Subscribers that got least".to_owned(),
+        columns: columns.map(str::to_owned).to_vec(),
+        rows,
+    })
 }

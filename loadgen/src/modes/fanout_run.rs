@@ -16,9 +16,6 @@ use crate::truth;
 use crate::usage::Window;
 use crate::watch::{Recorded, Watch};
 
-/// Messages of a publisher that an open loop remembers.
-const REMEMBERED: usize = 4096;
-
 /// What came of it.
 #[derive(Debug)]
 pub(crate) struct FanoutMeasured {
@@ -26,8 +23,10 @@ pub(crate) struct FanoutMeasured {
     pub(crate) window: Window,
     pub(crate) recorded: Recorded,
     pub(crate) published: u64,
+    /// Deliveries that were due.
+    pub(crate) due: u64,
     /// Subscribers that are due each message.
-    pub(crate) audience: usize,
+    pub(crate) audience: u64,
     pub(crate) checked: Checked,
     pub(crate) errors: Errors,
     pub(crate) warnings: Vec<String>,
@@ -58,11 +57,11 @@ impl FanoutSetup {
                  bytes or more, or a --template with {sequence}, and no --trust-peer",
             ));
         }
-        let slots = if self.rate.is_some() { REMEMBERED } else { self.pipeline };
         Ok(FanoutPlan {
             target: self.target,
             connections: self.connections,
-            channel: Channel::new(self.content, self.publishers, slots),
+            channel: Channel::new(self.content, self.publishers),
+            pipeline: self.pipeline,
             rate: self.rate,
             reaches_self: self.reaches_self,
             join: self.join,
@@ -80,7 +79,10 @@ pub(crate) fn run(
 ) -> Result<FanoutMeasured, Failure> {
     let plan = Arc::new(plan);
     let (connections, channel) = (plan.connections, &plan.channel);
-    let load = LoadSize::new(connections, channel.content(), channel.slots());
+    let load = LoadSize {
+        memory_bytes: channel.memory_bytes(connections),
+        ..LoadSize::new(connections, channel.content(), channel.queue_messages())
+    };
     let shared = Arc::clone(&plan);
     let crew = Crew::start(engine, &plan.target, server_pid, load, move |place| {
         Audience::new(&shared, place)
@@ -90,33 +92,39 @@ pub(crate) fn run(
     let pace = if plan.rate.is_some() { Loop::Open } else { Loop::Closed };
     let window = crew.count(pace, span, &mut watch, |began_ns| match pace {
         Loop::Open => crew.board().begin_schedule(began_ns),
-        Loop::Closed => publish_first(channel, began_ns),
+        Loop::Closed => publish_first(&plan, &crew, began_ns),
     })?;
-    let audience = plan.audience();
-    let due = || channel.published() * audience as u64;
-    crew.drain(|totals| totals.received >= due());
+    crew.drain(|totals| {
+        let published = plan.rate.is_none() || totals.exhausted == crew.board().shards();
+        published && channel.is_settled()
+    });
     let board = crew.end()?;
-    let (totals, recorded) = (board.totals(), watch.finish(&board));
-    let warnings = truth::warnings(&window, None, &recorded);
+    let totals = board.totals();
+    let mut recorded = watch.finish(&board);
+    channel.settle(&board, &mut recorded.readings);
+    let warnings = truth::warnings(&window, plan.rate.map(|(rate, _)| rate), &recorded);
     Ok(FanoutMeasured {
         driver,
         window,
         recorded,
         published: channel.published(),
-        audience,
-        checked: Checked { sent: channel.published(), ..Checked::of(&totals) },
-        errors: Errors::new(&board, &totals, due()),
+        due: totals.due,
+        audience: plan.audience(totals.opened),
+        checked: Checked::of(&totals),
+        errors: Errors::new(&board, &totals, totals.due),
         warnings,
     })
 }
 
 /// Publishes as much as is to be under way.
-fn publish_first(channel: &Channel, now_ns: u64) {
+fn publish_first(plan: &FanoutPlan, crew: &Crew, now_ns: u64) {
+    let channel = &plan.channel;
     let mut composer = channel.content().composer();
     for publisher in 0..channel.publishers() {
-        for _ in 0..channel.slots() {
-            let times = Published { due_ns: now_ns, published_ns: now_ns };
-            channel.publish(publisher, times, &mut composer);
+        for _ in 0..plan.pipeline {
+            if channel.publish(publisher, None, Published::at(now_ns), &mut composer) {
+                crew.board().add_sent(1);
+            }
         }
     }
 }

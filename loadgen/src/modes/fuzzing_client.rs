@@ -17,6 +17,8 @@ use crate::report::Outcome;
 use crate::target::{Greeting, Target};
 use crate::watch::Watch;
 
+/// Connections that may end while others begin.
+const CONNECTIONS_MAX: usize = 16;
 /// What may wait to be sent: a case sends thousands of messages before it reads.
 const QUEUE_BYTES_MAX: usize = 256 * MIB;
 
@@ -40,8 +42,9 @@ pub(crate) fn run(arguments: &FuzzingArguments) -> Result<Outcome, Failure> {
     let target = Target::parse(&arguments.url, false, greeting)?;
     let progress = Arc::new(Progress::default());
     let load = LoadSize {
-        connections: 16,
+        connections: CONNECTIONS_MAX,
         queue_bytes: QUEUE_BYTES_MAX,
+        memory_bytes: CONNECTIONS_MAX * QUEUE_BYTES_MAX,
         mailbox_messages: 0,
         silence_max: None,
     };

@@ -60,18 +60,25 @@ fn a_delay_is_reported_to_the_millisecond() {
         for delay_ms in [0.0, 20.0] {
             let delay = Duration::from_secs_f64(delay_ms / 1000.0);
             let server = ScriptedServer::start(Script { delay, ..Script::default() });
-            let words = ["--connections", "4", "--rate", "200", "--duration", "0.6"];
-            let off = (0..TRIES).map(|_| {
-                let (code, json) = echo(&server, driver, &words);
-                assert_eq!(code, 0, "{json:#}");
-                number(&json, "/latency_us/p50") / 1000.0 - delay_ms
-            });
-            // Nothing can be quicker than the delay, whatever the machine does meanwhile.
-            let off = off.inspect(|off| assert!(*off >= 0.0, "{off} ms"));
-            let found: Vec<f64> = off.take_while(|off| *off >= 1.0).collect();
-            assert!(found.len() < TRIES, "{driver}: {delay_ms} ms, off by {found:?} ms");
+            for pace in [&["--rate", "200"][..], &["--pipeline", "1"], &["--pipeline", "3"]] {
+                let words = [&["--connections", "4", "--duration", "0.6"], pace].concat();
+                assert_delay(delay_ms, || echo(&server, driver, &words));
+            }
         }
     }
+}
+
+/// Runs something until the median latency is that, to the millisecond.
+fn assert_delay(delay_ms: f64, run: impl Fn() -> (i32, Value)) {
+    let off = (0..TRIES).map(|_| {
+        let (code, json) = run();
+        assert_eq!(code, 0, "{json:#}");
+        number(&json, "/latency_us/p50") / 1000.0 - delay_ms
+    });
+    // Nothing can be quicker than the delay, whatever the machine does meanwhile.
+    let off = off.inspect(|off| assert!(*off >= 0.0, "{off} ms"));
+    let found: Vec<f64> = off.take_while(|off| *off >= 1.0).collect();
+    assert!(found.len() < TRIES, "{delay_ms} ms, off by {found:?} ms");
 }
 
 #[test]
@@ -200,6 +207,89 @@ fn a_lost_connection_loses_what_it_owed_and_nothing_else() {
         let (code, json) = ringload(&words);
         assert_eq!((code, number(&json, "/checked/received")), (1, 219.0), "{json:#}");
         assert_eq!(number(&json, "/errors/lost_messages"), 81.0, "{json:#}");
+    }
+}
+
+/// A fan-out against a script.
+fn fan_out(server: &ScriptedServer, driver: &str, words: &[&str]) -> (i32, Value) {
+    let url = server.url();
+    let fixed = ["fanout", &url, "--driver", driver, "--warmup", "0", "--payload", "32"];
+    ringload(&[&fixed[..], words].concat())
+}
+
+/// What is reported of a fan-out is what was done to all and to each.
+fn assert_fan_out_reported(server: &ScriptedServer, json: &Value, subscribers: u64) {
+    let did = server.did();
+    let due = did.received * subscribers;
+    for (pointer, did) in [
+        ("/reach/published", did.received),
+        ("/reach/deliveries_due", due),
+        ("/reach/deliveries", due - did.lost),
+        ("/errors/lost_messages", did.lost),
+        ("/errors/duplicated_messages", did.repeated),
+        ("/errors/reordered_messages", did.swapped),
+        ("/errors/wrong_messages", 0),
+        ("/errors/lost_connections", 0),
+        // None is left out: those that never came count with their age.
+        ("/latency_us/count", due),
+        ("/completion_us/count", did.received),
+        ("/subscribers/subscribers", subscribers),
+    ] {
+        assert_eq!(number(json, pointer), did as f64, "{pointer}: {json:#}");
+    }
+    let worst = json["subscribers"]["worst"].as_array().unwrap();
+    let sum = |field: &str| worst.iter().map(|one| one[field].as_u64().unwrap()).sum::<u64>();
+    for (field, did) in
+        [("lost", did.lost), ("duplicates", did.repeated), ("reordered", did.swapped)]
+    {
+        assert_eq!(sum(field), did, "{field} of each: {json:#}");
+    }
+}
+
+#[test]
+fn losses_duplicates_and_swaps_of_a_fan_out_are_counted_exactly_for_each_subscriber() {
+    for driver in drivers() {
+        for pace in [&["--rate", "1000"][..], &["--pipeline", "20", "--answer-timeout", "0.2"]] {
+            let script =
+                Script { lose_every: 31, repeat_every: 13, swap_every: 17, ..Script::default() };
+            let server = ScriptedServer::start_fan_out(script);
+            let words = ["--connections", "5", "--duration", "0.8"];
+            let (code, json) = fan_out(&server, driver, &[&words[..], pace].concat());
+            assert_eq!(code, 1, "{json:#}");
+            let did = server.did();
+            assert!(did.lost > 10 && did.repeated > 10 && did.swapped > 10, "{driver}: {did:?}");
+            assert_fan_out_reported(&server, &json, 5);
+            assert_eq!(number(&json, "/subscribers/short"), 5.0, "{json:#}");
+            let worst = number(&json, "/subscribers/worst_reach");
+            assert!((0.9..0.99).contains(&worst), "{json:#}");
+        }
+    }
+}
+
+#[test]
+fn a_stall_of_a_fan_out_is_in_the_latencies_of_all_that_were_due_meanwhile() {
+    for driver in drivers() {
+        let stall = Some((100, Duration::from_secs(1)));
+        let server = ScriptedServer::start_fan_out(Script { stall, ..Script::default() });
+        let words = ["--connections", "3", "--rate", "6000", "--duration", "1.4"];
+        let (code, json) = fan_out(&server, driver, &words);
+        assert_eq!(code, 0, "{json:#}");
+        assert_fan_out_reported(&server, &json, 3);
+        let (max, p50) = (number(&json, "/latency_us/max"), number(&json, "/latency_us/p50"));
+        assert!((1e6..2e6).contains(&max), "{driver}: {max} µs");
+        // Six thousand messages were due while nothing was answered.
+        assert!(p50 > 2e5, "{driver}: the longest latencies are missing: {p50} µs");
+        assert!(number(&json, "/subscribers/worst_latency_us") >= 1e6, "{json:#}");
+    }
+}
+
+#[test]
+fn a_delay_of_a_fan_out_is_reported_to_the_millisecond() {
+    for driver in drivers() {
+        let script = Script { delay: Duration::from_millis(20), ..Script::default() };
+        let server = ScriptedServer::start_fan_out(script);
+        let words = ["--connections", "3", "--rate", "100", "--duration", "0.6"];
+        assert_delay(20.0, || fan_out(&server, driver, &words));
     }
 }
 

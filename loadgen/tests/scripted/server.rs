@@ -1,17 +1,18 @@
-//! An echo server that follows a script and keeps account of it. One thread for each connection and
-//! blocking calls: it is as simple as it can be, so that what it did is beyond doubt.
+//! A server that follows a script and keeps account of it: it sends messages back, or to everybody.
+//! Two threads for each connection and blocking calls: it is as simple as it can be, so that what it
+//! did is beyond doubt.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ringsock::protocol::handshake::accept_value;
 
-/// What is done wrong. A count of zero means never; all counts are of one connection's messages.
+/// What is done wrong. A count of zero means never; all counts are of the messages for one connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Script {
     /// Between a message and its answer.
@@ -52,8 +53,21 @@ pub(crate) struct ScriptedServer {
     counts: Arc<Counts>,
 }
 
+/// Who receives what comes: of an echo nobody but its sender.
+type Members = Option<Arc<Mutex<Vec<Sender<Arrival>>>>>;
+
 impl ScriptedServer {
+    /// An echo server.
     pub(crate) fn start(script: Script) -> Self {
+        Self::start_for(script, None)
+    }
+
+    /// One that sends everything to everybody; who is connected is a member.
+    pub(crate) fn start_fan_out(script: Script) -> Self {
+        Self::start_for(script, Some(Arc::default()))
+    }
+
+    fn start_for(script: Script, members: Members) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, counts) = (listener.local_addr().unwrap(), Arc::new(Counts::default()));
         let shared = Arc::clone(&counts);
@@ -62,7 +76,8 @@ impl ScriptedServer {
                 let first_leaves_at = script.first_leaves_at.filter(|_| index == 0);
                 let script = Script { first_leaves_at, ..script };
                 let (socket, counts) = (socket.unwrap(), Arc::clone(&shared));
-                thread::spawn(move || serve(socket, script, &counts));
+                let members = members.clone();
+                thread::spawn(move || serve(socket, script, &members, &counts));
             }
         });
         Self { address, counts }
@@ -83,15 +98,19 @@ impl ScriptedServer {
     }
 }
 
-fn serve(mut socket: TcpStream, script: Script, counts: &Arc<Counts>) {
+fn serve(mut socket: TcpStream, script: Script, members: &Members, counts: &Arc<Counts>) {
     socket.set_nodelay(true).unwrap();
+    let (arrived, arrivals) = channel();
+    // Before the handshake is complete: who is connected misses nothing.
+    if let Some(members) = members {
+        members.lock().unwrap().push(arrived.clone());
+    }
     if upgrade(&mut socket).is_none() {
         return;
     }
-    let (arrived, arrivals) = channel();
     let (writer, counted) = (socket.try_clone().unwrap(), Arc::clone(counts));
     let answers = thread::spawn(move || answer(writer, script, &arrivals, &counted));
-    read(&mut socket, &arrived, counts);
+    read(&mut socket, &arrived, members, counts);
     drop(arrived);
     answers.join().unwrap();
     let _ = socket.shutdown(Shutdown::Both);
@@ -115,6 +134,7 @@ fn upgrade(socket: &mut TcpStream) -> Option<()> {
 }
 
 /// What has come from a client.
+#[derive(Clone)]
 enum Arrival {
     Message(Instant, Vec<u8>),
     Ping(Vec<u8>),
@@ -122,7 +142,7 @@ enum Arrival {
 }
 
 /// Takes masked frames of up to 125 bytes until the connection closes.
-fn read(socket: &mut TcpStream, arrived: &Sender<Arrival>, counts: &Counts) {
+fn read(socket: &mut TcpStream, arrived: &Sender<Arrival>, members: &Members, counts: &Counts) {
     let mut header = [0; 6];
     while socket.read_exact(&mut header).is_ok() {
         let length = usize::from(header[1] & 0x7F);
@@ -142,6 +162,12 @@ fn read(socket: &mut TcpStream, arrived: &Sender<Arrival>, counts: &Counts) {
                 Arrival::Message(Instant::now(), payload)
             }
         };
+        if let (Arrival::Message(..), Some(members)) = (&arrival, members) {
+            let members = members.lock().unwrap();
+            // One that has gone needs none.
+            members.iter().for_each(|member| drop(member.send(arrival.clone())));
+            continue;
+        }
         let is_last = matches!(arrival, Arrival::Close);
         if arrived.send(arrival).is_err() || is_last {
             return;
