@@ -1,6 +1,7 @@
 //! The shards that make the load, and the main thread's view of them: starts them, waits, measures
 //! a window, ends them. What they do on their connections is the modes' business.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,7 +51,9 @@ const MESSAGE_BYTES_MAX: usize = 64 * MIB;
 
 /// Running shards with their scoreboard.
 pub(crate) struct Crew {
-    running: Running,
+    /// Until they are ended in order.
+    running: Option<Running>,
+    driver: String,
     board: Arc<Scoreboard>,
     target: Target,
     server_pid: Option<u32>,
@@ -146,12 +149,13 @@ impl Crew {
             })
             .map_err(|error| Failure::usage(error.to_string()))?;
         stay_on(&engine.cores);
-        Ok(Self { running, board, target: target.clone(), server_pid })
+        let driver = running.driver().to_string();
+        Ok(Self { running: Some(running), driver, board, target: target.clone(), server_pid })
     }
 
     /// The driver that the load runs on.
     pub(crate) fn driver(&self) -> String {
-        self.running.driver().to_string()
+        self.driver.clone()
     }
 
     /// The counts and the stage.
@@ -159,8 +163,8 @@ impl Crew {
         &self.board
     }
 
-    /// Waits until the counts are as wanted. Fails when a shard reports a failure or when nothing
-    /// moves any more.
+    /// Waits until the counts are as wanted, or nothing moves any more: connections that cannot be
+    /// opened are a failure, messages that do not come are a result. Fails also when a shard does.
     pub(crate) fn wait_until(
         &self,
         phase: Phase,
@@ -184,38 +188,58 @@ impl Crew {
                 (last, moved) = (totals, Instant::now());
             } else if moved.elapsed() > PATIENCE {
                 let cause = format!(
-                    "nothing has come back for {} s: {} connections opened, {} messages received",
+                    "nothing has come for {} s: {} connections opened, {} messages received",
                     PATIENCE.as_secs(),
                     totals.opened,
                     totals.received
                 );
-                return Err(Failure::of_server(&self.target, phase, &cause));
+                let failure = Failure::of_server(&self.target, phase, &cause);
+                if phase != Phase::Echo {
+                    return Err(failure);
+                }
+                self.board.note_fault(|| failure.to_string());
+                return Ok(());
             }
             watch.look(&self.board, &totals);
             thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Waits until this many connections are open.
+    /// Waits until so many connections are open or have been refused; how many are open. It is a
+    /// failure when none is.
     pub(crate) fn wait_for_open(
         &self,
         connections: usize,
         watch: &mut Watch,
-    ) -> Result<(), Failure> {
-        self.wait_until(Phase::Handshake, watch, |totals| totals.opened >= connections as u64)
+    ) -> Result<u64, Failure> {
+        self.wait_until(Phase::Handshake, watch, |totals| {
+            totals.opened + totals.unopened >= connections as u64
+        })?;
+        self.opened()
+    }
+
+    /// How many connections have been opened, or why none.
+    pub(crate) fn opened(&self) -> Result<u64, Failure> {
+        match (self.board.totals().opened, self.board.refusal()) {
+            (0, Some(refusal)) => Err(refusal),
+            (opened, _) => Ok(opened),
+        }
     }
 
     /// Lets time pass with messages flowing, until a moment of the board's clock.
     fn pass(&self, step: &'static str, end_ns: u64, watch: &mut Watch) -> Result<(), Failure> {
         let left = || Duration::from_nanos(end_ns.saturating_sub(self.board.nanoseconds()));
         watch.begin(step, Some(left()));
-        self.wait_until(Phase::Echo, watch, |_| {
-            // The last look is at the end and not some time after it.
-            if left() < POLL_INTERVAL {
-                thread::sleep(left());
+        while !left().is_zero() && !interrupt::is_interrupted() {
+            let totals = self.board.totals();
+            if let Some(failure) = self.board.failure() {
+                return Err(failure);
             }
-            left().is_zero()
-        })
+            watch.look(&self.board, &totals);
+            // The last look is at the end and not some time after it.
+            thread::sleep(left().min(POLL_INTERVAL));
+        }
+        Ok(())
     }
 
     /// Begins to count.
@@ -224,12 +248,12 @@ impl Crew {
             return Err(Failure::interrupted());
         }
         self.board.enter(Stage::Counting);
-        self.sample()
+        Ok(self.sample())
     }
 
     /// What happened since counting began, and what it cost.
-    pub(crate) fn counted_since(&self, before: &Sample) -> Result<Window, Failure> {
-        Ok(Window::between(before, &self.sample()?))
+    pub(crate) fn counted_since(&self, before: &Sample) -> Window {
+        Window::between(before, &self.sample())
     }
 
     /// Lets messages flow, and counts what is due for so long behind the warm-up. `begin` is told
@@ -250,7 +274,7 @@ impl Crew {
         self.pass("warming up", from_ns, watch)?;
         let before = self.start_counting()?;
         self.pass("measuring", to_ns, watch)?;
-        self.counted_since(&before)
+        Ok(self.counted_since(&before))
     }
 
     /// Nothing more is due: waits until what was due is sent and what is under way has come, but not
@@ -285,32 +309,52 @@ impl Crew {
     }
 
     /// Ends all connections with a closing handshake, then the shards; the final counts.
-    pub(crate) fn end(self) -> Result<Arc<Scoreboard>, Failure> {
+    pub(crate) fn end(mut self) -> Result<Arc<Scoreboard>, Failure> {
         self.board.enter(Stage::Closing);
-        let controller = self.running.controller();
-        controller.drain();
-        thread::spawn(move || {
-            thread::sleep(END_MAX);
-            controller.stop();
-        });
-        self.running.join().map_err(|error| Failure::usage(error.to_string()))?;
-        Ok(self.board)
+        if let Some(running) = self.running.take() {
+            let controller = running.controller();
+            controller.drain();
+            thread::spawn(move || {
+                thread::sleep(END_MAX);
+                controller.stop();
+            });
+            running.join().map_err(|error| Failure::usage(error.to_string()))?;
+        }
+        Ok(Arc::clone(&self.board))
     }
 
-    fn sample(&self) -> Result<Sample, Failure> {
-        Ok(Sample {
-            server: self.server_pid.map(sample_server).transpose()?,
+    fn sample(&self) -> Sample {
+        Sample {
+            // One that has ended is told where what it used is missing.
+            server: self.server_pid.and_then(|process| ProcessSample::of(process).ok()),
             client: ProcessSample::of_self(),
             totals: self.board.totals(),
             taken: Instant::now(),
-        })
+        }
+    }
+}
+
+/// A run that failed leaves no connections behind, for another may follow.
+impl Drop for Crew {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.board.enter(Stage::Closing);
+            running.controller().stop();
+            // The failure that led here is what is told.
+            let _ = running.join();
+        }
     }
 }
 
 /// Samples the process that the user says is the server.
 pub(crate) fn sample_server(process: u32) -> Result<ProcessSample, Failure> {
-    ProcessSample::of(process)
-        .map_err(|error| Failure::usage(format!("--server-pid {process}: {error}")))
+    ProcessSample::of(process).map_err(|error| {
+        let cause = match error.kind() {
+            ErrorKind::NotFound => "there is no such process".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::usage(format!("--server-pid {process}: {cause}"))
+    })
 }
 
 fn shards_max() -> usize {

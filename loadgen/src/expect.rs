@@ -37,6 +37,7 @@ const FIGURES: &[(&str, Dimension)] = &[
     ("wrong", Dimension::Count),
     ("unsent", Dimension::Count),
     ("lost-connections", Dimension::Count),
+    ("unopened", Dimension::Count),
     ("rss", Dimension::Bytes),
     ("bytes-per-connection", Dimension::Bytes),
 ];
@@ -73,6 +74,7 @@ impl Figures {
             .with("wrong", errors.wrong_messages as f64)
             .with("unsent", errors.unsent_messages as f64)
             .with("lost-connections", errors.lost_connections as f64)
+            .with("unopened", errors.unopened_connections as f64)
     }
 
     /// With what the server used, if that is known.

@@ -181,6 +181,8 @@ pub(crate) struct Errors {
     /// Messages that an open loop had to leave out.
     pub(crate) unsent_messages: u64,
     pub(crate) lost_connections: u64,
+    /// Connections that could not be opened.
+    pub(crate) unopened_connections: u64,
     /// The first fault in words.
     pub(crate) first: Option<String>,
 }
@@ -195,12 +197,13 @@ impl Errors {
             reordered_messages: totals.reordered,
             unsent_messages: totals.unsent,
             lost_connections: totals.lost,
+            unopened_connections: totals.unopened,
             first: board.first_fault(),
         }
     }
 
     /// Each kind: what conditions call it, how many there are, and what people call it.
-    pub(crate) fn kinds(&self) -> [(&'static str, u64, &'static str); 6] {
+    pub(crate) fn kinds(&self) -> [(&'static str, u64, &'static str); 7] {
         [
             ("loss", self.lost_messages, "messages lost"),
             ("wrong", self.wrong_messages, "wrong"),
@@ -208,6 +211,7 @@ impl Errors {
             ("reordered", self.reordered_messages, "out of order"),
             ("unsent", self.unsent_messages, "not sent"),
             ("lost-connections", self.lost_connections, "connections lost"),
+            ("unopened", self.unopened_connections, "connections not opened"),
         ]
     }
 

@@ -61,7 +61,8 @@ fn exit_code(outcome: &Outcome, expectation: Option<&Expectation>, missed: &[Str
     if interrupt::is_interrupted() {
         return interrupt::EXIT_CODE;
     }
-    let kinds = ["loss", "wrong", "duplicates", "reordered", "unsent", "lost-connections"];
+    let kinds =
+        ["loss", "wrong", "duplicates", "reordered", "unsent", "lost-connections", "unopened"];
     let allowed = |kind: &str| {
         let none = outcome.figures.get(kind) == Some(0.0);
         none || expectation.is_some_and(|expectation| expectation.names(kind))

@@ -47,6 +47,8 @@ pub(crate) struct Tally {
     pub(crate) started: Counter,
     /// Connections whose handshake is complete.
     pub(crate) opened: Counter,
+    /// Connections that could not be opened.
+    pub(crate) unopened: Counter,
     /// Connections that ended although nobody here ended them.
     pub(crate) lost: Counter,
     /// Messages sent.
@@ -96,6 +98,7 @@ impl Tally {
 pub(crate) struct Totals {
     pub(crate) started: u64,
     pub(crate) opened: u64,
+    pub(crate) unopened: u64,
     pub(crate) lost: u64,
     pub(crate) sent: u64,
     pub(crate) received: u64,
@@ -125,6 +128,8 @@ pub(crate) struct Scoreboard {
     /// Messages that no shard counted as sent, because another thread sent them.
     sent_from_outside: AtomicU64,
     failure: Mutex<Option<Failure>>,
+    /// Why the first connection could not be opened that was not.
+    refusal: Mutex<Option<Failure>>,
     first_fault: Mutex<Option<String>>,
 }
 
@@ -139,6 +144,7 @@ impl Scoreboard {
             tallies: Mutex::default(),
             sent_from_outside: AtomicU64::new(0),
             failure: Mutex::default(),
+            refusal: Mutex::default(),
             first_fault: Mutex::default(),
         })
     }
@@ -231,6 +237,17 @@ impl Scoreboard {
         lock(&self.failure).clone()
     }
 
+    /// A connection could not be opened, which is a failure only when none can; the first reason is
+    /// kept.
+    pub(crate) fn note_refusal(&self, failure: Failure) {
+        lock(&self.refusal).get_or_insert(failure);
+    }
+
+    /// Why the first connection could not be opened.
+    pub(crate) fn refusal(&self) -> Option<Failure> {
+        lock(&self.refusal).clone()
+    }
+
     /// Keeps the first fault, to be told beside the counts.
     pub(crate) fn note_fault(&self, describe: impl FnOnce() -> String) {
         lock(&self.first_fault).get_or_insert_with(describe);
@@ -262,6 +279,7 @@ impl Scoreboard {
         for tally in tallies.iter() {
             totals.started += tally.started.get();
             totals.opened += tally.opened.get();
+            totals.unopened += tally.unopened.get();
             totals.lost += tally.lost.get();
             totals.sent += tally.sent.get();
             totals.compared += tally.compared.get();

@@ -23,6 +23,9 @@ pub(crate) fn warnings(
     recorded: &Recorded,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
+    if window.server_ended {
+        warnings.push("the server's process ended during the run".to_owned());
+    }
     let client = window.share(window.client.busiest_ns);
     let server = window.server.map(|server| window.share(server.busiest_ns));
     let percent = |share: f64| format!("{:.0} %", share * 100.0);

@@ -63,6 +63,8 @@ pub(crate) struct Window {
     pub(crate) received: u64,
     pub(crate) cycles: u64,
     pub(crate) server: Option<ProcessUse>,
+    /// The server's process was there at the beginning and not at the end.
+    pub(crate) server_ended: bool,
     pub(crate) client: ProcessUse,
 }
 
@@ -74,6 +76,7 @@ impl Window {
             sent: after.totals.sent - before.totals.sent,
             received: after.totals.received - before.totals.received,
             cycles: after.totals.cycles - before.totals.cycles,
+            server_ended: before.server.is_some() && after.server.is_none(),
             server: server.map(|(before, after)| ProcessUse::between(before, after)),
             client: ProcessUse::between(&before.client, &after.client),
         }

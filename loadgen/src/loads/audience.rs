@@ -43,16 +43,18 @@ impl FanoutPlan {
         opened.saturating_sub(u64::from(!self.reaches_self))
     }
 
-    /// The publishers whose messages a connection is due.
-    fn publishers_of(&self, number: u32) -> impl Iterator<Item = usize> + use<> {
-        let own = (!self.reaches_self).then_some(number as usize);
+    /// The publishers whose messages a subscriber is due, which may be one itself.
+    fn publishers_for(&self, own: Option<usize>) -> impl Iterator<Item = usize> + use<> {
+        let own = own.filter(|_| !self.reaches_self);
         (0..self.channel.publishers()).filter(move |publisher| Some(*publisher) != own)
     }
 }
 
-/// One subscriber. The first ones publish as well.
+/// One subscriber.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
+    /// Which publisher it is. The first ones that are open publish as well.
+    publisher: Option<usize>,
     trackers: Trackers,
     attendee: Attendee,
 }
@@ -111,7 +113,8 @@ impl Audience {
                 1 => Trackers::One(Tracker::default()),
                 _ => Trackers::Many(vec![Tracker::default(); publishers].into()),
             };
-            Subscriber { trackers, attendee: Attendee { number, ..Attendee::default() } }
+            let attendee = Attendee { number, ..Attendee::default() };
+            Subscriber { publisher: None, trackers, attendee }
         });
     }
 
@@ -192,8 +195,8 @@ impl Audience {
 
     /// A subscriber was lost: nobody waits for it any more, and it is owed what it has not received.
     fn give_up(&mut self, subscriber: &mut Subscriber, now_ns: u64) {
-        let (number, shard) = (subscriber.attendee.number, self.place.shard.shard);
-        for publisher in self.plan.publishers_of(number) {
+        let shard = self.place.shard.shard;
+        for publisher in self.plan.publishers_for(subscriber.publisher) {
             let pending = &mut self.pending[publisher];
             let owed = self.plan.channel.unsubscribe(publisher, shard, pending);
             self.place.leave_unanswered(owed.into_iter());
@@ -239,19 +242,19 @@ impl Handler for Audience {
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Subscriber>) {
-        let number = conn.state().attendee.number;
         if let Some(join) = &self.plan.join {
             // When it cannot be queued, the connection is ending, which is counted there.
             let _ = conn.send(Text(join));
         }
-        for publisher in self.plan.publishers_of(number) {
-            self.plan.channel.subscribe(publisher, self.place.shard.shard);
-        }
-        let publisher = number as usize;
-        if publisher < self.plan.channel.publishers() {
-            self.plan.channel.set_publisher(publisher, conn.peer().remote());
+        let publisher = self.plan.channel.man(conn.peer());
+        if let Some(publisher) = publisher {
             self.publishers.borrow_mut().join(publisher, conn.peer());
         }
+        conn.state_mut().publisher = publisher;
+        for publisher in self.plan.publishers_for(publisher) {
+            self.plan.channel.subscribe(publisher, self.place.shard.shard);
+        }
+        self.opener.note_opened();
         // Afterwards: who sees that all are open may publish.
         self.place.tally.opened.add(1);
         self.open(conn.outbound(), 1);
@@ -259,7 +262,7 @@ impl Handler for Audience {
 
     fn on_message(&mut self, conn: &mut Conn<'_, Subscriber>, message: Message<'_>) {
         let now_ns = self.place.board.nanoseconds();
-        let Subscriber { trackers, attendee } = conn.state_mut();
+        let Subscriber { trackers, attendee, .. } = conn.state_mut();
         let number = attendee.number;
         let Some(name) = self.plan.channel.name(&message, trackers.of(0).next()) else {
             if self.plan.join.is_none() {
@@ -302,7 +305,7 @@ impl Handler for Audience {
     fn on_close(&mut self, conn: &mut Conn<'_, Subscriber>, info: CloseInfo<'_>) {
         let subscriber = conn.state_mut();
         let number = subscriber.attendee.number;
-        let publishers = self.plan.publishers_of(number);
+        let publishers = self.plan.publishers_for(subscriber.publisher);
         let due = publishers.map(|publisher| self.plan.channel.published_by(publisher)).sum();
         if self.place.board.is_closing() {
             self.settle();
@@ -314,7 +317,15 @@ impl Handler for Audience {
         self.place.lose(number, info);
     }
 
-    fn on_connect_failed(&mut self, _: &mut Outbound<Subscriber>, _: Subscriber, reason: &str) {
-        self.place.fail_to_open(&self.plan.target, reason);
+    fn on_connect_failed(
+        &mut self,
+        outbound: &mut Outbound<Subscriber>,
+        subscriber: Subscriber,
+        reason: &str,
+    ) {
+        self.place.miss(&self.plan.target, subscriber.attendee.number, reason);
+        let left_out = self.opener.note_refused();
+        self.place.tally.unopened.add(left_out as u64);
+        self.open(outbound, 1);
     }
 }

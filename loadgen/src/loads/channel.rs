@@ -2,7 +2,7 @@
 //! and which shards have it. It knows no connections but those of the publishers.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ringsock::protocol::HEADER_BYTES_MAX;
@@ -28,6 +28,8 @@ pub(crate) struct Channel {
     /// Messages of one publisher that nobody has received.
     unseen_max: u64,
     lanes: Box<[Lane]>,
+    /// Lanes that have a publisher.
+    manned: AtomicUsize,
 }
 
 /// One publisher.
@@ -115,7 +117,7 @@ impl Channel {
         let unseen_max = (QUEUE_BYTES_MAX / publishers / frame_bytes) as u64;
         let unseen_max = unseen_max.clamp(QUEUE_MESSAGES_MIN, PENDING_MAX as u64);
         let lanes = (0..publishers).map(|_| Lane::default()).collect();
-        Self { content, unseen_max, lanes }
+        Self { content, unseen_max, lanes, manned: AtomicUsize::new(0) }
     }
 
     /// How many publishers there are.
@@ -139,9 +141,18 @@ impl Channel {
         &self.content
     }
 
-    /// Names the connection of a publisher.
-    pub(super) fn set_publisher(&self, publisher: usize, peer: RemotePeer) {
-        self.desk(publisher).publisher = Some(peer);
+    /// A connection is open; which publisher it is, if more are wanted.
+    pub(super) fn man(&self, peer: Peer) -> Option<usize> {
+        let more = |manned: usize| (manned < self.lanes.len()).then_some(manned + 1);
+        let manned = self.manned.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        let publisher = manned.ok()?;
+        self.desk(publisher).publisher = Some(peer.remote());
+        Some(publisher)
+    }
+
+    /// How many publishers are open.
+    pub(super) fn manned(&self) -> usize {
+        self.manned.load(Ordering::Acquire)
     }
 
     fn desk(&self, publisher: usize) -> MutexGuard<'_, Desk> {

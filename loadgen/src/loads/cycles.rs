@@ -40,13 +40,20 @@ pub(crate) struct Cycles {
     composer: Composer,
     /// The number of the next connection; a shard counts in steps of the number of shards.
     next: usize,
+    has_opened: bool,
+    refused_in_a_row: usize,
 }
+
+/// Connections of a shard that may be refused in a row before it opens no more. A server that begins
+/// anew is back sooner.
+const REFUSED_MAX: usize = 10_000;
 
 impl Cycles {
     pub(crate) fn new(plan: &Arc<CyclePlan>, place: Place) -> Self {
         let next = place.shard.shard;
         let composer = plan.content.composer();
-        Self { plan: Arc::clone(plan), place, composer, next }
+        let plan = Arc::clone(plan);
+        Self { plan, place, composer, next, has_opened: false, refused_in_a_row: 0 }
     }
 
     fn open(&mut self, outbound: &mut Outbound<Cycle>) {
@@ -86,6 +93,7 @@ impl Handler for Cycles {
 
     fn on_open(&mut self, conn: &mut Conn<'_, Cycle>) {
         self.place.tally.opened.add(1);
+        (self.has_opened, self.refused_in_a_row) = (true, 0);
         self.send(conn);
     }
 
@@ -123,7 +131,13 @@ impl Handler for Cycles {
         }
     }
 
-    fn on_connect_failed(&mut self, _: &mut Outbound<Cycle>, _: Cycle, reason: &str) {
-        self.place.fail_to_open(&self.plan.target, reason);
+    fn on_connect_failed(&mut self, outbound: &mut Outbound<Cycle>, cycle: Cycle, reason: &str) {
+        self.place.miss(&self.plan.target, cycle.number, reason);
+        self.refused_in_a_row += 1;
+        // Where none was ever opened, none is tried twice.
+        let goes_on = self.has_opened && self.refused_in_a_row < REFUSED_MAX;
+        if goes_on && self.place.board.is_sending() {
+            self.open(outbound);
+        }
     }
 }

@@ -147,7 +147,10 @@ impl Handler for FuzzedClient {
                 self.place.board.note_fault(|| format!("case {case}: {reason}"));
                 self.follow(errand, outbound);
             }
-            Errand::Count | Errand::Report => self.place.fail_to_open(&self.target, reason),
+            Errand::Count | Errand::Report => {
+                let phase = Phase::of_reason(reason);
+                self.place.board.fail(Failure::of_server(&self.target, phase, reason));
+            }
         }
     }
 }

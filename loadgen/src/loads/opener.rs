@@ -19,6 +19,7 @@ pub(crate) struct Opener {
     next: usize,
     step: usize,
     end: usize,
+    refused_in_a_row: usize,
 }
 
 impl Opener {
@@ -31,12 +32,27 @@ impl Opener {
         connections: usize,
     ) -> Self {
         let (target, board) = (Arc::clone(target), Arc::clone(board));
-        Self { target, board, next: shard.shard, step: shard.shards.max(1), end: connections }
+        let (next, step, end) = (shard.shard, shard.shards.max(1), connections);
+        Self { target, board, next, step, end, refused_in_a_row: 0 }
     }
 
     /// How many are left.
     pub(crate) fn left(&self) -> usize {
         self.end.saturating_sub(self.next).div_ceil(self.step)
+    }
+
+    /// A connection has been opened.
+    pub(crate) fn note_opened(&mut self) {
+        self.refused_in_a_row = 0;
+    }
+
+    /// A connection has been refused. After as many in a row as may be under way nobody goes on; how
+    /// many are left out then.
+    pub(crate) fn note_refused(&mut self) -> usize {
+        self.refused_in_a_row += 1;
+        let left = if self.refused_in_a_row < HANDSHAKES_MAX { 0 } else { self.left() };
+        self.next += left * self.step;
+        left
     }
 
     /// Opens up to `count` more; `make_state` is told each one's number.
@@ -46,6 +62,7 @@ impl Opener {
         count: usize,
         mut make_state: impl FnMut(u32) -> S,
     ) {
+        let count = if self.board.is_closing() { 0 } else { count };
         for _ in 0..count.min(self.left()) {
             let number = self.next;
             self.next += self.step;
@@ -60,6 +77,26 @@ impl Opener {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_refuses_everybody_is_not_asked_for_ever() {
+        let target = Arc::new(
+            Target::parse("ws://127.0.0.1:9/", false, crate::target::Greeting::default()).unwrap(),
+        );
+        let shard = ShardInfo { shard: 1, shards: 2, core: 0 };
+        let mut opener = Opener::new(&target, &Scoreboard::new(), shard, 10_000);
+        let open = |opener: &mut Opener| opener.open(&mut Outbound::default(), 1, |_| ());
+        for _ in 1..HANDSHAKES_MAX {
+            open(&mut opener);
+            assert_eq!(opener.note_refused(), 0);
+        }
+        opener.note_opened();
+        for _ in 1..HANDSHAKES_MAX {
+            assert_eq!(opener.note_refused(), 0);
+        }
+        let left = opener.left();
+        assert_eq!((left, opener.note_refused(), opener.left()), (4_873, left, 0));
+    }
 
     #[test]
     fn shards_share_all_numbers_among_them_and_none_twice() {

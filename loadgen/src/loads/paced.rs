@@ -57,6 +57,7 @@ impl Handler for Paced {
     fn on_open(&mut self, conn: &mut Conn<'_, PacedLink>) {
         let number = conn.state().number;
         conn.state_mut().lane = self.lanes.borrow_mut().join(conn.peer(), number);
+        self.opener.note_opened();
         self.place.tally.opened.add(1);
         self.open(conn.outbound(), 1);
     }
@@ -102,7 +103,15 @@ impl Handler for Paced {
         self.place.lose(conn.state().number, info);
     }
 
-    fn on_connect_failed(&mut self, _: &mut Outbound<PacedLink>, _: PacedLink, reason: &str) {
-        self.place.fail_to_open(&self.plan.target, reason);
+    fn on_connect_failed(
+        &mut self,
+        outbound: &mut Outbound<PacedLink>,
+        link: PacedLink,
+        reason: &str,
+    ) {
+        self.place.miss(&self.plan.target, link.number, reason);
+        let left_out = self.opener.note_refused();
+        self.place.tally.unopened.add(left_out as u64);
+        self.open(outbound, 1);
     }
 }

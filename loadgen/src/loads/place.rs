@@ -95,10 +95,14 @@ impl Place {
         }
     }
 
-    /// A connection could not be opened, which ends the run.
-    pub(crate) fn fail_to_open(&self, target: &Target, reason: &str) {
-        if !self.board.is_closing() {
-            self.board.fail(Failure::of_server(target, Phase::of_reason(reason), reason));
+    /// A connection could not be opened; the run goes on with the others.
+    pub(crate) fn miss(&self, target: &Target, number: u32, reason: &str) {
+        if self.board.is_closing() {
+            return;
         }
+        self.tally.unopened.add(1);
+        let failure = Failure::of_server(target, Phase::of_reason(reason), reason);
+        self.board.note_fault(|| format!("connection {number} was not opened: {failure}"));
+        self.board.note_refusal(failure);
     }
 }

@@ -82,7 +82,7 @@ impl Publishers {
             shard: place.shard.shard,
             shards: place.shard.shards,
             senders: self.own.len(),
-            senders_of_all: self.plan.channel.publishers(),
+            senders_of_all: self.plan.channel.manned(),
         };
         Schedule::new(rate, arrivals, began_ns, share)
     }

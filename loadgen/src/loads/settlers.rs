@@ -65,7 +65,7 @@ pub(crate) struct Settlers {
     peers: Rc<RefCell<Vec<Peer>>>,
     opener: Opener,
     share: usize,
-    /// Those whose message has come back.
+    /// Those whose message has come back, or will not.
     arrived: usize,
 }
 
@@ -159,6 +159,7 @@ impl Handler for Settlers {
 
     fn on_open(&mut self, conn: &mut Conn<'_, Settler>) {
         self.place.tally.opened.add(1);
+        self.opener.note_opened();
         if self.plan.ping_rate.is_some() {
             self.peers.borrow_mut().push(conn.peer());
         }
@@ -203,10 +204,24 @@ impl Handler for Settlers {
     }
 
     fn on_close(&mut self, conn: &mut Conn<'_, Settler>, info: CloseInfo<'_>) {
+        if !conn.state().settled {
+            self.arrived += 1;
+            self.place.tally.forfeited.add(1);
+        }
         self.place.lose(conn.state().number, info);
+        self.open(conn.outbound());
     }
 
-    fn on_connect_failed(&mut self, _: &mut Outbound<Settler>, _: Settler, reason: &str) {
-        self.place.fail_to_open(&self.plan.target, reason);
+    fn on_connect_failed(
+        &mut self,
+        outbound: &mut Outbound<Settler>,
+        settler: Settler,
+        reason: &str,
+    ) {
+        self.place.miss(&self.plan.target, settler.number, reason);
+        let left_out = self.opener.note_refused();
+        self.place.tally.unopened.add(left_out as u64);
+        self.arrived += 1 + left_out;
+        self.open(outbound);
     }
 }

@@ -99,8 +99,10 @@ impl Handler for Swarm {
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Link>) {
-        self.place.tally.opened.add(1);
+        self.opener.note_opened();
         self.plan.line.arrive(conn.peer().remote(), conn.state().number);
+        // Afterwards: who sees that all are open may let them begin.
+        self.place.tally.opened.add(1);
         self.open(conn.outbound(), 1);
     }
 
@@ -153,7 +155,10 @@ impl Handler for Swarm {
         self.place.lose(link.number, info);
     }
 
-    fn on_connect_failed(&mut self, _: &mut Outbound<Link>, _: Link, reason: &str) {
-        self.place.fail_to_open(&self.plan.target, reason);
+    fn on_connect_failed(&mut self, outbound: &mut Outbound<Link>, link: Link, reason: &str) {
+        self.place.miss(&self.plan.target, link.number, reason);
+        let left_out = self.opener.note_refused();
+        self.place.tally.unopened.add(left_out as u64);
+        self.open(outbound, 1);
     }
 }

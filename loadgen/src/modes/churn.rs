@@ -9,7 +9,7 @@ use crate::cli::ChurnArguments;
 use crate::crew::{Crew, LoadSize, Loop};
 use crate::exhibit::{Card, Exhibit, Series};
 use crate::expect::Figures;
-use crate::failure::Failure;
+use crate::failure::{Failure, Phase};
 use crate::latency::LatencySummary;
 use crate::loads::{CyclePlan, Cycles};
 use crate::output::{duration_text, grouped};
@@ -60,10 +60,13 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
             Cycles::new(&shared, place)
         })?;
     let driver = crew.driver();
-    crew.wait_for_open(1, &mut watch)?;
+    crew.wait_until(Phase::Handshake, &mut watch, |totals| {
+        totals.opened > 0 || totals.unopened >= plan.connections as u64
+    })?;
+    crew.opened()?;
     let span = (arguments.warmup, arguments.duration);
     let window = crew.count(Loop::Closed, span, &mut watch, |_| {})?;
-    crew.drain(|totals| totals.started == totals.cycles);
+    crew.drain(|totals| totals.started <= totals.cycles + totals.lost + totals.unopened);
     let board = crew.end()?;
     let totals = board.totals();
     let recorded = watch.finish(&board);

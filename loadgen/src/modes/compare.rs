@@ -47,6 +47,8 @@ struct CompareReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     demanded_rate: Option<f64>,
     interrupted: bool,
+    /// Why the rest could not be run, if that was so.
+    stopped: Option<String>,
     ratios: Vec<Ratio>,
     rounds: Vec<[Round; 2]>,
     errors: [Vec<Errors>; 2],
@@ -151,9 +153,16 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<Outcome, Failure> {
     let pid_b = started.as_ref().map(ServerProcess::id).or(arguments.server_pid_b);
     let mut a = Side::new(server.target()?, server.server_pid, &arguments.name_a);
     let mut b = Side::new(target, pid_b, &arguments.name_b);
-    let mut rounds = Vec::new();
+    let (mut rounds, mut stopped) = (Vec::new(), None);
     for round in 0..arguments.rounds {
-        let pair = [a.run(arguments, round)?, b.run(arguments, round)?];
+        let pair = match run_pair(&mut a, &mut b, arguments, round) {
+            // What was measured before is told.
+            Err(failure) if !rounds.is_empty() => {
+                stopped = Some(failure.to_string());
+                break;
+            }
+            pair => pair?,
+        };
         // Half a round compares nothing.
         if interrupt::is_interrupted() {
             break;
@@ -164,16 +173,30 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<Outcome, Failure> {
         return Err(Failure::interrupted());
     }
     drop(started);
-    Ok(outcome(arguments, [a, b], rounds))
+    Ok(outcome(arguments, [a, b], rounds, stopped))
 }
 
-fn outcome(arguments: &CompareArguments, sides: [Side; 2], rounds: Vec<[Round; 2]>) -> Outcome {
+fn run_pair(
+    a: &mut Side,
+    b: &mut Side,
+    arguments: &CompareArguments,
+    round: u32,
+) -> Result<[Round; 2], Failure> {
+    Ok([a.run(arguments, round)?, b.run(arguments, round)?])
+}
+
+fn outcome(
+    arguments: &CompareArguments,
+    sides: [Side; 2],
+    rounds: Vec<[Round; 2]>,
+    stopped: Option<String>,
+) -> Outcome {
     let names = [sides[0].name.clone(), sides[1].name.clone()];
     let ratios: Vec<Ratio> =
         (0..MEASURES.len()).filter_map(|measure| ratio(measure, &names, &rounds)).collect();
     let table = table(&names, &rounds);
     let [a, b] = sides;
-    let sound = a.errors.is_empty() && b.errors.is_empty();
+    let sound = a.errors.is_empty() && b.errors.is_empty() && stopped.is_none();
     let warnings = truth::condensed([a.warnings, b.warnings].concat());
     let report = CompareReport {
         mode: "compare",
@@ -182,6 +205,7 @@ fn outcome(arguments: &CompareArguments, sides: [Side; 2], rounds: Vec<[Round; 2
         payload_bytes: arguments.payload,
         demanded_rate: arguments.rate.rate,
         interrupted: interrupt::is_interrupted(),
+        stopped,
         ratios: ratios.clone(),
         rounds,
         errors: [a.errors, b.errors],
@@ -292,6 +316,9 @@ fn text(report: &CompareReport, table: &Table) -> String {
         for errors in errors {
             text += &format!("WRONG     {name}: {}\n", errors.text());
         }
+    }
+    if let Some(stopped) = &report.stopped {
+        text += &format!("WRONG     the rest could not be run: {stopped}\n");
     }
     text
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::cli::EngineArguments;
 use crate::content::Content;
-use crate::crew::{Crew, LoadSize, Loop, sample_server};
+use crate::crew::{Crew, LoadSize, Loop};
 use crate::failure::{Failure, Phase};
 use crate::loads::{EchoPlan, Pace, Paced, PacedPlan, StartingLine, Swarm};
+use crate::procfs::ProcessSample;
 use crate::report::{Checked, Errors};
 use crate::scoreboard::{Scoreboard, Totals};
 use crate::target::Target;
@@ -78,15 +79,16 @@ impl EchoWork {
         let pipeline = self.pipeline.unwrap_or(default);
         let (crew, line) = self.start(engine, span, pipeline)?;
         let driver = crew.driver();
-        crew.wait_for_open(connections, &mut watch)?;
-        let due = messages.map(|messages| messages * connections as u64);
+        let opened = crew.wait_for_open(connections, &mut watch)?;
+        let due = messages.map(|messages| messages * opened);
         let window = line.count(&crew, due, span, &mut watch)?;
         crew.drain(|totals| line.is_settled(crew.board(), totals, due));
         let mut anon_bytes_after_hold = None;
         if !span.hold.is_zero() {
             thread::sleep(span.hold);
             if let Some(process) = span.server_pid {
-                anon_bytes_after_hold = Some(sample_server(process)?.anon_bytes);
+                let sample = ProcessSample::of(process).ok();
+                anon_bytes_after_hold = sample.map(|sample| sample.anon_bytes);
             }
         }
         let board = crew.end()?;
@@ -186,6 +188,6 @@ impl Line {
         self.begin(crew.board(), crew.board().nanoseconds());
         let settled = |totals: &Totals| self.is_settled(crew.board(), totals, Some(due));
         crew.wait_until(Phase::Echo, watch, settled)?;
-        crew.counted_since(&before)
+        Ok(crew.counted_since(&before))
     }
 }

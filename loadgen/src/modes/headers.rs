@@ -33,6 +33,8 @@ struct HeadersReport {
     driver: String,
     pipeline: usize,
     interrupted: bool,
+    /// Why the rest could not be run, if that was so.
+    stopped: Option<String>,
     rows: Vec<Row>,
     paths: Vec<Path>,
 }
@@ -79,7 +81,7 @@ pub(crate) fn run(arguments: &HeadersArguments) -> Result<Outcome, Failure> {
     };
     let mut rows = Vec::new();
     let mut driver = String::new();
-    let mut warnings = Vec::new();
+    let (mut warnings, mut stopped) = (Vec::new(), None);
     for payload_bytes in PAYLOADS_BYTES {
         let under_way = payload_bytes.max(1) * arguments.pipeline;
         let work = EchoWork {
@@ -91,7 +93,14 @@ pub(crate) fn run(arguments: &HeadersArguments) -> Result<Outcome, Failure> {
             messages: None,
         };
         let watch = Watch::new(format!("headers, {payload_bytes} bytes"), server.server_pid);
-        let measured = work.run(&arguments.engine, span, watch)?;
+        let measured = match work.run(&arguments.engine, span, watch) {
+            // What was measured before is told.
+            Err(failure) if !rows.is_empty() => {
+                stopped = Some(failure.to_string());
+                break;
+            }
+            measured => measured?,
+        };
         driver.clone_from(&measured.driver);
         let named = |warning: &String| (format!("{payload_bytes} bytes"), warning.clone());
         warnings.extend(measured.warnings.iter().map(named));
@@ -103,8 +112,10 @@ pub(crate) fn run(arguments: &HeadersArguments) -> Result<Outcome, Failure> {
     let (url, pipeline) = (target.url(), arguments.pipeline);
     let paths = paths(&rows);
     let interrupted = interrupt::is_interrupted();
-    let report = HeadersReport { mode: "headers", url, driver, pipeline, interrupted, rows, paths };
-    let sound = report.rows.iter().all(|row| row.errors.is_empty());
+    let mode = "headers";
+    let report = HeadersReport { mode, url, driver, pipeline, interrupted, stopped, rows, paths };
+    let right = report.rows.iter().all(|row| row.errors.is_empty());
+    let sound = right && report.stopped.is_none();
     let text = text(&report);
     let exhibit = Exhibit {
         title: "Headers".to_owned(),
@@ -258,6 +269,9 @@ fn text(report: &HeadersReport) -> String {
     for row in report.rows.iter().filter(|row| !row.errors.is_empty()) {
         let fault = row.errors.first.as_deref().unwrap_or("messages were lost");
         text += &format!("WRONG     {} bytes: {fault}\n", row.payload_bytes);
+    }
+    if let Some(stopped) = &report.stopped {
+        text += &format!("WRONG     the rest could not be run: {stopped}\n");
     }
     text
 }

@@ -33,6 +33,8 @@ struct IdleReport {
     url: String,
     driver: String,
     connections: usize,
+    /// Those that could be opened.
+    opened: u64,
     payload_bytes: usize,
     /// Until the last connection had its echo.
     opening_seconds: f64,
@@ -86,11 +88,12 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
         })?;
     let driver = crew.driver();
     open_all(&crew, &plan, arguments.ramp, &mut watch)?;
+    let opened_connections = crew.opened()?;
     let opening_seconds = began.elapsed().as_secs_f64();
     thread::sleep(SETTLE_TIME);
-    let opened = server.server_pid.map(sample_server).transpose()?;
+    let opened = server.server_pid.and_then(|process| ProcessSample::of(process).ok());
     hold(&crew, arguments.hold, &mut watch)?;
-    let held = server.server_pid.map(sample_server).transpose()?;
+    let held = server.server_pid.and_then(|process| ProcessSample::of(process).ok());
     crew.drain(|totals| totals.pongs >= totals.pings);
     let board = crew.end()?;
     let totals = board.totals();
@@ -104,16 +107,17 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
         connections,
         payload_bytes: arguments.payload,
         opening_seconds,
-        rate_per_second: connections as f64 / opening_seconds.max(1e-9),
+        opened: opened_connections,
+        rate_per_second: opened_connections as f64 / opening_seconds.max(1e-9),
         latency_us: recorded.readings.latency.summary(),
         hold_seconds: arguments.hold.as_secs_f64(),
         ping_us: ping.map(|all| all.summary()),
         pings_lost: totals.pings.saturating_sub(totals.pongs),
         server: samples.map(|((before, opened), held)| {
-            ServerMemory::new(&before, &opened, &held, connections)
+            ServerMemory::new(&before, &opened, &held, opened_connections)
         }),
         checked: Checked::of(&totals),
-        errors: Errors::new(&board, &totals, connections as u64),
+        errors: Errors::new(&board, &totals, opened_connections),
     };
     let sound = report.errors.is_empty() && report.pings_lost == 0;
     let exhibit = Exhibit {
@@ -201,7 +205,7 @@ fn open_all(
             stepped = Instant::now();
             plan.allow(step_of(rate, began.elapsed() + RAMP_STEP));
         }
-        totals.received >= plan.connections as u64 || totals.lost > 0
+        totals.received + totals.forfeited + totals.unopened >= plan.connections as u64
     })
 }
 
@@ -229,7 +233,7 @@ impl ServerMemory {
         before: &ProcessSample,
         opened: &ProcessSample,
         held: &ProcessSample,
-        connections: usize,
+        connections: u64,
     ) -> Self {
         let each = |before: u64, after: u64| (after as f64 - before as f64) / connections as f64;
         Self {

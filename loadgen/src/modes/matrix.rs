@@ -29,6 +29,8 @@ struct MatrixReport {
     url: String,
     driver: String,
     interrupted: bool,
+    /// Why the rest could not be run, if that was so.
+    stopped: Option<String>,
     rows: Vec<Row>,
 }
 
@@ -51,7 +53,7 @@ struct Row {
 /// Runs the mode.
 pub(crate) fn run(arguments: &MatrixArguments) -> Result<Outcome, Failure> {
     let target = Arc::new(arguments.server.target()?);
-    let (mut rows, mut driver) = (Vec::new(), String::new());
+    let (mut rows, mut driver, mut stopped) = (Vec::new(), String::new(), None);
     'rows: for &payload_bytes in &arguments.payloads {
         for &connections in &arguments.connections {
             for &rate in &arguments.rates {
@@ -73,7 +75,14 @@ pub(crate) fn run(arguments: &MatrixArguments) -> Result<Outcome, Failure> {
                 };
                 let label = format!("matrix, {payload_bytes} bytes, {connections} connections");
                 let watch = Watch::new(label, span.server_pid);
-                let measured = work.run(&arguments.engine, span, watch)?;
+                let measured = match work.run(&arguments.engine, span, watch) {
+                    // What was measured before is told.
+                    Err(failure) if !rows.is_empty() => {
+                        stopped = Some(failure.to_string());
+                        break 'rows;
+                    }
+                    measured => measured?,
+                };
                 driver.clone_from(&measured.driver);
                 rows.push(row(rate, measured));
                 if interrupt::is_interrupted() {
@@ -83,7 +92,8 @@ pub(crate) fn run(arguments: &MatrixArguments) -> Result<Outcome, Failure> {
         }
     }
     let interrupted = interrupt::is_interrupted();
-    Ok(outcome(MatrixReport { mode: "matrix", url: target.url(), driver, interrupted, rows }))
+    let url = target.url();
+    Ok(outcome(MatrixReport { mode: "matrix", url, driver, interrupted, stopped, rows }))
 }
 
 fn row(demanded_rate: Option<f64>, measured: Measured) -> Row {
@@ -113,12 +123,16 @@ fn outcome(report: MatrixReport) -> Outcome {
         text +=
             &format!("WRONG     {bytes} bytes, {connections} connections: {}\n", row.errors.text());
     }
+    if let Some(stopped) = &report.stopped {
+        text += &format!("WRONG     the rest could not be run: {stopped}\n");
+    }
     let named = |row: &Row| {
         let name = format!("{} bytes, {} connections", row.payload_bytes, row.connections);
         row.warnings.iter().map(move |warning| (name.clone(), warning.clone())).collect::<Vec<_>>()
     };
     let warnings = truth::condensed(report.rows.iter().flat_map(named).collect());
-    let sound = report.rows.iter().all(|row| row.errors.is_empty());
+    let right = report.rows.iter().all(|row| row.errors.is_empty());
+    let sound = right && report.stopped.is_none();
     let exhibit =
         Exhibit { title: "Matrix".to_owned(), subtitle, tables: vec![table], ..Exhibit::default() };
     Outcome::new(&report, text, sound).showing(exhibit).warning(warnings)

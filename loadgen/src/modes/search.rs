@@ -65,6 +65,21 @@ struct Step {
     warnings: Vec<String>,
 }
 
+impl Step {
+    /// One that could not be made, after others could.
+    fn failed(value: f64, failure: &Failure) -> Self {
+        Self {
+            value,
+            holds: false,
+            missed: vec![failure.to_string()],
+            rate_per_second: 0.0,
+            latency_us: LatencySummary::default(),
+            errors: Errors::default(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// What a step measured, whatever the load was.
 struct Measured {
     window: Window,
@@ -132,7 +147,10 @@ impl Search<'_> {
             if interrupt::is_interrupted() {
                 return Ok(false);
             }
-            let step = self.step(value)?;
+            let step = match self.step(value) {
+                Err(failure) if !self.steps.is_empty() => Step::failed(value, &failure),
+                step => step?,
+            };
             let holds = step.holds;
             self.steps.push(step);
             if holds {

@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::echo_run::{EchoWork, Span};
 use super::fanout_run::{self, FanoutSetup};
 use crate::cli::{LoadKind, SlowArguments};
-use crate::crew::sample_server;
 use crate::exhibit::{Card, Exhibit, Series};
 use crate::expect::Figures;
 use crate::failure::Failure;
@@ -17,6 +16,7 @@ use crate::interrupt;
 use crate::latency::LatencySummary;
 use crate::loads::{Fate, Pace, Sluggards, Sluggishness};
 use crate::output::{duration_text, grouped, mib, table_text};
+use crate::procfs::ProcessSample;
 use crate::report::{Errors, Outcome};
 use crate::schedule::Arrivals;
 use crate::target::Target;
@@ -131,7 +131,8 @@ fn measure(
             Measured { window, recorded, errors: measured.errors, warnings: measured.warnings }
         }
     };
-    let memory = server_pid.map(sample_server).transpose()?.map(|sample| sample.anon_bytes);
+    let sample = server_pid.and_then(|process| ProcessSample::of(process).ok());
+    let memory = sample.map(|sample| sample.anon_bytes);
     Ok((measured, memory))
 }
 

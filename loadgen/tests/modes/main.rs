@@ -6,6 +6,7 @@ mod server;
 mod studies;
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use ringsock::Driver;
 use serde_json::Value;
@@ -187,6 +188,31 @@ fn a_rate_that_is_too_high_starves_nobody_and_every_message_is_accounted_for() {
         // The same four connections without a rate have many thousands in that time.
         assert!(number(&json, "/messages") > 500.0, "nothing was received meanwhile: {json:#}");
     }
+}
+
+#[test]
+fn a_run_in_which_little_or_nothing_comes_is_told_all_the_same() {
+    // One message in twenty seconds, and then none for longer than anybody waits for a handshake.
+    let words = ["--connections", "2", "--rate", "0.05", "--duration", "12.5", "--warmup", "0"];
+    let (code, json) = run((Driver::Epoll, "epoll"), "echo", "/", &words);
+    assert_eq!((code, number(&json, "/checked/received")), (0, 1.0), "{json:#}");
+    assert!(number(&json, "/seconds") > 12.0, "{json:#}");
+}
+
+#[test]
+fn a_server_that_ends_during_the_run_takes_no_result_with_it() {
+    let mut other = Command::new("sleep").arg("0.4").spawn().unwrap();
+    let pid = other.id().to_string();
+    let waiting = std::thread::spawn(move || other.wait().unwrap());
+    let words = ["--connections", "2", "--duration", "1", "--warmup", "0", "--server-pid", &pid];
+    let (code, json) = run((Driver::Epoll, "epoll"), "echo", "/", &words);
+    assert!(waiting.join().unwrap().success());
+    assert_eq!(code, 0, "{json:#}");
+    assert!(json["server"].is_null() && number(&json, "/messages") > 0.0, "{json:#}");
+    assert!(json["warnings"].to_string().contains("the server's process ended"), "{json:#}");
+    let gone = ringload(&["echo", "ws://127.0.0.1:9/", "--server-pid", &pid]);
+    assert_eq!(gone.status.code(), Some(2));
+    assert_eq!(gone.stderr, format!("ringload: --server-pid {pid}: there is no such process\n"));
 }
 
 #[test]

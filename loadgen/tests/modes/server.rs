@@ -7,7 +7,7 @@ use std::thread;
 
 use ringsock::protocol::handshake::Status;
 use ringsock::{
-    Binary, CloseCode, Conn, Cores, Deflate, Driver, Handler, Message, Request, Running,
+    Binary, CloseCode, Conn, Cores, Deflate, Driver, Handler, Limits, Message, Request, Running,
     SendOutcome, Server, ServerBuilder, Text, Upgrade,
 };
 
@@ -113,6 +113,12 @@ impl TestServer {
     /// Starts one that accepts permessage-deflate.
     pub(crate) fn start_compressing(driver: Driver) -> Self {
         Self::start_built(Server::builder().deflate(Deflate::default()), driver)
+    }
+
+    /// Starts one that lets so many connections in.
+    pub(crate) fn start_limited(driver: Driver, connections_max: usize) -> Self {
+        let limits = Limits { connections_max, ..Limits::default() };
+        Self::start_built(Server::builder().limits(limits), driver)
     }
 
     fn start_built(builder: ServerBuilder, driver: Driver) -> Self {

@@ -54,6 +54,54 @@ fn a_search_may_raise_the_subscribers_of_a_fan_out() {
 }
 
 #[test]
+fn a_server_that_refuses_some_connections_is_measured_with_the_others() {
+    for driver in drivers() {
+        let server = TestServer::start_limited(driver.0, 10);
+        let run = |mode: &str, path: &str, words: &[&str]| {
+            let url = server.url(path);
+            let fixed = [mode, &url, "--driver", driver.1, "--json", "-", "--connections", "25"];
+            let finished = ringload(&[&fixed[..], words].concat());
+            (finished.status.code().unwrap(), finished.json())
+        };
+        let short = ["--duration", "0.3", "--warmup", "0"];
+        for (mode, path, words) in [
+            ("echo", "/", &short[..]),
+            ("echo", "/", &["--rate", "500", "--duration", "0.3", "--warmup", "0"]),
+            ("echo", "/", &["--messages", "20"]),
+            ("fanout", "/fanout", &short),
+            ("fanout", "/fanout", &["--rate", "300", "--duration", "0.3", "--warmup", "0"]),
+            ("idle", "/", &["--hold", "0.1"]),
+        ] {
+            let (code, json) = run(mode, path, words);
+            assert_eq!(code, 1, "{mode}: {json:#}");
+            assert_eq!(number(&json, "/errors/unopened_connections"), 15.0, "{mode}: {json:#}");
+            assert_eq!(number(&json, "/errors/lost_messages"), 0.0, "{mode}: {json:#}");
+            assert!(number(&json, "/checked/received") >= 10.0, "{mode}: {json:#}");
+            let first = json["errors"]["first"].as_str().unwrap();
+            assert!(first.contains(" was not opened: 127.0.0.1:"), "{first}");
+        }
+        let (code, json) = run("churn", "/", &short);
+        assert_eq!(code, 1, "{json:#}");
+        assert!(number(&json, "/cycles") > 0.0, "{json:#}");
+        assert!(number(&json, "/errors/unopened_connections") >= 15.0, "{json:#}");
+    }
+}
+
+#[test]
+fn a_search_finds_how_many_connections_a_server_lets_in() {
+    for driver in drivers() {
+        let server = TestServer::start_limited(driver.0, 10);
+        let url = server.url("/");
+        let words = ["search", &url, "--driver", driver.1, "--json", "-", "--slo", "p99<30s"];
+        let more = ["--raise", "connections", "--from", "4", "--to", "64", "--rate", "100"];
+        let finished = ringload(&[&words[..], &more, &["--seconds-per-step", "0.2"]].concat());
+        let json = finished.json();
+        assert_eq!(finished.status.code(), Some(0), "{json:#}");
+        assert_eq!((number(&json, "/best"), number(&json, "/failed_at")), (10.0, 11.0), "{json:#}");
+    }
+}
+
+#[test]
 fn a_comparison_of_a_server_with_itself_tells_all_rounds() {
     for driver in drivers() {
         let other = TestServer::start(driver.0);
