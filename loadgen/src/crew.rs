@@ -287,6 +287,14 @@ impl Crew {
         }
     }
 
+    /// Nothing more is due, and this is all the time that is left, or less if the user has enough.
+    pub(crate) fn drain_for(&self, time_max: Duration, mut settled: impl FnMut(&Totals) -> bool) {
+        self.board.enter(Stage::Draining);
+        self.is_quiet_within(time_max, &mut |totals| {
+            settled(totals) || interrupt::is_interrupted()
+        });
+    }
+
     /// Waits until the condition holds or nothing comes any more; whether it has come to that.
     fn is_quiet_within(
         &self,

@@ -135,15 +135,6 @@ impl Target {
         Ok(OutboundRequest { address: self.address, source: self.source(source), handshake })
     }
 
-    /// The opening handshake of connection `number`, for those who send it themselves.
-    pub(crate) fn handshake_bytes(&self, number: usize) -> Result<Vec<u8>, Failure> {
-        let mut bytes = Vec::new();
-        self.client_request(number)?
-            .write_to(&mut bytes)
-            .map_err(|error| Failure::of_server(self, Phase::Handshake, &error.to_string()))?;
-        Ok(bytes)
-    }
-
     fn client_request(&self, number: usize) -> Result<ClientRequest, Failure> {
         let mut request = ClientRequest::new(&self.url)
             .map_err(|error| Failure::of_server(self, Phase::Handshake, &error.to_string()))?;

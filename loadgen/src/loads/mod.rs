@@ -27,6 +27,6 @@ pub(crate) use lanes::{Pace, PacedPlan};
 pub(crate) use paced::Paced;
 pub(crate) use place::Place;
 pub(crate) use settlers::{IdlePlan, Settlers};
-pub(crate) use sluggards::{Fate, Sluggards, Sluggishness};
+pub(crate) use sluggards::{Sluggards, SluggishPlan};
 pub(crate) use starting_line::StartingLine;
 pub(crate) use swarm::{EchoPlan, Swarm};

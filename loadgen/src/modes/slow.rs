@@ -2,6 +2,7 @@
 //! told is what the quick ones notice, what it costs the server and what becomes of the slow ones.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,12 +10,13 @@ use serde::Serialize;
 use super::echo_run::{EchoWork, Span};
 use super::fanout_run::{self, FanoutSetup};
 use crate::cli::{LoadKind, SlowArguments};
+use crate::crew::{Crew, LoadSize};
 use crate::exhibit::{Card, Exhibit, Series};
 use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::latency::LatencySummary;
-use crate::loads::{Fate, Pace, Sluggards, Sluggishness};
+use crate::loads::{Pace, Sluggards, SluggishPlan};
 use crate::output::{duration_text, grouped, mib, table_text};
 use crate::procfs::ProcessSample;
 use crate::report::{Errors, Outcome};
@@ -23,6 +25,9 @@ use crate::target::Target;
 use crate::truth;
 use crate::usage::Window;
 use crate::watch::{Recorded, Watch};
+
+/// Time at the end in which slow ones read what was sent to them, to find out who was ended.
+const LAST_READ_MAX: Duration = Duration::from_secs(2);
 
 /// The JSON form.
 #[derive(Debug, Serialize)]
@@ -43,7 +48,9 @@ struct SlowReport {
     p99_ratio: f64,
     slow_bytes_read: u64,
     /// Slow connections that the server ended.
-    slow_ended: usize,
+    slow_ended: u64,
+    /// Slow connections that could not be opened.
+    slow_unopened: u64,
 }
 
 /// What the quick ones noticed.
@@ -75,16 +82,63 @@ pub(crate) fn run(arguments: &SlowArguments) -> Result<Outcome, Failure> {
     if interrupt::is_interrupted() {
         return Err(Failure::interrupted());
     }
-    let manner = Sluggishness {
-        connections: slow,
-        bytes_per_second: arguments.slow_bytes_per_second,
-        sends: (arguments.load == LoadKind::Echo).then_some(arguments.payload),
-        join: arguments.join.clone(),
-    };
-    let sluggards = Sluggards::start(&target, &manner)?;
-    let beside = measure(arguments, &target, quick, "slow, beside them");
-    let fate = sluggards.end();
-    Ok(outcome(arguments, &target, (quick, slow), [alone, beside?], fate))
+    let sluggards = SlowOnes::start(arguments, &target, slow)?;
+    let beside = measure(arguments, &target, quick, "slow, beside them")?;
+    let fate = sluggards.end()?;
+    Ok(outcome(arguments, &target, (quick, slow), [alone, beside], fate))
+}
+
+/// The slow connections, on shards of their own.
+struct SlowOnes {
+    plan: Arc<SluggishPlan>,
+    crew: Crew,
+}
+
+/// What became of the slow ones.
+struct Fate {
+    bytes_read: u64,
+    /// Those that the server ended.
+    ended: u64,
+    unopened: u64,
+}
+
+impl SlowOnes {
+    /// Opens them all.
+    fn start(
+        arguments: &SlowArguments,
+        target: &Arc<Target>,
+        connections: usize,
+    ) -> Result<Self, Failure> {
+        let mut content = arguments.message.content(arguments.payload, &arguments.server)?;
+        // Silence is what is wanted of them.
+        content.answer_timeout = None;
+        let plan = Arc::new(SluggishPlan {
+            target: Arc::clone(target),
+            connections,
+            bytes_per_second: arguments.slow_bytes_per_second,
+            content,
+            sends: arguments.load == LoadKind::Echo,
+            join: arguments.join.clone(),
+            bytes_read: AtomicU64::new(0),
+        });
+        let shared = Arc::clone(&plan);
+        let load = LoadSize::new(connections.max(1), &plan.content, 1);
+        let crew = Crew::start(&arguments.engine, target, None, load, move |place| {
+            Sluggards::new(&shared, place)
+        })?;
+        let mut watch = Watch::new("slow, opening them", None);
+        crew.wait_for_open(connections, &mut watch)?;
+        Ok(Self { plan, crew })
+    }
+
+    /// Lets them read what there is, for a short time, and ends them.
+    fn end(self) -> Result<Fate, Failure> {
+        let all = self.plan.connections as u64;
+        self.crew.drain_for(LAST_READ_MAX, |totals| totals.lost + totals.unopened >= all);
+        let totals = self.crew.end()?.totals();
+        let bytes_read = self.plan.bytes_read.load(Ordering::Relaxed);
+        Ok(Fate { bytes_read, ended: totals.lost, unopened: totals.unopened })
+    }
 }
 
 fn measure(
@@ -168,6 +222,7 @@ fn outcome(
         p99_ratio: ratio,
         slow_bytes_read: fate.bytes_read,
         slow_ended: fate.ended,
+        slow_unopened: fate.unopened,
     };
     let figures = Figures::default()
         .with_latency(&report.beside.latency_us)
@@ -189,7 +244,9 @@ fn outcome(
         ],
         ..Exhibit::default()
     };
-    let sound = report.alone.errors.is_empty() && report.beside.errors.is_empty();
+    let sound = report.alone.errors.is_empty()
+        && report.beside.errors.is_empty()
+        && report.slow_unopened == 0;
     Outcome::new(&report, text(&report), sound)
         .with_figures(figures)
         .showing(exhibit)
@@ -255,10 +312,12 @@ fn text(report: &SlowReport) -> String {
     let mut text = format!("{}\n\n", subtitle(report).replacen(": ", ": slow, ", 1));
     text += &table_text(&columns.map(str::to_owned), &rows);
     text += &format!(
-        "\nslow ones read {} MiB; the server ended {} of {}; p99 of the others is {:.2} times as long\n",
+        "\nslow ones read {} MiB; the server ended {} of {} and let {} not in; p99 of the others is \
+         {:.2} times as long\n",
         mib(report.slow_bytes_read),
         report.slow_ended,
         report.slow_connections,
+        report.slow_unopened,
         report.p99_ratio
     );
     for (name, part) in [("alone", &report.alone), ("beside", &report.beside)] {

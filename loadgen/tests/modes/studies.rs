@@ -1,6 +1,8 @@
 //! The modes that make several runs: they go through all of them and come to the result that the
 //! server allows. Speeds are not judged.
 
+use std::time::{Duration, Instant};
+
 use ringsock::Driver;
 
 use crate::program::ringload;
@@ -130,6 +132,24 @@ fn slow_clients_take_less_than_the_others() {
                 assert_sound(json.pointer(part).unwrap());
                 assert!(number(&json, &format!("{part}/latency_us/count")) > 10.0, "{json:#}");
             }
+        }
+    }
+}
+
+#[test]
+fn slow_clients_that_are_far_behind_do_not_hold_up_the_end() {
+    for driver in drivers() {
+        for (load, path) in [("fanout", "/fanout"), ("echo", "/")] {
+            let began = Instant::now();
+            let words = ["--load", load, "--connections", "10", "--slow-share", "0.3"];
+            let pace = ["--slow-bytes-per-second", "100000", "--rate", "500"];
+            let words = [&words[..], &pace, &["--payload", "4096", "--duration", "0.5"]].concat();
+            let (_, json) = run(driver, "slow", path, &words);
+            assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+            // They read, and no more than they may but for the message that each begins with.
+            let most = 3.0 * (100_000.0 * began.elapsed().as_secs_f64() + 4096.0);
+            let read = number(&json, "/slow_bytes_read");
+            assert!(read > 0.0 && read <= most, "{read} of {most}: {json:#}");
         }
     }
 }
