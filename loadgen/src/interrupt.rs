@@ -1,28 +1,32 @@
 //! Ctrl-C and SIGTERM: a run that is interrupted ends in order and tells what it has measured. A
-//! second signal ends the process at once.
+//! second signal ends the process at once, and with it the servers that it has started.
 
-use std::sync::Arc;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
 
 use crate::failure::Failure;
+use crate::server_process;
 
-static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Exit code of an interrupted run: what shells give a process that SIGINT ended.
 pub(crate) const EXIT_CODE: u8 = 130;
 
 /// Takes the signals from here on.
 pub(crate) fn watch() -> Result<(), Failure> {
-    for signal in [SIGINT, SIGTERM] {
-        // The first registered is called first: it ends the process if the flag is set already.
-        flag::register_conditional_shutdown(signal, i32::from(EXIT_CODE), Arc::clone(&INTERRUPTED))
-            .and_then(|_| flag::register(signal, Arc::clone(&INTERRUPTED)))
-            .map_err(|error| Failure::usage(format!("signals cannot be taken: {error}")))?;
-    }
+    let mut signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| Failure::usage(format!("signals cannot be taken: {error}")))?;
+    thread::spawn(move || {
+        for _ in signals.forever() {
+            if INTERRUPTED.swap(true, Ordering::Relaxed) {
+                server_process::kill_all();
+                std::process::exit(i32::from(EXIT_CODE));
+            }
+        }
+    });
     Ok(())
 }
 

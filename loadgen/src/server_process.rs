@@ -1,20 +1,25 @@
 //! A server that is started for a run: pinned to its cores, waited for until it listens, and ended
-//! afterwards. What it prints is kept in a file and shown only when it fails to start.
+//! afterwards with all that it has started. It is a process group of its own, so that Ctrl-C on a
+//! terminal is for the load generator alone. What it prints is kept in a file and shown only when it
+//! fails to start.
 
 use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ringsock::Cores;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::procfs::has_running;
 
 /// Time until it must listen.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -24,11 +29,27 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Bytes from the end of what it printed that are shown.
 const LOG_SHOWN_BYTES: usize = 600;
 
+/// The groups of servers that run.
+static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
 /// A server that runs; it is ended when this is dropped.
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
     child: Child,
+    group: Pid,
     log: PathBuf,
+}
+
+/// Ends all servers without further ado.
+pub(crate) fn kill_all() {
+    for group in lock_groups().drain(..) {
+        // Fails when it has just ended, which is what is wanted.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+fn lock_groups() -> MutexGuard<'static, Vec<Pid>> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ServerProcess {
@@ -54,9 +75,11 @@ impl ServerProcess {
         let output = File::create(&log).map_err(|error| failed(error.to_string()))?;
         let errors = output.try_clone().map_err(|error| failed(error.to_string()))?;
         let mut spawned = Command::new(program);
-        spawned.args(arguments).stdin(Stdio::null()).stdout(output).stderr(errors);
+        spawned.args(arguments).stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
         let child = spawn_on(spawned, cores).map_err(|error| failed(error.to_string()))?;
-        let mut server = Self { child, log };
+        let group = Pid::from_child(&child);
+        lock_groups().push(group);
+        let mut server = Self { child, group, log };
         server.wait_until_it_listens(address).map_err(failed)?;
         Ok(server)
     }
@@ -95,20 +118,24 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let Some(process) = process
-            && matches!(self.child.try_wait(), Ok(None))
-        {
-            // Fails when it has just ended, which is what is wanted.
-            let _ = kill_process(process, Signal::TERM);
-            let began = Instant::now();
-            while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < END_MAX {
-                thread::sleep(POLL_INTERVAL);
-            }
-            let _ = self.child.kill();
+        // Fails when all have just ended, which is what is wanted.
+        let _ = kill_process_group(self.group, Signal::TERM);
+        let began = Instant::now();
+        while began.elapsed() < END_MAX && self.is_alive() {
+            thread::sleep(POLL_INTERVAL);
         }
+        let _ = kill_process_group(self.group, Signal::KILL);
         let _ = self.child.wait();
+        lock_groups().retain(|group| *group != self.group);
         let _ = fs::remove_file(&self.log);
+    }
+}
+
+impl ServerProcess {
+    /// Whether it, or somebody that it has started, has not ended.
+    fn is_alive(&mut self) -> bool {
+        let has_ended = matches!(self.child.try_wait(), Ok(Some(_)) | Err(_));
+        !has_ended || has_running(self.child.id())
     }
 }
 
@@ -166,6 +193,36 @@ mod tests {
             assert_eq!(split(command).unwrap(), words, "{command}");
         }
         assert!(split("a 'b").is_err() && split("a\\").is_err());
+    }
+
+    /// Starts something that does not listen, and listens in its place.
+    fn start(command: &str) -> ServerProcess {
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let listening = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(300));
+            let listener = std::net::TcpListener::bind(address).unwrap();
+            listener.accept().map(drop)
+        });
+        let server = ServerProcess::start(command, None, address).unwrap();
+        listening.join().unwrap().unwrap();
+        server
+    }
+
+    #[test]
+    fn whatever_a_server_has_started_ends_with_it_and_soon() {
+        for command in
+            ["sleep 1000", "sh -c 'sleep 1000; true'", "sh -c 'sh -c \"sleep 1000 & wait\" & wait'"]
+        {
+            let server = start(command);
+            let (group, process) = (server.group, server.id());
+            assert_ne!(group, rustix::process::getpgrp(), "Ctrl-C is not for it");
+            assert!(lock_groups().contains(&group) && has_running(process));
+            let began = Instant::now();
+            drop(server);
+            assert!(began.elapsed() < END_MAX, "{command}");
+            assert!(!lock_groups().contains(&group));
+            assert!(!has_running(process), "{command}");
+        }
     }
 
     #[test]

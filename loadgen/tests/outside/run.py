@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -55,6 +56,22 @@ def finish(process):
         return process.returncode, json.loads(out), err
     except json.JSONDecodeError:
         return process.returncode, out, err
+
+
+def listens(port):
+    """Whether somebody does."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(condition):
+    """Whether it comes to hold within some seconds."""
+    deadline = time.monotonic() + 15
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def ringload(*words):
@@ -130,6 +147,31 @@ def stopped_server(driver, sums):
         sums.check(uncorrected["p90"] < stopped * 0.2, f"the uncorrected ones hide it, driver {driver}", why)
 
 
+def stopped_fan_out(driver, sums):
+    """The same for broadcasts, of which more are due meanwhile than a small memory would hold."""
+    port = free_port()
+    command = [environment.TARGET / "release" / "examples" / "fanout", "--listen", f"127.0.0.1:{port}", "--driver", driver]
+    server = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: listens(port))
+        run = start("fanout", f"ws://127.0.0.1:{port}/", "--driver", driver, "--connections", 6, "--rate", "15k",
+                    "--warmup", 0.5, "--duration", 4, "--json", "-")
+        time.sleep(2)
+        os.kill(server.pid, signal.SIGSTOP)
+        time.sleep(STOPPED_SECONDS)
+        os.kill(server.pid, signal.SIGCONT)
+        code, result, errors = finish(run)
+    finally:
+        server.kill()
+        server.wait()
+    if code != 0:
+        return sums.check(False, f"a stopped fan-out, driver {driver}", f"exit code {code}: {errors}{str(result)[:600]}")
+    latency, stopped = result["latency_us"], STOPPED_SECONDS * 1e6
+    sums.check(stopped * 0.95 < latency["max"] < stopped * 2, f"the longest one-way latency is the stop, driver {driver}", str(latency))
+    sums.check(latency["count"] == 6 * 60_000, f"every delivery has its latency, driver {driver}", str(latency))
+    sums.check(result["reach"]["share"] == 1.0, f"and none is lost, driver {driver}", str(result["errors"]))
+
+
 def interrupted(sums):
     log = environment.ARTIFACTS / "logs" / "ringload-interrupted.log"
     with Server(environment.SERVER, "epoll", log) as server:
@@ -142,6 +184,27 @@ def interrupted(sums):
         sums.check(good, "Ctrl-C ends a run and tells what was measured", f"exit code {code}: {errors}{str(result)[:500]}")
 
 
+def interrupted_with_a_server(sums):
+    """Signals of a terminal go to the whole group: the server that was started must not hear of them, nor be left."""
+    for signals in (1, 2):
+        port = free_port()
+        command = f"sh -c '{environment.SERVER} echo --listen 127.0.0.1:{port}; true'"
+        words = [environment.LOADGEN, "echo", f"ws://127.0.0.1:{port}/", "--server-cmd", command, "--connections", 4, "--duration", 60, "--json", "-"]
+        run = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, start_new_session=True)
+        time.sleep(3)
+        for _ in range(signals):
+            os.killpg(run.pid, signal.SIGINT)
+            time.sleep(0.02)
+        code, result, errors = finish(run)
+        if signals == 1:
+            good = code == 130 and result["errors"]["lost_connections"] == 0 and result["messages"] > 0
+            sums.check(good, "Ctrl-C loses no connection to a server that was started", f"exit code {code}: {errors}{str(result)[:500]}")
+        else:
+            sums.check(code == 130, "a second Ctrl-C ends the run at once", f"exit code {code}: {errors}")
+        sums.check(wait_for(lambda: not listens(port)), f"and the server is gone after {signals}")
+
+
 def own_server(sums):
     port = free_port()
     command = f"{environment.SERVER} echo --listen 127.0.0.1:{port}"
@@ -151,6 +214,12 @@ def own_server(sums):
     sums.check(good, "a server is started for the run and watched", f"exit code {code}: {errors}")
     left = subprocess.run(["pgrep", "-f", f"127.0.0.1:{port}"], capture_output=True, check=False).stdout
     sums.check(left == b"", "and ended after it")
+    words[3] = f"sh -c '{command}; true'"
+    code, result, errors = ringload(*words)
+    good = code == 0 and result["server"]["cpu_ns_per_message"] > 100 and not any("bottleneck" in one for one in result["warnings"])
+    sums.check(good, "a server that a shell starts is watched as well", f"exit code {code}: {errors}{str(result)[:800]}")
+    left = subprocess.run(["pgrep", "-f", f"127.0.0.1:{port}"], capture_output=True, check=False).stdout
+    sums.check(left == b"", "and ended after it, too")
     code, _, errors = ringload(*words[:3], "false", *words[4:])
     sums.check(code == 2 and "it ended with exit status: 1" in errors, "one that does not start is told", errors)
 
@@ -202,7 +271,9 @@ def main():
     try:
         for driver in ("ring", "epoll"):
             stopped_server(driver, sums)
+            stopped_fan_out(driver, sums)
         interrupted(sums)
+        interrupted_with_a_server(sums)
         own_server(sums)
         manual(sums)
         pages(sums)
