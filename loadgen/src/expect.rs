@@ -31,6 +31,7 @@ const FIGURES: &[(&str, Dimension)] = &[
     ("ping", Dimension::Nanoseconds),
     ("cpu", Dimension::Nanoseconds),
     ("rate", Dimension::Count),
+    ("connections", Dimension::Count),
     ("loss", Dimension::Count),
     ("duplicates", Dimension::Count),
     ("reordered", Dimension::Count),

@@ -1,6 +1,6 @@
 //! Search: the highest rate, or number of connections, at which the conditions still hold. It
-//! doubles until they do not, then halves the interval; a step that fails is tried once more, so
-//! that one hiccup of the machine decides nothing.
+//! doubles until they do not, then halves the interval. Each value is decided by two of at most three
+//! tries, so that one hiccup of the machine decides nothing, and one lucky try neither.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,8 @@ use crate::target::Target;
 use crate::usage::Window;
 use crate::watch::{Recorded, Watch};
 
+/// Tries with the same outcome that decide.
+const VOTES: usize = 2;
 /// Share of a demanded rate that must have been sent for a step to count.
 const SENT_MIN: f64 = 0.98;
 /// Messages that may fall to either side of where a step begins and ends.
@@ -141,23 +143,18 @@ impl Search<'_> {
         }
     }
 
-    /// Whether a value holds in one of two tries.
+    /// Whether a value holds in two of at most three tries.
     fn holds(&mut self, value: f64) -> Result<bool, Failure> {
-        for _ in 0..2 {
-            if interrupt::is_interrupted() {
-                return Ok(false);
-            }
+        let (mut held, mut missed) = (0, 0);
+        while held < VOTES && missed < VOTES && !interrupt::is_interrupted() {
             let step = match self.step(value) {
                 Err(failure) if !self.steps.is_empty() => Step::failed(value, &failure),
                 step => step?,
             };
-            let holds = step.holds;
+            *if step.holds { &mut held } else { &mut missed } += 1;
             self.steps.push(step);
-            if holds {
-                return Ok(true);
-            }
         }
-        Ok(false)
+        Ok(held == VOTES)
     }
 
     fn step(&self, value: f64) -> Result<Step, Failure> {
@@ -175,6 +172,9 @@ impl Search<'_> {
             .with_errors(&measured.errors)
             .with("rate", measured.window.rate());
         let mut missed = self.arguments.slo.missed(&figures);
+        if interrupt::is_interrupted() {
+            missed.push("it was interrupted".to_owned());
+        }
         if latency_us.count == 0 {
             missed.push("nothing came back in time to be measured".to_owned());
         }
@@ -285,7 +285,7 @@ impl Search<'_> {
             );
         }
         let text = text(&report, unit, &exhibit.tables[0]);
-        let figures = Figures::default().with("rate", best);
+        let figures = Figures::default().with(figure_of(self.arguments.raise), best);
         Outcome::new(&report, text, best > 0.0)
             .with_figures(figures)
             .showing(exhibit)
@@ -300,6 +300,14 @@ fn next_value(best: f64, failed_at: Option<f64>) -> f64 {
         None => best * 2.0,
         Some(high) if best > 0.0 => (best * high).sqrt(),
         Some(high) => high / 4.0,
+    }
+}
+
+/// What conditions call the result.
+fn figure_of(raised: Raised) -> &'static str {
+    match raised {
+        Raised::Rate => "rate",
+        Raised::Connections => "connections",
     }
 }
 
