@@ -74,6 +74,7 @@ pub(crate) struct CurveLine {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Ratio {
     pub(crate) what: String,
+    /// The geometric means, whose quotient is the ratio.
     pub(crate) a: String,
     pub(crate) b: String,
     /// B divided by A.

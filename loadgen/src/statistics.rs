@@ -7,8 +7,19 @@ const STUDENT: [f64; 30] = [
     2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
     2.052, 2.048, 2.045, 2.042,
 ];
-/// The quantile for more degrees of freedom than that.
-const NORMAL: f64 = 1.96;
+/// The quantile of the normal distribution, which Student's approaches.
+const NORMAL: f64 = 1.959_964;
+
+/// The quantile of Student's distribution for 95 % confidence; beyond the table by the first terms of
+/// its expansion in the inverse degrees of freedom (Abramowitz and Stegun 26.7.5).
+fn student(degrees: usize) -> f64 {
+    let z = NORMAL;
+    let first = (z.powi(3) + z) / 4.0;
+    let second = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;
+    let inverse = 1.0 / degrees as f64;
+    let beyond = z + first * inverse + second * inverse * inverse;
+    STUDENT.get(degrees.wrapping_sub(1)).copied().unwrap_or(beyond)
+}
 
 /// A ratio with the interval that it lies in with 95 % confidence.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,19 +41,15 @@ pub(crate) fn ratio_of_pairs(pairs: &[(f64, f64)]) -> Option<Interval> {
     let mean = logarithms.iter().sum::<f64>() / count as f64;
     let squares: f64 = logarithms.iter().map(|number| (number - mean).powi(2)).sum();
     let error = (squares / (count - 1) as f64 / count as f64).sqrt();
-    let reach = STUDENT.get(count - 2).copied().unwrap_or(NORMAL) * error;
+    let reach = student(count - 1) * error;
     Some(Interval { ratio: mean.exp(), low: (mean - reach).exp(), high: (mean + reach).exp() })
 }
 
-/// The middle one, or the mean of the two in the middle; zero of none.
-pub(crate) fn median(numbers: &[f64]) -> f64 {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
+/// The geometric mean, by which ratios of means are means of ratios; zero of none.
+pub(crate) fn geometric_mean(numbers: &[f64]) -> f64 {
+    match numbers.len() {
         0 => 0.0,
-        length if length % 2 == 1 => sorted[middle],
-        _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
+        count => (numbers.iter().map(|number| number.ln()).sum::<f64>() / count as f64).exp(),
     }
 }
 
@@ -86,9 +93,21 @@ mod tests {
     }
 
     #[test]
-    fn the_median_is_in_the_middle() {
-        assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
-        assert!((median(&[4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
-        assert!(median(&[]).abs() < 1e-9);
+    fn the_ratio_of_the_means_is_the_mean_of_the_ratios() {
+        let pairs = [(100.0, 150.0), (80.0, 60.0), (90.0, 95.0)];
+        let (first, second): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
+        let ratio = geometric_mean(&second) / geometric_mean(&first);
+        assert!((ratio - ratio_of_pairs(&pairs).unwrap().ratio).abs() < 1e-9);
+        assert!(geometric_mean(&[]).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_quantile_goes_on_behind_the_table_where_it_ends() {
+        // From a table of the distribution.
+        for (degrees, quantile) in
+            [(1, 12.706), (30, 2.042), (31, 2.0395), (60, 2.0003), (999, 1.9623)]
+        {
+            assert!((student(degrees) - quantile).abs() < 2e-4, "{degrees}: {}", student(degrees));
+        }
     }
 }

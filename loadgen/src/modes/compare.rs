@@ -1,4 +1,4 @@
-//! Compare: two servers in turns, A B A B, so that a machine that becomes slower does so for both.
+//! Compare: two servers in turns, A B B A, so that a machine that becomes slower does so for both.
 //! It tells ratios with the interval that they lie in, and says when there is no difference to see.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::loads::Pace;
 use crate::output::{duration_text, grouped, table_text};
 use crate::report::{Errors, Outcome, Unit, costs};
 use crate::server_process::ServerProcess;
-use crate::statistics::{median, ratio_of_pairs};
+use crate::statistics::{geometric_mean, ratio_of_pairs};
 use crate::target::Target;
 use crate::timeline::Point;
 use crate::truth;
@@ -182,7 +182,13 @@ fn run_pair(
     arguments: &CompareArguments,
     round: u32,
 ) -> Result<[Round; 2], Failure> {
-    Ok([a.run(arguments, round)?, b.run(arguments, round)?])
+    // Who is first alternates: what being first or second does to a run, it does to both.
+    if round.is_multiple_of(2) {
+        let of_a = a.run(arguments, round)?;
+        return Ok([of_a, b.run(arguments, round)?]);
+    }
+    let of_b = b.run(arguments, round)?;
+    Ok([a.run(arguments, round)?, of_b])
 }
 
 fn outcome(
@@ -257,8 +263,8 @@ fn ratio(measure: usize, names: &[String; 2], rounds: &[[Round; 2]]) -> Option<R
     };
     Some(Ratio {
         what: what.to_owned(),
-        a: text(median(&of_a)),
-        b: text(median(&of_b)),
+        a: text(geometric_mean(&of_a)),
+        b: text(geometric_mean(&of_b)),
         ratio: interval.ratio,
         low: interval.low,
         high: interval.high,
