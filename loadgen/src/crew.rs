@@ -331,7 +331,8 @@ impl Crew {
         Ok(Arc::clone(&self.board))
     }
 
-    fn sample(&self) -> Sample {
+    /// What both sides have used and what was counted so far.
+    pub(crate) fn sample(&self) -> Sample {
         Sample {
             // One that has ended is told where what it used is missing.
             server: self.server_pid.and_then(|process| ProcessSample::of(process).ok()),

@@ -16,7 +16,7 @@ pub(crate) struct Readings {
     pub(crate) uncorrected: Option<Box<Latencies>>,
     /// Open loop: from when a message was to be sent until it was.
     pub(crate) lag: Option<Box<Latencies>>,
-    /// Fan-out: from the publishing until the last subscriber had the message.
+    /// Fan-out: from when a message was due until the last subscriber had it.
     pub(crate) completion: Option<Box<Latencies>>,
     /// From when a Ping was due until its Pong.
     pub(crate) ping: Option<Box<Latencies>>,

@@ -61,6 +61,7 @@ pub(crate) enum Unit {
     Message,
     Cycle,
     Delivery,
+    Connection,
 }
 
 /// CPU time of one unit in nanoseconds.
@@ -72,6 +73,8 @@ pub(crate) enum CpuCost {
     Cycle(f64),
     #[serde(rename = "cpu_ns_per_delivery")]
     Delivery(f64),
+    #[serde(rename = "cpu_ns_per_connection")]
+    Connection(f64),
 }
 
 impl CpuCost {
@@ -81,13 +84,14 @@ impl CpuCost {
             Unit::Message => Self::Message(each),
             Unit::Cycle => Self::Cycle(each),
             Unit::Delivery => Self::Delivery(each),
+            Unit::Connection => Self::Connection(each),
         }
     }
 
     /// The number.
     pub(crate) fn ns(self) -> f64 {
         match self {
-            Self::Message(ns) | Self::Cycle(ns) | Self::Delivery(ns) => ns,
+            Self::Message(ns) | Self::Cycle(ns) | Self::Delivery(ns) | Self::Connection(ns) => ns,
         }
     }
 
@@ -97,6 +101,7 @@ impl CpuCost {
             Self::Message(ns) => format!("{} ns CPU a message", grouped(ns)),
             Self::Cycle(ns) => format!("{:.2} µs CPU a cycle", ns / 1000.0),
             Self::Delivery(ns) => format!("{} ns CPU a delivery", grouped(ns)),
+            Self::Connection(ns) => format!("{:.2} µs CPU a connection", ns / 1000.0),
         }
     }
 }

@@ -31,10 +31,11 @@ impl Point {
         server_cpu_ns: Option<u64>,
     ) -> Self {
         let seconds = seconds.max(1e-9);
-        let received = match after.cycles {
-            0 => after.received - before.received,
-            // Where connections come and go, they are what is counted.
-            cycles => cycles - before.cycles,
+        // Where connections come and go they are what is counted, where they idle their Pongs.
+        let received = match (after.cycles, after.pings) {
+            (0, 0) => after.received - before.received,
+            (0, _) => after.pongs - before.pongs,
+            (cycles, _) => cycles - before.cycles,
         };
         Self {
             at,
@@ -65,5 +66,7 @@ mod tests {
         assert!((point.server_cores.unwrap() - 0.5).abs() < 1e-9);
         let cycles = Totals { received: 600, cycles: 7, ..Totals::default() };
         assert_eq!(Point::new(2.0, 0.5, &before, &cycles, &latency, None).received, 7);
+        let pongs = Totals { received: 600, pings: 9, pongs: 8, ..Totals::default() };
+        assert_eq!(Point::new(2.0, 0.5, &before, &pongs, &latency, None).received, 8);
     }
 }

@@ -91,7 +91,9 @@ impl Watch {
         let cpu_ns = this.server_cpu_ns.zip(last.server_cpu_ns);
         let cpu_ns = cpu_ns.map(|(this, last)| this.saturating_sub(last));
         let since = self.counting_since.map_or(0.0, |since| at.duration_since(since).as_secs_f64());
-        let (before, latency) = (&last.totals, &self.interval.latency);
+        let interval = &self.interval;
+        let (before, latency) =
+            (&last.totals, interval.ping.as_deref().unwrap_or(&interval.latency));
         let point = Point::new(since, seconds, before, totals, latency, cpu_ns);
         if board.is_counting() {
             self.timeline.push(point);

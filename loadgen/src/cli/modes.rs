@@ -8,7 +8,7 @@ use super::groups::{
     CompressionArguments, EngineArguments, MessageArguments, OutputArguments, RateArguments,
     ServerArguments,
 };
-use super::values::{milliseconds, payload, positive, seconds};
+use super::values::{milliseconds, payload, positive, seconds, span};
 use crate::loads::Pace;
 
 #[derive(Args, Clone, Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct EchoArguments {
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) pipeline: Option<usize>,
     /// Seconds that are counted
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = span)]
     pub(crate) duration: Duration,
     /// Seconds before those, under load and not counted
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
@@ -71,7 +71,7 @@ pub(crate) struct HeadersArguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) pipeline: usize,
     /// Seconds that are counted for each payload
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = span)]
     pub(crate) seconds_per_row: Duration,
     #[command(flatten)]
     pub(crate) message: MessageArguments,
@@ -96,7 +96,7 @@ pub(crate) struct ChurnArguments {
         value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
     pub(crate) messages: u64,
     /// Seconds that are counted
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = span)]
     pub(crate) duration: Duration,
     /// Seconds before those, under load and not counted
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
@@ -121,7 +121,7 @@ pub(crate) struct IdleArguments {
     pub(crate) payload: usize,
     /// Ping every connection once in so many seconds while they are kept open, and tell how long the
     /// answers take
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = span)]
     pub(crate) ping_interval: Option<Duration>,
     /// Seconds to keep them open once all are there
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
@@ -161,7 +161,7 @@ pub(crate) struct FanoutArguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) pipeline: usize,
     /// Seconds that are counted
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = span)]
     pub(crate) duration: Duration,
     /// Seconds before those, under load and not counted
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]

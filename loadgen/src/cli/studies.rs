@@ -7,7 +7,7 @@ use clap::Args;
 use super::groups::{
     EngineArguments, MessageArguments, OutputArguments, RateArguments, ServerArguments,
 };
-use super::values::{count_or_max, payload, positive, rate, seconds, share};
+use super::values::{count_or_max, payload, positive, rate, share, span};
 use crate::expect::Expectation;
 
 /// What a study loads the server with.
@@ -45,7 +45,7 @@ pub(crate) struct MatrixArguments {
         value_parser = count_or_max)]
     pub(crate) rates: Vec<f64>,
     /// Seconds that are counted for each row
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = span)]
     pub(crate) seconds_per_row: Duration,
     #[command(flatten)]
     pub(crate) message: MessageArguments,
@@ -87,7 +87,7 @@ pub(crate) struct SearchArguments {
     #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = payload)]
     pub(crate) payload: usize,
     /// Seconds that are counted in each step
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = span)]
     pub(crate) seconds_per_step: Duration,
     #[command(flatten)]
     pub(crate) message: MessageArguments,
@@ -129,7 +129,7 @@ pub(crate) struct CompareArguments {
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) pipeline: Option<usize>,
     /// Seconds that are counted in each run
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = span)]
     pub(crate) seconds_per_run: Duration,
     #[command(flatten)]
     pub(crate) rate: RateArguments,
@@ -164,7 +164,7 @@ pub(crate) struct SlowArguments {
     #[arg(long, value_name = "BYTES", default_value_t = 4096, value_parser = payload)]
     pub(crate) payload: usize,
     /// Seconds that are counted, once without the slow ones and once with them
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = span)]
     pub(crate) duration: Duration,
     /// Each connection sends this text first, to enter a room for example
     #[arg(long, value_name = "TEXT")]

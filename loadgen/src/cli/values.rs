@@ -13,6 +13,14 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(number))
 }
 
+/// Seconds of which there must be some.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    match seconds(text) {
+        Ok(duration) if duration >= Duration::from_millis(1) => Ok(duration),
+        _ => Err("give 0.001 to 86400 seconds".to_owned()),
+    }
+}
+
 /// Seconds that something may take: some, at most an hour.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     match seconds(text) {
@@ -89,6 +97,7 @@ mod tests {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(milliseconds("0.5"), Ok(Duration::from_micros(500)));
         assert!(milliseconds("0").is_err());
+        assert!(span("0").is_err() && span("-1").is_err() && span("0.001").is_ok());
         assert!(timeout("0").is_err() && timeout("3601").is_err() && timeout("0.3").is_ok());
         assert!(positive("0").is_err() && positive("1").is_ok());
         assert!(payload("67108865").is_err() && payload("67108864").is_ok());

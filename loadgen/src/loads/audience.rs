@@ -140,7 +140,7 @@ impl Audience {
     fn complete(&mut self, name: MessageName, now_ns: u64) {
         let Some(completed) = self.plan.channel.leave(name) else { return };
         if self.place.board.is_counted(completed.times.due_ns) {
-            let completion_ns = now_ns.saturating_sub(completed.times.published_ns);
+            let completion_ns = now_ns.saturating_sub(completed.times.due_ns);
             self.place.tally.readings().record_completion(completion_ns);
         }
         if !completed.is_replaced {

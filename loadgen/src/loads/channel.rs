@@ -274,10 +274,10 @@ impl Channel {
             let desk = self.desk(publisher);
             let missing = desk.under_way.iter().filter(|entry| entry.shards_left > 0);
             for entry in missing.filter(|entry| board.is_counted(entry.times.due_ns)) {
-                let age_ns = now_ns.saturating_sub(entry.times.published_ns);
+                let age_ns = now_ns.saturating_sub(entry.times.due_ns);
                 readings.record_completion(age_ns);
             }
-            let oldest_ns = desk.under_way.front().map_or(now_ns, |entry| entry.times.published_ns);
+            let oldest_ns = desk.under_way.front().map_or(now_ns, |entry| entry.times.due_ns);
             for _ in 0..desk.given_up {
                 readings.record_completion(now_ns.saturating_sub(oldest_ns));
             }

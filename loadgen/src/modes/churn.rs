@@ -10,6 +10,7 @@ use crate::crew::{Crew, LoadSize, Loop};
 use crate::exhibit::{Card, Exhibit, Series};
 use crate::expect::Figures;
 use crate::failure::{Failure, Phase};
+use crate::interrupt;
 use crate::latency::LatencySummary;
 use crate::loads::{CyclePlan, Cycles};
 use crate::output::{duration_text, grouped};
@@ -30,6 +31,7 @@ struct ChurnReport {
     connections: usize,
     messages_per_connection: u64,
     payload_bytes: usize,
+    interrupted: bool,
     seconds: f64,
     cycles: u64,
     rate_per_second: f64,
@@ -79,6 +81,7 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
         connections: plan.connections,
         messages_per_connection: plan.messages,
         payload_bytes: plan.content.pattern.payload_bytes(),
+        interrupted: interrupt::is_interrupted(),
         seconds: window.seconds,
         cycles: window.cycles,
         rate_per_second: window.cycles as f64 / window.seconds.max(1e-9),

@@ -48,7 +48,7 @@ struct FanoutReport {
     uncorrected_latency_us: Option<LatencySummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schedule_lag_us: Option<LatencySummary>,
-    /// From the publishing until the last subscriber had the message.
+    /// From when a message was due (in a closed loop published) until the last subscriber had it.
     #[serde(skip_serializing_if = "Option::is_none")]
     completion_us: Option<LatencySummary>,
     server: Option<ServerUse>,
@@ -195,7 +195,11 @@ fn cards(report: &FanoutReport) -> Vec<Card> {
         ),
     ];
     if let Some(completion) = &report.completion_us {
-        cards.push(Card::new("Reached everybody", us(completion.p50), "median, from publishing"));
+        cards.push(Card::new(
+            "Reached everybody",
+            us(completion.p50),
+            "median, from when it was due",
+        ));
     }
     if let Some(server) = &report.server {
         let note = format!("{:.2} cores busy", server.cores_busy);

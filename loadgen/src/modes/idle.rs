@@ -1,5 +1,6 @@
 //! Idle: opens connections that echo one message each and then stay, and tells what they cost the
-//! server in memory and how soon they answer Pings. No other load is made while they stay.
+//! server in memory and CPU time and how soon they answer Pings. No other load is made while they
+//! stay.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,12 @@ use crate::latency::LatencySummary;
 use crate::loads::{IdlePlan, Settlers};
 use crate::output::{duration_text, grouped, mib};
 use crate::procfs::ProcessSample;
-use crate::report::{Checked, Errors, Outcome, check_lines, latency_line, latency_line_named};
+use crate::report::{
+    Checked, ClientUse, Errors, Outcome, ServerUse, Unit, check_lines, costs, latency_line,
+    latency_line_named,
+};
+use crate::truth;
+use crate::usage::Window;
 use crate::watch::{Recorded, Watch};
 
 /// Time for the server to give back what only opening needed.
@@ -36,6 +42,7 @@ struct IdleReport {
     /// Those that could be opened.
     opened: u64,
     payload_bytes: usize,
+    interrupted: bool,
     /// Until the last connection had its echo.
     opening_seconds: f64,
     rate_per_second: f64,
@@ -45,10 +52,30 @@ struct IdleReport {
     /// From when a Ping was due to its Pong.
     #[serde(skip_serializing_if = "Option::is_none")]
     ping_us: Option<LatencySummary>,
+    /// How late Pings were sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule_lag_us: Option<LatencySummary>,
     pings_lost: u64,
     server: Option<ServerMemory>,
+    opening: Use,
+    holding: Use,
     checked: Checked,
     errors: Errors,
+    warnings: Vec<String>,
+}
+
+/// What both sides used in a part of the run, by connection.
+#[derive(Debug, Serialize)]
+struct Use {
+    server: Option<ServerUse>,
+    client: ClientUse,
+}
+
+impl Use {
+    fn of(window: &Window, connections: u64) -> Self {
+        let (server, client) = costs(window, Unit::Connection, connections);
+        Self { server, client }
+    }
 }
 
 /// The server's memory: before, with all connections open, and after the hold.
@@ -57,6 +84,7 @@ struct ServerMemory {
     anon_bytes_before: u64,
     anon_bytes: u64,
     anon_bytes_after_hold: u64,
+    /// Less than zero where the server gave back more than the connections took.
     anon_bytes_per_connection: f64,
     rss_bytes_per_connection: f64,
 }
@@ -73,7 +101,6 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
         allowed: AtomicUsize::new(allowed),
         ping_rate: arguments
             .ping_interval
-            .filter(|interval| !interval.is_zero())
             .map(|interval| connections as f64 / interval.as_secs_f64()),
         pacers: Mutex::default(),
     });
@@ -86,39 +113,50 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
         Crew::start(&arguments.engine, &plan.target, server.server_pid, load, move |place| {
             Settlers::new(&shared, place)
         })?;
-    let driver = crew.driver();
+    let first = crew.sample();
     open_all(&crew, &plan, arguments.ramp, &mut watch)?;
-    let opened_connections = crew.opened()?;
+    let opened = crew.opened()?;
     let opening_seconds = began.elapsed().as_secs_f64();
+    let opening = crew.counted_since(&first);
     thread::sleep(SETTLE_TIME);
-    let opened = server.server_pid.and_then(|process| ProcessSample::of(process).ok());
-    hold(&crew, arguments.hold, &mut watch)?;
+    let settled = server.server_pid.and_then(|process| ProcessSample::of(process).ok());
+    let holding = hold(&crew, arguments.hold, &mut watch)?;
     let held = server.server_pid.and_then(|process| ProcessSample::of(process).ok());
     crew.drain(|totals| totals.pongs >= totals.pings);
+    let driver = crew.driver();
     let board = crew.end()?;
     let totals = board.totals();
     let recorded = watch.finish(&board);
-    let ping = recorded.readings.ping.as_ref();
-    let samples = before.zip(opened).zip(held);
+    let memory = before.zip(settled).zip(held);
+    let memory = memory.map(|((before, opened_with), held)| {
+        ServerMemory::new(&before, &opened_with, &held, opened)
+    });
     let report = IdleReport {
         mode: "idle",
         url: plan.target.url(),
         driver,
         connections,
+        opened,
         payload_bytes: arguments.payload,
+        interrupted: interrupt::is_interrupted(),
         opening_seconds,
-        opened: opened_connections,
-        rate_per_second: opened_connections as f64 / opening_seconds.max(1e-9),
+        rate_per_second: opened as f64 / opening_seconds.max(1e-9),
         latency_us: recorded.readings.latency.summary(),
-        hold_seconds: arguments.hold.as_secs_f64(),
-        ping_us: ping.map(|all| all.summary()),
+        hold_seconds: holding.seconds,
+        ping_us: recorded.readings.ping.as_ref().map(|all| all.summary()),
+        schedule_lag_us: recorded.readings.lag.as_ref().map(|all| all.summary()),
         pings_lost: totals.pings.saturating_sub(totals.pongs),
-        server: samples.map(|((before, opened), held)| {
-            ServerMemory::new(&before, &opened, &held, opened_connections)
-        }),
+        opening: Use::of(&opening, opened),
+        holding: Use::of(&holding, opened),
         checked: Checked::of(&totals),
-        errors: Errors::new(&board, &totals, opened_connections),
+        errors: Errors::new(&board, &totals, opened),
+        warnings: warnings(&opening, &holding, &recorded, memory.as_ref()),
+        server: memory,
     };
+    Ok(outcome(report, recorded))
+}
+
+fn outcome(report: IdleReport, recorded: Recorded) -> Outcome {
     let sound = report.errors.is_empty() && report.pings_lost == 0;
     let exhibit = Exhibit {
         title: "Idle connections".to_owned(),
@@ -127,41 +165,74 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
         series: series(recorded),
         ..Exhibit::default()
     };
-    Ok(Outcome::new(&report, text(&report), sound).with_figures(figures(&report)).showing(exhibit))
+    Outcome::new(&report, text(&report), sound)
+        .with_figures(figures(&report))
+        .showing(exhibit)
+        .warning(report.warnings)
+}
+
+/// What is to be known before it is believed: of the opening, of the hold, and of the memory.
+fn warnings(
+    opening: &Window,
+    holding: &Window,
+    recorded: &Recorded,
+    memory: Option<&ServerMemory>,
+) -> Vec<String> {
+    let while_opening = truth::warnings(opening, None, &Recorded::default());
+    let mut all: Vec<String> =
+        while_opening.into_iter().map(|warning| format!("while opening, {warning}")).collect();
+    all.extend(truth::warnings(holding, None, recorded));
+    if memory.is_some_and(|memory| memory.anon_bytes_per_connection < 0.0) {
+        all.push(
+            "the server has less memory with the connections than before: it had some to spare, so \
+             what a connection costs is not known; start it afresh for this"
+                .to_owned(),
+        );
+    }
+    all
 }
 
 fn series(recorded: Recorded) -> Vec<Series> {
-    let line = |name: &str, latency| Series {
+    let line = |name: &str, timeline, latency| Series {
         name: name.to_owned(),
-        timeline: Vec::new(),
+        timeline,
         latency,
         uncorrected: None,
     };
-    let ping = recorded.readings.ping.map(|all| line("ping to pong", *all));
-    let opening = line("connect to first echo", recorded.readings.latency);
+    let (readings, timeline) = (recorded.readings, recorded.timeline);
+    let ping = readings.ping.map(|all| line("ping to pong", timeline, *all));
+    let opening = line("connect to first echo", Vec::new(), readings.latency);
     [Some(opening), ping].into_iter().flatten().collect()
 }
 
 fn figures(report: &IdleReport) -> Figures {
-    let figures = Figures::default()
+    let mut figures = Figures::default()
         .with_latency(&report.latency_us)
         .with_errors(&report.errors)
         .with("rate", report.rate_per_second);
-    let figures = match &report.ping_us {
-        Some(ping) => figures.with("ping", ping.p99 * 1000.0),
-        None => figures,
-    };
-    match &report.server {
-        Some(memory) => {
-            figures.with("bytes-per-connection", memory.anon_bytes_per_connection.max(0.0))
+    for (name, summary) in [("ping", &report.ping_us), ("lag", &report.schedule_lag_us)] {
+        if let Some(summary) = summary {
+            figures = figures.with(name, summary.p99 * 1000.0);
         }
-        None => figures,
+    }
+    match &report.server {
+        // What is not known is no reason for a condition to hold.
+        Some(memory) if memory.anon_bytes_per_connection >= 0.0 => {
+            figures.with("bytes-per-connection", memory.anon_bytes_per_connection)
+        }
+        _ => figures,
     }
 }
 
 fn subtitle(report: &IdleReport) -> String {
     let connections = grouped(report.connections as f64);
     format!("{}: {connections} connections, driver {}", report.url, report.driver)
+}
+
+/// Bytes, which may be fewer than before.
+fn signed(bytes: f64) -> String {
+    let sign = if bytes < 0.0 { "-" } else { "" };
+    format!("{sign}{}", grouped(bytes.abs()))
 }
 
 fn cards(report: &IdleReport) -> Vec<Card> {
@@ -174,9 +245,13 @@ fn cards(report: &IdleReport) -> Vec<Card> {
     if let Some(memory) = &report.server {
         cards.push(Card::new(
             "Server memory a connection",
-            format!("{} B", grouped(memory.anon_bytes_per_connection)),
+            format!("{} B", signed(memory.anon_bytes_per_connection)),
             "anonymous, resident",
         ));
+    }
+    if let Some(server) = &report.opening.server {
+        let note = "to open it and echo once";
+        cards.push(Card::new("Server CPU a connection", duration_text(server.cost.ns()), note));
     }
     if let Some(ping) = &report.ping_us {
         cards.push(Card::new("Ping p50", us(ping.p50), format!("{} pings", ping.count)));
@@ -210,11 +285,11 @@ fn open_all(
 }
 
 /// Leaves the connections alone, but for Pings. Nothing else moves meanwhile.
-fn hold(crew: &Crew, span: Duration, watch: &mut Watch) -> Result<(), Failure> {
+fn hold(crew: &Crew, span: Duration, watch: &mut Watch) -> Result<Window, Failure> {
     const GLANCE: Duration = Duration::from_millis(100);
     watch.begin("holding", Some(span));
     let end = Instant::now() + span;
-    crew.start_counting()?;
+    let before = crew.start_counting()?;
     crew.board().begin_schedule(crew.board().nanoseconds());
     while let Some(left) = end.checked_duration_since(Instant::now())
         && !interrupt::is_interrupted()
@@ -225,7 +300,7 @@ fn hold(crew: &Crew, span: Duration, watch: &mut Watch) -> Result<(), Failure> {
             return Err(failure);
         }
     }
-    Ok(())
+    Ok(crew.counted_since(&before))
 }
 
 impl ServerMemory {
@@ -257,6 +332,9 @@ fn text(report: &IdleReport) -> String {
     if let Some(ping) = &report.ping_us {
         text += &latency_line_named("ping", ping);
     }
+    if let Some(lag) = &report.schedule_lag_us {
+        text += &latency_line_named("lag", lag);
+    }
     if report.pings_lost > 0 {
         text += &format!("WRONG     {} pings without an answer\n", report.pings_lost);
     }
@@ -264,14 +342,29 @@ fn text(report: &IdleReport) -> String {
         text += &format!(
             "server    {} bytes of anonymous memory a connection: {} MiB before, {} MiB with all \
              open, {} MiB after {:.0} s\n",
-            grouped(memory.anon_bytes_per_connection),
+            signed(memory.anon_bytes_per_connection),
             mib(memory.anon_bytes_before),
             mib(memory.anon_bytes),
             mib(memory.anon_bytes_after_hold),
             report.hold_seconds
         );
     }
+    text += &use_line("opening", &report.opening);
+    text += &use_line("holding", &report.holding);
     text + &check_lines(&report.checked, &report.errors)
+}
+
+/// What both sides used in a part of the run.
+fn use_line(name: &str, used: &Use) -> String {
+    let server = used.server.map_or_else(String::new, |server| {
+        format!("server {}, {:.2} cores busy; ", server.cost.text(), server.cores_busy)
+    });
+    format!(
+        "{name:<9} {server}client {}, {:.2} cores busy, busiest thread {:.0} %\n",
+        used.client.cost.text(),
+        used.client.cores_busy,
+        used.client.busiest_thread * 100.0
+    )
 }
 
 #[cfg(test)]
@@ -283,6 +376,22 @@ mod tests {
         assert_eq!(step_of(1, RAMP_STEP), 1);
         assert_eq!(step_of(10_000, RAMP_STEP), 200);
         assert_eq!(step_of(100, Duration::from_secs(3)), 300);
+    }
+
+    #[test]
+    fn memory_that_shrank_is_no_figure_and_is_warned_of() {
+        let memory = |anon_bytes_per_connection| ServerMemory {
+            anon_bytes_before: 0,
+            anon_bytes: 0,
+            anon_bytes_after_hold: 0,
+            anon_bytes_per_connection,
+            rss_bytes_per_connection: 0.0,
+        };
+        let (window, recorded) = (Window::default(), Recorded::default());
+        let told = |each| warnings(&window, &window, &recorded, Some(&memory(each)));
+        assert!(told(5.0).is_empty());
+        assert!(told(-5.0)[0].contains("start it afresh"));
+        assert_eq!([signed(-1234.4), signed(7.0)], ["-1,234", "7"]);
     }
 
     #[test]

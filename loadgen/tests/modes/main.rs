@@ -121,6 +121,12 @@ fn idle_connections_echo_once_and_are_told_in_bytes() {
             assert_sound(&json);
             assert_eq!(number(&json, "/checked/received"), 150.0);
             number(&json, "/server/anon_bytes_per_connection");
+            for part in ["/opening/client", "/opening/server", "/holding/client"] {
+                let cost = number(&json, &format!("{part}/cpu_ns_per_connection"));
+                assert!(cost > 0.0, "{part}: {json:#}");
+            }
+            assert_eq!(json["interrupted"], false);
+            assert!(number(&json, "/hold_seconds") >= 0.1, "{json:#}");
             if !ramp.is_empty() {
                 assert!(number(&json, "/opening_seconds") > 0.1, "{json:#}");
             }
@@ -279,7 +285,12 @@ fn canned_answers_are_taken_only_from_a_peer_that_is_trusted() {
 
 #[test]
 fn bad_usage_is_one_line_and_help_is_not_an_error() {
-    for words in [&["echo"][..], &["echo", "ws://h/", "--payload", "x"], &["echo", "http://h/"]] {
+    for words in [
+        &["echo"][..],
+        &["echo", "ws://h/", "--payload", "x"],
+        &["echo", "http://h/"],
+        &["echo", "ws://h/", "--duration", "0"],
+    ] {
         let finished = ringload(words);
         assert_eq!(finished.status.code(), Some(2), "{words:?}");
         assert_eq!(finished.stderr.lines().count(), 1, "{}", finished.stderr);

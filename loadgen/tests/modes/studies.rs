@@ -41,6 +41,8 @@ fn a_search_ends_where_the_conditions_do() {
     let (code, json) = search("p99<30s");
     assert_eq!((code, number(&json, "/best")), (0, 100.0), "{json:#}");
     assert!(json["failed_at"].is_null());
+    // Nothing is decided by one try.
+    assert_eq!(json["steps"].as_array().unwrap().len(), 4, "{json:#}");
     let (code, json) = search("p50<1ns");
     assert_eq!((code, number(&json, "/best")), (1, 0.0), "{json:#}");
     let missed = json["steps"][0]["missed"][0].as_str().unwrap();
@@ -161,6 +163,7 @@ fn pings_of_idle_connections_are_answered_and_timed() {
         let (code, json) = run(driver, "idle", "/", &words);
         assert_eq!(code, 0, "{json:#}");
         assert!(number(&json, "/ping_us/count") >= 40.0, "{json:#}");
+        assert!(number(&json, "/schedule_lag_us/count") >= 40.0, "{json:#}");
         assert_eq!(number(&json, "/pings_lost"), 0.0);
     }
 }
