@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::latency::Latencies;
+use crate::table::Table;
 use crate::timeline::Point;
 use crate::watch::Recorded;
 
@@ -27,14 +28,6 @@ impl Series {
             uncorrected: recorded.readings.uncorrected.map(|latencies| *latencies),
         }
     }
-}
-
-/// A table; the first column names the row.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct Table {
-    pub(crate) title: String,
-    pub(crate) columns: Vec<String>,
-    pub(crate) rows: Vec<Vec<String>>,
 }
 
 /// A figure that is worth a glance.
@@ -97,4 +90,6 @@ pub(crate) struct Exhibit {
     pub(crate) curves: Vec<Curve>,
     pub(crate) ratios: Vec<Ratio>,
     pub(crate) tables: Vec<Table>,
+    /// The first table is what was measured, and not the run over time.
+    pub(crate) rows_are_the_result: bool,
 }

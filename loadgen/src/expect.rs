@@ -15,6 +15,7 @@ enum Dimension {
     Nanoseconds,
     Count,
     Bytes,
+    Share,
 }
 
 /// Every figure that can be asked for.
@@ -31,6 +32,7 @@ const FIGURES: &[(&str, Dimension)] = &[
     ("ping", Dimension::Nanoseconds),
     ("cpu", Dimension::Nanoseconds),
     ("rate", Dimension::Count),
+    ("reach", Dimension::Share),
     ("connections", Dimension::Count),
     ("loss", Dimension::Count),
     ("duplicates", Dimension::Count),
@@ -39,25 +41,85 @@ const FIGURES: &[(&str, Dimension)] = &[
     ("unsent", Dimension::Count),
     ("lost-connections", Dimension::Count),
     ("unopened", Dimension::Count),
+    ("rate-ratio", Dimension::Share),
+    ("rate-ratio-low", Dimension::Share),
+    ("rate-ratio-high", Dimension::Share),
+    ("p50-ratio", Dimension::Share),
+    ("p50-ratio-low", Dimension::Share),
+    ("p50-ratio-high", Dimension::Share),
+    ("p99-ratio", Dimension::Share),
+    ("p99-ratio-low", Dimension::Share),
+    ("p99-ratio-high", Dimension::Share),
+    ("cpu-ratio", Dimension::Share),
+    ("cpu-ratio-low", Dimension::Share),
+    ("cpu-ratio-high", Dimension::Share),
     ("rss", Dimension::Bytes),
     ("bytes-per-connection", Dimension::Bytes),
 ];
 
+/// Figures that count what went wrong.
+pub(crate) const FAULTS: [&str; 7] =
+    ["loss", "wrong", "duplicates", "reordered", "unsent", "lost-connections", "unopened"];
+/// Quantiles, and the share of latencies that lies beyond each.
+const QUANTILES: [(&str, f64); 5] =
+    [("p50", 0.5), ("p90", 0.1), ("p99", 0.01), ("p99.9", 0.001), ("p99.99", 0.0001)];
+/// Latencies beyond a quantile from which on it is more than the luck of a few.
+const BEYOND_MIN: f64 = 10.0;
+
 /// The figures of a run.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Figures(BTreeMap<&'static str, f64>);
+pub(crate) struct Figures {
+    values: BTreeMap<&'static str, f64>,
+    /// How many latencies the quantiles are of.
+    latencies: u64,
+}
+
+/// Which of several is the worst.
+enum Worst {
+    Most,
+    Least,
+    Sum,
+}
+
+fn worst(figure: &str) -> Worst {
+    match figure {
+        "rate" | "reach" | "connections" => Worst::Least,
+        fault if FAULTS.contains(&fault) => Worst::Sum,
+        _ => Worst::Most,
+    }
+}
 
 impl Figures {
     /// With one more. Durations are in nanoseconds.
     pub(crate) fn with(mut self, name: &'static str, value: f64) -> Self {
         debug_assert!(FIGURES.iter().any(|(known, _)| *known == name), "{name} can be asked for");
-        self.0.insert(name, value);
+        self.values.insert(name, value);
         self
     }
 
+    /// The worst that any of several runs tells: of faults all together, of rates and reach the least,
+    /// of everything else the most. What one of them does not tell none does.
+    pub(crate) fn worst_of(runs: impl Iterator<Item = Self>) -> Self {
+        let worse = |mut all: Self, run: Self| {
+            all.values.retain(|name, _| run.values.contains_key(name));
+            for (name, value) in &mut all.values {
+                let other = run.values[name];
+                *value = match worst(name) {
+                    Worst::Sum => *value + other,
+                    Worst::Least => value.min(other),
+                    Worst::Most => value.max(other),
+                };
+            }
+            all.latencies = all.latencies.min(run.latencies);
+            all
+        };
+        runs.reduce(worse).unwrap_or_default()
+    }
+
     /// With the quantiles of latency.
-    pub(crate) fn with_latency(self, latency: &LatencySummary) -> Self {
+    pub(crate) fn with_latency(mut self, latency: &LatencySummary) -> Self {
         let us = 1000.0;
+        self.latencies = latency.count;
         self.with("mean", latency.mean * us)
             .with("p50", latency.p50 * us)
             .with("p90", latency.p90 * us)
@@ -88,7 +150,7 @@ impl Figures {
 
     /// A figure.
     pub(crate) fn get(&self, name: &str) -> Option<f64> {
-        self.0.get(name).copied()
+        self.values.get(name).copied()
     }
 }
 
@@ -130,6 +192,22 @@ impl Expectation {
         self.0.iter().filter_map(|condition| condition.missed(figures)).collect()
     }
 
+    /// What is asked about quantiles that too few latencies tell of, in words.
+    pub(crate) fn doubts(&self, figures: &Figures) -> Vec<String> {
+        let thin = QUANTILES.iter().filter_map(|(name, share)| {
+            let beyond = share * figures.latencies as f64;
+            let asked = self.names(name) && figures.get(name).is_some();
+            (asked && beyond < BEYOND_MIN).then(|| {
+                format!(
+                    "{name} is asked of {} latencies: {beyond:.1} of them lie beyond it, which says \
+                     little; measure longer",
+                    grouped(figures.latencies as f64)
+                )
+            })
+        });
+        thin.collect()
+    }
+
     /// Whether a condition is about this figure: it then decides, and no rule of our own.
     pub(crate) fn names(&self, figure: &str) -> bool {
         self.0.iter().any(|condition| condition.figure == figure)
@@ -152,6 +230,7 @@ impl Condition {
             Dimension::Nanoseconds => duration_text(value),
             Dimension::Count => grouped(value),
             Dimension::Bytes => format!("{} bytes", grouped(value)),
+            Dimension::Share => format!("{value:.6}"),
         };
         (!holds).then(|| format!("{}: it was {shown}", self.text))
     }
@@ -178,6 +257,7 @@ impl FromStr for Condition {
                     Dimension::Nanoseconds => "time such as 5ms, 250us or 1s",
                     Dimension::Count => "number such as 0, 1500 or 20k",
                     Dimension::Bytes => "size such as 4096, 10KiB or 2MiB",
+                    Dimension::Share => "share such as 1, 0.999 or 99.9%",
                 }
             )
         })?;
@@ -189,6 +269,7 @@ impl FromStr for Condition {
 fn value(text: &str, dimension: Dimension) -> Option<f64> {
     let units: &[(&str, f64)] = match dimension {
         Dimension::Nanoseconds => &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)],
+        Dimension::Share => &[("%", 0.01), ("", 1.0)],
         Dimension::Count => &[("k", 1e3), ("M", 1e6), ("", 1.0)],
         Dimension::Bytes => {
             &[("KiB", 1024.0), ("MiB", 1048576.0), ("GiB", 1073741824.0), ("", 1.0)]
@@ -226,6 +307,7 @@ mod tests {
     fn missed(conditions: &str) -> Vec<String> {
         let figures =
             Figures::default().with("p99", 4_200_000.0).with("loss", 3.0).with("rate", 1e5);
+        let figures = figures.with("reach", 0.9992);
         conditions.parse::<Expectation>().unwrap().missed(&figures)
     }
 
@@ -235,7 +317,36 @@ mod tests {
             assert_eq!(missed(holds), Vec::<String>::new(), "{holds}");
         }
         assert_eq!(missed("p99<4ms,loss=0"), ["p99<4ms: it was 4.20 ms", "loss=0: it was 3"]);
+        assert_eq!(missed("reach>=99.9%,reach>0.9995"), ["reach>0.9995: it was 0.999200"]);
         assert_eq!(missed("p50<4ms"), ["p50<4ms: this run does not tell p50"]);
+    }
+
+    #[test]
+    fn quantiles_of_few_latencies_are_doubted() {
+        let figures = |count| {
+            let latency = LatencySummary { count, ..LatencySummary::default() };
+            Figures::default().with_latency(&latency)
+        };
+        let expectation: Expectation = "p99.9<5ms,p50<1ms,max<9ms".parse().unwrap();
+        let doubts = expectation.doubts(&figures(300));
+        assert_eq!(doubts.len(), 1);
+        assert!(
+            doubts[0].starts_with("p99.9 is asked of 300 latencies: 0.3 of them"),
+            "{doubts:?}"
+        );
+        assert!(expectation.doubts(&figures(10_000)).is_empty());
+        assert_eq!(expectation.doubts(&figures(10)).len(), 2);
+    }
+
+    #[test]
+    fn the_worst_of_several_runs_decides() {
+        let run = |p99: f64, rate: f64, loss: f64| {
+            Figures::default().with("p99", p99).with("rate", rate).with("loss", loss)
+        };
+        let runs = [run(5.0, 100.0, 1.0).with("lag", 1.0), run(4.0, 90.0, 2.0)];
+        let worst = Figures::worst_of(runs.into_iter());
+        let told = ["p99", "rate", "loss", "lag"].map(|name| worst.get(name));
+        assert_eq!(told, [Some(5.0), Some(90.0), Some(3.0), None]);
     }
 
     #[test]

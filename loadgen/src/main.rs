@@ -30,6 +30,7 @@ mod scoreboard;
 mod server_process;
 mod stamp;
 mod statistics;
+mod table;
 mod table_csv;
 mod target;
 mod template;

@@ -3,10 +3,11 @@
 
 use serde::Serialize;
 
-use crate::exhibit::{Card, Curve, Ratio, Series, Table};
+use crate::exhibit::{Card, Curve, Ratio, Series};
 use crate::interrupt;
 use crate::latency::Latencies;
 use crate::report::Outcome;
+use crate::table::Table;
 use crate::timeline::Point;
 
 const PAGE: &str = include_str!("page.html");
@@ -69,7 +70,7 @@ pub(crate) fn of(outcome: &Outcome, missed: &[String]) -> String {
         title: &exhibit.title,
         subtitle: &exhibit.subtitle,
         version: env!("CARGO_PKG_VERSION"),
-        sound: outcome.sound,
+        sound: outcome.sound && outcome.whole,
         interrupted: interrupt::is_interrupted(),
         missed,
         warnings: &outcome.warnings,

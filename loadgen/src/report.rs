@@ -23,6 +23,8 @@ pub(crate) struct Outcome {
     pub(crate) figures: Figures,
     /// Whether nothing was lost and nothing was wrong.
     pub(crate) sound: bool,
+    /// Whether all was measured that was to be. No condition makes up for that.
+    pub(crate) whole: bool,
     /// What is to be known before it is believed.
     pub(crate) warnings: Vec<String>,
 }
@@ -33,7 +35,13 @@ impl Outcome {
         // A struct of numbers and texts always has a JSON form.
         let json = serde_json::to_string_pretty(report).unwrap_or_default();
         let (exhibit, figures, warnings) = (Exhibit::default(), Figures::default(), Vec::new());
-        Self { text, json, exhibit, figures, sound, warnings }
+        Self { text, json, exhibit, figures, sound, whole: true, warnings }
+    }
+
+    /// Not all was measured that was to be, unless this holds.
+    pub(crate) fn whole_if(mut self, whole: bool) -> Self {
+        self.whole = whole;
+        self
     }
 
     /// With what there is to show.

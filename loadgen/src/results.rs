@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::cli::OutputArguments;
-use crate::expect::Expectation;
+use crate::expect::{Expectation, FAULTS};
 use crate::failure::Failure;
 use crate::hgrm;
 use crate::interrupt;
@@ -21,9 +21,11 @@ const MISSED: u8 = 3;
 /// Publishes a result; the exit code that it deserves.
 pub(crate) fn publish(outcome: &Outcome, output: &OutputArguments) -> Result<u8, Failure> {
     let missed = missed(outcome, output.expect.as_ref());
+    let doubts = output.expect.as_ref().map(|expectation| expectation.doubts(&outcome.figures));
+    let doubts = doubts.unwrap_or_default();
     if output.json.as_deref() != Some(Path::new("-")) {
         say(&outcome.text);
-        for warning in &outcome.warnings {
+        for warning in outcome.warnings.iter().chain(&doubts) {
             say(&format!("beware    {warning}\n"));
         }
         if let (Some(expectation), true) = (&output.expect, missed.is_empty()) {
@@ -61,14 +63,12 @@ fn exit_code(outcome: &Outcome, expectation: Option<&Expectation>, missed: &[Str
     if interrupt::is_interrupted() {
         return interrupt::EXIT_CODE;
     }
-    let kinds =
-        ["loss", "wrong", "duplicates", "reordered", "unsent", "lost-connections", "unopened"];
     let allowed = |kind: &str| {
         let none = outcome.figures.get(kind) == Some(0.0);
         none || expectation.is_some_and(|expectation| expectation.names(kind))
     };
-    let sound = outcome.sound || kinds.into_iter().all(allowed);
-    match (sound, missed.is_empty()) {
+    let sound = outcome.sound || FAULTS.into_iter().all(allowed);
+    match (sound && outcome.whole, missed.is_empty()) {
         (false, _) => UNSOUND,
         (true, false) => MISSED,
         (true, true) => 0,
@@ -88,6 +88,15 @@ mod tests {
         let expectation = (!expectation.is_empty()).then(|| expectation.parse().unwrap());
         let missed = missed(&outcome, expectation.as_ref());
         exit_code(&outcome, expectation.as_ref(), &missed)
+    }
+
+    #[test]
+    fn no_condition_makes_up_for_what_was_not_measured() {
+        let errors = Errors::default();
+        let figures = Figures::default().with_errors(&errors);
+        let outcome = Outcome::new(&(), String::new(), true).with_figures(figures);
+        assert_eq!(exit_code(&outcome, None, &[]), 0);
+        assert_eq!(exit_code(&outcome.whole_if(false), None, &[]), UNSOUND);
     }
 
     #[test]

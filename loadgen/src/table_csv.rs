@@ -1,20 +1,19 @@
 //! Results as CSV (RFC 4180): the rows of a mode that makes a table, otherwise the run over time.
 
-use crate::exhibit::{Exhibit, Table};
+use crate::exhibit::Exhibit;
+use crate::table::Table;
 
 /// A result as CSV.
 pub(crate) fn of(exhibit: &Exhibit) -> String {
     match exhibit.tables.first() {
-        Some(table) => of_table(table),
-        None => of_timelines(exhibit),
+        Some(table) if exhibit.rows_are_the_result => of_table(table),
+        _ => of_timelines(exhibit),
     }
 }
 
 fn of_table(table: &Table) -> String {
-    let line =
-        |cells: &Vec<String>| cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",");
-    let lines = std::iter::once(&table.columns).chain(&table.rows);
-    lines.map(|cells| line(cells) + "\r\n").collect()
+    let line = |cells: Vec<&str>| cells.into_iter().map(quoted).collect::<Vec<_>>().join(",");
+    table.raw().map(|cells| line(cells) + "\r\n").collect()
 }
 
 fn of_timelines(exhibit: &Exhibit) -> String {
@@ -49,18 +48,17 @@ fn quoted(cell: &str) -> String {
 mod tests {
     use super::*;
     use crate::exhibit::Series;
+    use crate::table::Cell;
     use crate::timeline::Point;
     use crate::watch::Recorded;
 
     #[test]
     fn cells_with_commas_and_quotes_are_quoted() {
-        let table = Table {
-            title: String::new(),
-            columns: vec!["a".to_owned(), "b,c".to_owned()],
-            rows: vec![vec!["1,000".to_owned(), "say \"hi\"".to_owned()]],
-        };
-        let exhibit = Exhibit { tables: vec![table], ..Exhibit::default() };
-        assert_eq!(of(&exhibit), "a,\"b,c\"\r\n\"1,000\",\"say \"\"hi\"\"\"\r\n");
+        let row = vec![Cell::count(1_000.0), Cell::text("say \"hi\"")];
+        let table = Table::new("", &[("a b", "a"), ("b, c", "b,c")], vec![row]);
+        let exhibit =
+            Exhibit { tables: vec![table], rows_are_the_result: true, ..Exhibit::default() };
+        assert_eq!(of(&exhibit), "a,\"b,c\"\r\n1000,\"say \"\"hi\"\"\"\r\n");
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) struct ProcessUse {
     pub(crate) busiest_ns: u64,
     /// Time in which the thread that was kept from running most could have run.
     pub(crate) kept_waiting_ns: u64,
+    /// The same of the thread that ran or could have run most.
+    pub(crate) saturated_ns: u64,
     pub(crate) voluntary_switches: u64,
     pub(crate) involuntary_switches: u64,
     pub(crate) read_write_calls: Option<u64>,
@@ -46,6 +48,7 @@ impl ProcessUse {
             cpu_ns: used(|thread| thread.cpu_ns).sum(),
             busiest_ns: used(|thread| thread.cpu_ns).max().unwrap_or(0),
             kept_waiting_ns: used(|thread| thread.kept_waiting_ns).max().unwrap_or(0),
+            saturated_ns: used(|thread| thread.cpu_ns + thread.kept_waiting_ns).max().unwrap_or(0),
             voluntary_switches: used(|thread| thread.voluntary_switches).sum(),
             involuntary_switches: used(|thread| thread.involuntary_switches).sum(),
             read_write_calls: calls.map(|(before, after)| after.saturating_sub(before)),
@@ -111,6 +114,7 @@ mod tests {
         let after = sample(vec![thread(1, 100, 50), thread(2, 90, 0), thread(3, 60, 0)]);
         let used = ProcessUse::between(&before, &after);
         assert_eq!((used.cpu_ns, used.busiest_ns, used.kept_waiting_ns), (150, 80, 45));
+        assert_eq!(used.saturated_ns, 80);
         assert_eq!(used.voluntary_switches, 15);
         assert_eq!(used.read_write_calls, None);
     }

@@ -8,7 +8,7 @@ use clap::Args;
 use ringsock::protocol::MessageKind;
 use ringsock::{Cores, Deflate, Driver};
 
-use super::values::{header, rate, timeout};
+use super::values::{header, positive, rate, timeout};
 use crate::content::Content;
 use crate::expect::Expectation;
 use crate::failure::Failure;
@@ -189,6 +189,21 @@ impl MessageArguments {
         let files = self.payload_files.iter().map(read).collect::<Result<_, _>>()?;
         Ok(Pattern::of_files(kind, files))
     }
+}
+
+/// How a fan-out is made.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Fan-out")]
+pub(crate) struct FanoutOptions {
+    /// Connections that publish, each in its turn
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    pub(crate) publishers: usize,
+    /// The server does not send a message back to the connection that published it
+    #[arg(long)]
+    pub(crate) not_to_self: bool,
+    /// Each connection sends this text first, to enter a room for example
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) join: Option<String>,
 }
 
 /// An open loop.

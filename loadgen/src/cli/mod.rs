@@ -12,7 +12,9 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use groups::{EngineArguments, OutputArguments, ServerArguments};
+pub(crate) use groups::{
+    EngineArguments, FanoutOptions, MessageArguments, OutputArguments, ServerArguments,
+};
 pub(crate) use modes::{
     ChurnArguments, EchoArguments, FanoutArguments, FuzzingArguments, HeadersArguments,
     IdleArguments,
@@ -89,7 +91,7 @@ pub(crate) enum Mode {
     Slow(SlowArguments),
     /// The highest rate, or number of connections, at which conditions still hold
     Search(SearchArguments),
-    /// Echoes with every combination of sizes, connections and rates
+    /// Echoes or a fan-out with every combination of sizes, connections and rates
     Matrix(MatrixArguments),
     /// Two servers in turns, and how sure the difference is
     Compare(CompareArguments),

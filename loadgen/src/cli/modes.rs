@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::groups::{
-    CompressionArguments, EngineArguments, MessageArguments, OutputArguments, RateArguments,
-    ServerArguments,
+    CompressionArguments, EngineArguments, FanoutOptions, MessageArguments, OutputArguments,
+    RateArguments, ServerArguments,
 };
 use super::values::{milliseconds, payload, positive, seconds, span};
 use crate::loads::Pace;
@@ -144,15 +144,6 @@ pub(crate) struct FanoutArguments {
     /// Subscribers, the publishers among them
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = positive)]
     pub(crate) connections: usize,
-    /// Connections that publish, each in its turn
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
-    pub(crate) publishers: usize,
-    /// The server does not send a message back to the connection that published it
-    #[arg(long)]
-    pub(crate) not_to_self: bool,
-    /// Each connection sends this text first, to enter a room for example
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) join: Option<String>,
     /// Bytes of payload in each message; from 16 on they carry the sequence number that is checked
     #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = payload)]
     pub(crate) payload: usize,
@@ -166,6 +157,8 @@ pub(crate) struct FanoutArguments {
     /// Seconds before those, under load and not counted
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) warmup: Duration,
+    #[command(flatten)]
+    pub(crate) fanout: FanoutOptions,
     #[command(flatten)]
     pub(crate) rate: RateArguments,
     #[command(flatten)]

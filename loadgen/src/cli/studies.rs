@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::groups::{
-    EngineArguments, MessageArguments, OutputArguments, RateArguments, ServerArguments,
+    EngineArguments, FanoutOptions, MessageArguments, OutputArguments, RateArguments,
+    ServerArguments,
 };
 use super::values::{count_or_max, payload, positive, rate, share, span};
 use crate::expect::Expectation;
@@ -32,6 +33,9 @@ pub(crate) enum Raised {
 pub(crate) struct MatrixArguments {
     #[command(flatten)]
     pub(crate) server: ServerArguments,
+    /// The load
+    #[arg(long, value_enum, default_value_t = LoadKind::Echo)]
+    pub(crate) load: LoadKind,
     /// Bytes of payload
     #[arg(long, value_name = "BYTES,…", value_delimiter = ',', default_value = "20,1000,16384",
         value_parser = payload)]
@@ -47,6 +51,8 @@ pub(crate) struct MatrixArguments {
     /// Seconds that are counted for each row
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = span)]
     pub(crate) seconds_per_row: Duration,
+    #[command(flatten)]
+    pub(crate) fanout: FanoutOptions,
     #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]
@@ -90,6 +96,8 @@ pub(crate) struct SearchArguments {
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = span)]
     pub(crate) seconds_per_step: Duration,
     #[command(flatten)]
+    pub(crate) fanout: FanoutOptions,
+    #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]
     pub(crate) engine: EngineArguments,
@@ -109,6 +117,9 @@ pub(crate) struct CompareArguments {
     /// Start the other server with this command, on the cores of --server-cores
     #[arg(long, value_name = "COMMAND", conflicts_with = "server_pid_b", help_heading = "Server")]
     pub(crate) server_cmd_b: Option<String>,
+    /// The load
+    #[arg(long, value_enum, default_value_t = LoadKind::Echo)]
+    pub(crate) load: LoadKind,
     /// What the first is called
     #[arg(long, value_name = "NAME", default_value = "A")]
     pub(crate) name_a: String,
@@ -133,6 +144,8 @@ pub(crate) struct CompareArguments {
     pub(crate) seconds_per_run: Duration,
     #[command(flatten)]
     pub(crate) rate: RateArguments,
+    #[command(flatten)]
+    pub(crate) fanout: FanoutOptions,
     #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]
@@ -166,9 +179,8 @@ pub(crate) struct SlowArguments {
     /// Seconds that are counted, once without the slow ones and once with them
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = span)]
     pub(crate) duration: Duration,
-    /// Each connection sends this text first, to enter a room for example
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) join: Option<String>,
+    #[command(flatten)]
+    pub(crate) fanout: FanoutOptions,
     #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]

@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
     let board = crew.end()?;
     let totals = board.totals();
     let recorded = watch.finish(&board);
-    let warnings = truth::warnings(&window, None, &recorded);
+    let warnings = truth::doubts(&window, None, &recorded).warnings;
     let (server, client) = costs(&window, Unit::Cycle, window.cycles);
     let report = ChurnReport {
         mode: "churn",

@@ -2,44 +2,79 @@
 //! It tells ratios with the interval that they lie in, and says when there is no difference to see.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::echo_run::{EchoWork, Measured, Span};
-use crate::cli::CompareArguments;
-use crate::exhibit::{Exhibit, Ratio, Series, Table};
+use super::trial::{Study, Trial, Tried, option_name};
+use crate::cli::{CompareArguments, LoadKind};
+use crate::exhibit::{Exhibit, Ratio, Series};
+use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::latency::Latencies;
-use crate::loads::Pace;
-use crate::output::{duration_text, grouped, table_text};
-use crate::report::{Errors, Outcome, Unit, costs};
+use crate::output::{duration_text, grouped};
+use crate::report::{Errors, Outcome};
 use crate::server_process::ServerProcess;
 use crate::statistics::{geometric_mean, ratio_of_pairs};
+use crate::table::{Cell, Table};
 use crate::target::Target;
 use crate::timeline::Point;
 use crate::truth;
-use crate::watch::Watch;
 
 /// What is compared.
 struct Measure {
+    /// As people read it, with the unit of the load in place of `#`.
     what: &'static str,
+    /// In a column for programs.
+    column: &'static str,
+    /// What conditions on the ratio, and on the ends of its interval, are about.
+    figures: [&'static str; 3],
     text: fn(f64) -> String,
     more_is_better: bool,
 }
 
 const MEASURES: [Measure; 4] = [
-    Measure { what: "messages a second", text: grouped, more_is_better: true },
-    Measure { what: "median latency", text: duration_text, more_is_better: false },
-    Measure { what: "p99 latency", text: duration_text, more_is_better: false },
-    Measure { what: "server CPU a message", text: duration_text, more_is_better: false },
+    Measure {
+        what: "## a second",
+        column: "received_per_second",
+        figures: ["rate-ratio", "rate-ratio-low", "rate-ratio-high"],
+        text: grouped,
+        more_is_better: true,
+    },
+    Measure {
+        what: "median latency",
+        column: "p50_ns",
+        figures: ["p50-ratio", "p50-ratio-low", "p50-ratio-high"],
+        text: duration_text,
+        more_is_better: false,
+    },
+    Measure {
+        what: "p99 latency",
+        column: "p99_ns",
+        figures: ["p99-ratio", "p99-ratio-low", "p99-ratio-high"],
+        text: duration_text,
+        more_is_better: false,
+    },
+    Measure {
+        what: "server CPU a #",
+        column: "server_cpu_ns",
+        figures: ["cpu-ratio", "cpu-ratio-low", "cpu-ratio-high"],
+        text: duration_text,
+        more_is_better: false,
+    },
 ];
+
+impl Measure {
+    fn named(&self, load: LoadKind) -> String {
+        self.what.replace("##", load.units()).replace('#', load.unit())
+    }
+}
 
 /// The JSON form.
 #[derive(Debug, Serialize)]
 struct CompareReport {
     mode: &'static str,
+    load: String,
     names: [String; 2],
     urls: [String; 2],
     connections: usize,
@@ -60,26 +95,26 @@ struct Round {
     rate_per_second: f64,
     p50_ns: f64,
     p99_ns: f64,
-    server_cpu_ns_per_message: Option<f64>,
+    /// For each message, or delivery.
+    server_cpu_ns: Option<f64>,
 }
 
 impl Round {
-    fn new(measured: &Measured) -> Self {
-        let latency = &measured.recorded.readings.latency;
-        let window = &measured.window;
-        let (server, _) = costs(window, Unit::Message, window.received);
+    fn new(tried: &Tried) -> Self {
+        let latency = &tried.recorded.readings.latency;
+        let (server, _) = tried.costs();
         Self {
-            rate_per_second: window.rate(),
+            rate_per_second: tried.window.rate(),
             p50_ns: latency.quantile_ns(0.5) as f64,
             p99_ns: latency.quantile_ns(0.99) as f64,
-            server_cpu_ns_per_message: server.map(|server| server.cost.ns()),
+            server_cpu_ns: server.map(|server| server.cost.ns()),
         }
     }
 
     /// In the order of the measures.
     fn values(&self) -> [Option<f64>; 4] {
         let (rate, p50, p99) = (self.rate_per_second, self.p50_ns, self.p99_ns);
-        [Some(rate), Some(p50), Some(p99), self.server_cpu_ns_per_message]
+        [Some(rate), Some(p50), Some(p99), self.server_cpu_ns]
     }
 }
 
@@ -91,6 +126,8 @@ struct Side {
     latency: Latencies,
     timeline: Vec<Point>,
     errors: Vec<Errors>,
+    /// Of each run.
+    figures: Vec<Figures>,
     warnings: Vec<(String, String)>,
 }
 
@@ -103,36 +140,40 @@ impl Side {
             latency: Latencies::default(),
             timeline: Vec::new(),
             errors: Vec::new(),
+            figures: Vec::new(),
             warnings: Vec::new(),
         }
     }
 
     fn run(&mut self, arguments: &CompareArguments, round: u32) -> Result<Round, Failure> {
-        let work = EchoWork {
+        let study = Study {
+            load: arguments.load,
+            fanout: &arguments.fanout,
+            server: &arguments.server,
+            message: &arguments.message,
+            engine: &arguments.engine,
+        };
+        let tried = study.run(Trial {
             target: Arc::clone(&self.target),
             connections: arguments.connections,
-            content: arguments.message.content(arguments.payload, &arguments.server)?,
+            payload: arguments.payload,
+            rate: arguments.rate.rate(),
             pipeline: arguments.pipeline,
-            pace: arguments.rate.rate().map(|(rate, arrivals)| Pace::Rate(rate, arrivals)),
-            messages: None,
-        };
-        let span = Span {
-            duration: arguments.seconds_per_run,
             warmup: arguments.seconds_per_run / 4,
-            hold: Duration::ZERO,
+            duration: arguments.seconds_per_run,
             server_pid: self.server_pid,
-        };
-        let label = format!("compare, round {} of {}, {}", round + 1, arguments.rounds, self.name);
-        let measured = work.run(&arguments.engine, span, Watch::new(label, self.server_pid))?;
-        let result = Round::new(&measured);
-        self.latency.merge(&measured.recorded.readings.latency);
+            label: format!("compare, round {} of {}, {}", round + 1, arguments.rounds, self.name),
+        })?;
+        let result = Round::new(&tried);
+        self.latency.merge(&tried.recorded.readings.latency);
         let offset = f64::from(round) * arguments.seconds_per_run.as_secs_f64();
         let moved = |point: &Point| Point { at: point.at + offset, ..*point };
-        self.timeline.extend(measured.recorded.timeline.iter().map(moved));
-        if !measured.errors.is_empty() {
-            self.errors.push(measured.errors);
+        self.timeline.extend(tried.recorded.timeline.iter().map(moved));
+        self.figures.push(Figures::default().with_errors(&tried.errors));
+        if !tried.errors.is_empty() {
+            self.errors.push(tried.errors);
         }
-        for warning in measured.warnings {
+        for warning in tried.doubts.warnings {
             self.warnings.push((format!("{}, round {}", self.name, round + 1), warning));
         }
         Ok(result)
@@ -197,15 +238,18 @@ fn outcome(
     rounds: Vec<[Round; 2]>,
     stopped: Option<String>,
 ) -> Outcome {
+    let load = arguments.load;
     let names = [sides[0].name.clone(), sides[1].name.clone()];
     let ratios: Vec<Ratio> =
-        (0..MEASURES.len()).filter_map(|measure| ratio(measure, &names, &rounds)).collect();
-    let table = table(&names, &rounds);
+        (0..MEASURES.len()).filter_map(|measure| ratio(measure, load, &names, &rounds)).collect();
+    let table = table(load, &names, &rounds);
     let [a, b] = sides;
-    let sound = a.errors.is_empty() && b.errors.is_empty() && stopped.is_none();
+    let sound = a.errors.is_empty() && b.errors.is_empty();
+    let figures = figures([&a.figures[..], &b.figures].concat(), load, &ratios);
     let warnings = truth::condensed([a.warnings, b.warnings].concat());
     let report = CompareReport {
         mode: "compare",
+        load: option_name(load),
         urls: [a.target.url(), b.target.url()],
         connections: arguments.connections,
         payload_bytes: arguments.payload,
@@ -233,14 +277,39 @@ fn outcome(
         ],
         ratios,
         tables: vec![table],
+        rows_are_the_result: true,
         ..Exhibit::default()
     };
-    Outcome::new(&report, text, sound).showing(exhibit).warning(warnings)
+    Outcome::new(&report, text, sound)
+        .whole_if(report.stopped.is_none())
+        .with_figures(figures)
+        .showing(exhibit)
+        .warning(warnings)
+}
+
+/// What conditions are held against: the faults of all runs, and the ratios with their intervals.
+fn figures(runs: Vec<Figures>, load: LoadKind, ratios: &[Ratio]) -> Figures {
+    let faults = Figures::worst_of(runs.into_iter());
+    MEASURES.iter().fold(faults, |figures, measure| {
+        match ratios.iter().find(|ratio| ratio.what == measure.named(load)) {
+            Some(ratio) => measure
+                .figures
+                .into_iter()
+                .zip([ratio.ratio, ratio.low, ratio.high])
+                .fold(figures, |figures, (name, value)| figures.with(name, value)),
+            None => figures,
+        }
+    })
 }
 
 /// The ratio of one measure, if both sides told it.
-fn ratio(measure: usize, names: &[String; 2], rounds: &[[Round; 2]]) -> Option<Ratio> {
-    let Measure { what, text, more_is_better } = MEASURES[measure];
+fn ratio(
+    measure: usize,
+    load: LoadKind,
+    names: &[String; 2],
+    rounds: &[[Round; 2]],
+) -> Option<Ratio> {
+    let Measure { text, more_is_better, .. } = MEASURES[measure];
     let pair = |[a, b]: &[Round; 2]| Some((a.values()[measure]?, b.values()[measure]?));
     let pairs: Vec<(f64, f64)> = rounds.iter().map(pair).collect::<Option<_>>()?;
     let interval = ratio_of_pairs(&pairs)?;
@@ -262,7 +331,7 @@ fn ratio(measure: usize, names: &[String; 2], rounds: &[[Round; 2]]) -> Option<R
         ),
     };
     Some(Ratio {
-        what: what.to_owned(),
+        what: MEASURES[measure].named(load),
         a: text(geometric_mean(&of_a)),
         b: text(geometric_mean(&of_b)),
         ratio: interval.ratio,
@@ -288,29 +357,29 @@ fn subtitle(report: &CompareReport) -> String {
     )
 }
 
-fn table(names: &[String; 2], rounds: &[[Round; 2]]) -> Table {
-    let columns =
-        ["server", "round"].into_iter().chain(MEASURES.iter().map(|measure| measure.what));
+fn table(load: LoadKind, names: &[String; 2], rounds: &[[Round; 2]]) -> Table {
+    let measures: Vec<_> =
+        MEASURES.iter().map(|measure| (measure.named(load), measure.column)).collect();
+    let named = measures.iter().map(|(shown, column)| (shown.as_str(), *column));
+    let columns: Vec<_> =
+        [("server", "server"), ("round", "round")].into_iter().chain(named).collect();
     let cells = |name: &String, number: usize, round: &Round| {
-        let mut cells = vec![name.clone(), number.to_string()];
+        let mut cells = vec![Cell::text(name), Cell::count(number as f64)];
         for (value, measure) in round.values().into_iter().zip(&MEASURES) {
-            cells.push(value.map_or_else(|| "-".to_owned(), measure.text));
+            let told = |value| Cell::number((measure.text)(value), value);
+            cells.push(value.map_or_else(Cell::none, told));
         }
         cells
     };
     let rows = rounds.iter().enumerate().flat_map(|(index, pair)| {
         names.iter().zip(pair).map(move |(name, round)| cells(name, index + 1, round))
     });
-    Table {
-        title: "Rounds".to_owned(),
-        columns: columns.map(str::to_owned).collect(),
-        rows: rows.collect(),
-    }
+    Table::new("Rounds", &columns, rows.collect())
 }
 
 fn text(report: &CompareReport, table: &Table) -> String {
     let mut text = format!("{}\n\n", subtitle(report));
-    text += &table_text(&table.columns, &table.rows);
+    text += &table.text();
     text.push('\n');
     for ratio in &report.ratios {
         text += &format!(
@@ -338,7 +407,7 @@ mod tests {
             rate_per_second: rate,
             p50_ns: 1e9 / rate,
             p99_ns: 1e9 / rate,
-            server_cpu_ns_per_message: None,
+            server_cpu_ns: None,
         };
         rates.iter().map(|(a, b)| [round(*a), round(*b)]).collect()
     }
@@ -347,18 +416,22 @@ mod tests {
     fn more_messages_are_better_and_more_latency_is_worse() {
         let names = ["old".to_owned(), "new".to_owned()];
         let rounds = rounds(&[(100.0, 150.0), (101.0, 150.0), (99.0, 149.0)]);
-        let rate = ratio(0, &names, &rounds).unwrap();
+        let rate = ratio(0, LoadKind::Echo, &names, &rounds).unwrap();
         assert!(rate.verdict.starts_with("new has 49.7 % more, which is better"), "{rate:?}");
-        let median = ratio(1, &names, &rounds).unwrap();
+        let median = ratio(1, LoadKind::Echo, &names, &rounds).unwrap();
         assert!(median.verdict.contains("less, which is better"), "{median:?}");
-        assert_eq!(ratio(3, &names, &rounds), None, "nobody told the server's CPU time");
+        assert_eq!(
+            ratio(3, LoadKind::Echo, &names, &rounds),
+            None,
+            "nobody told the server's CPU time"
+        );
     }
 
     #[test]
     fn noise_is_no_difference() {
         let names = ["a".to_owned(), "b".to_owned()];
         let rounds = rounds(&[(100.0, 110.0), (110.0, 100.0), (105.0, 104.0)]);
-        let rate = ratio(0, &names, &rounds).unwrap();
+        let rate = ratio(0, LoadKind::Echo, &names, &rounds).unwrap();
         assert!(rate.verdict.starts_with("no difference is sure"), "{rate:?}");
     }
 }

@@ -124,7 +124,7 @@ pub(crate) fn kind_name(kind: MessageKind) -> &'static str {
 }
 
 fn report(url: String, kind: MessageKind, pace: Option<Pace>, measured: Measured) -> Outcome {
-    let Measured { window, recorded, errors, warnings, .. } = measured;
+    let Measured { window, recorded, errors, doubts, .. } = measured;
     let (server, client) = costs(&window, Unit::Message, window.received);
     let readings = &recorded.readings;
     let report = EchoReport {
@@ -149,7 +149,7 @@ fn report(url: String, kind: MessageKind, pace: Option<Pace>, measured: Measured
         anon_bytes_after_hold: measured.anon_bytes_after_hold,
         checked: measured.checked,
         errors,
-        warnings: warnings.clone(),
+        warnings: doubts.warnings.clone(),
         timeline: recorded.timeline.clone(),
     };
     let mut figures = Figures::default()
@@ -171,7 +171,7 @@ fn report(url: String, kind: MessageKind, pace: Option<Pace>, measured: Measured
     Outcome::new(&report, text(&report), sound)
         .with_figures(figures)
         .showing(exhibit)
-        .warning(warnings)
+        .warning(doubts.warnings)
 }
 
 fn subtitle(report: &EchoReport) -> String {

@@ -14,7 +14,7 @@ use crate::procfs::ProcessSample;
 use crate::report::{Checked, Errors};
 use crate::scoreboard::{Scoreboard, Totals};
 use crate::target::Target;
-use crate::truth;
+use crate::truth::{self, Doubts};
 use crate::usage::Window;
 use crate::watch::{Recorded, Watch};
 
@@ -57,7 +57,7 @@ pub(crate) struct Measured {
     pub(crate) recorded: Recorded,
     pub(crate) checked: Checked,
     pub(crate) errors: Errors,
-    pub(crate) warnings: Vec<String>,
+    pub(crate) doubts: Doubts,
     /// Anonymous memory of the server after the hold.
     pub(crate) anon_bytes_after_hold: Option<u64>,
 }
@@ -94,7 +94,7 @@ impl EchoWork {
         let board = crew.end()?;
         let totals = board.totals();
         let recorded = watch.finish(&board);
-        let warnings = truth::warnings(&window, rate, &recorded);
+        let doubts = truth::doubts(&window, rate, &recorded);
         Ok(Measured {
             driver,
             connections,
@@ -104,7 +104,7 @@ impl EchoWork {
             recorded,
             checked: Checked::of(&totals),
             errors: Errors::new(&board, &totals, due.unwrap_or(totals.sent)),
-            warnings,
+            doubts,
             anon_bytes_after_hold,
         })
     }

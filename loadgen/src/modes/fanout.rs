@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::fanout_run::{self, FanoutMeasured, FanoutSetup};
 use crate::attendance::{AttendanceSummary, AttendeeSummary};
 use crate::cli::FanoutArguments;
-use crate::exhibit::{Card, Exhibit, Series, Table};
+use crate::exhibit::{Card, Exhibit, Series};
 use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -19,6 +19,7 @@ use crate::report::{
     Checked, ClientUse, Errors, Outcome, ServerUse, Unit, check_lines, costs, latency_line,
     latency_line_named, use_lines,
 };
+use crate::table::{Cell, Table};
 use crate::timeline::Point;
 use crate::watch::Watch;
 
@@ -77,12 +78,12 @@ pub(crate) fn run(arguments: &FanoutArguments) -> Result<Outcome, Failure> {
     let setup = FanoutSetup {
         target: Arc::new(arguments.server.target()?),
         connections: arguments.connections,
-        publishers: arguments.publishers,
+        publishers: arguments.fanout.publishers,
         content: arguments.message.content(arguments.payload, &arguments.server)?,
         pipeline: arguments.pipeline,
         rate: arguments.rate.rate(),
-        reaches_self: !arguments.not_to_self,
-        join: arguments.join.clone(),
+        reaches_self: !arguments.fanout.not_to_self,
+        join: arguments.fanout.join.clone(),
     };
     let plan = setup.plan()?;
     let url = plan.target.url();
@@ -94,7 +95,7 @@ pub(crate) fn run(arguments: &FanoutArguments) -> Result<Outcome, Failure> {
 }
 
 fn report(arguments: &FanoutArguments, url: String, measured: FanoutMeasured) -> Outcome {
-    let FanoutMeasured { window, recorded, warnings, published, due, audience, .. } = measured;
+    let FanoutMeasured { window, recorded, doubts, published, due, audience, .. } = measured;
     let (server, client) = costs(&window, Unit::Delivery, window.received);
     let (rate, readings) = (window.rate(), &recorded.readings);
     let report = FanoutReport {
@@ -102,7 +103,7 @@ fn report(arguments: &FanoutArguments, url: String, measured: FanoutMeasured) ->
         url,
         driver: measured.driver,
         connections: arguments.connections,
-        publishers: arguments.publishers,
+        publishers: arguments.fanout.publishers,
         payload_bytes: arguments.payload,
         pipeline: arguments.pipeline,
         demanded_rate: arguments.rate.rate,
@@ -127,14 +128,15 @@ fn report(arguments: &FanoutArguments, url: String, measured: FanoutMeasured) ->
         subscribers: readings.attendance.clone().unwrap_or_default().summary(),
         checked: measured.checked,
         errors: measured.errors,
-        warnings: warnings.clone(),
+        warnings: doubts.warnings.clone(),
         timeline: recorded.timeline.clone(),
     };
     let mut figures = Figures::default()
         .with_latency(&report.latency_us)
         .with_errors(&report.errors)
         .with_server(report.server.as_ref())
-        .with("rate", report.rate_per_second);
+        .with("rate", report.rate_per_second)
+        .with("reach", report.reach.share);
     for (name, summary) in [("completion", &report.completion_us), ("lag", &report.schedule_lag_us)]
     {
         if let Some(summary) = summary {
@@ -153,7 +155,7 @@ fn report(arguments: &FanoutArguments, url: String, measured: FanoutMeasured) ->
     Outcome::new(&report, text(&report), sound)
         .with_figures(figures)
         .showing(exhibit)
-        .warning(warnings)
+        .warning(doubts.warnings)
 }
 
 fn subtitle(report: &FanoutReport) -> String {
@@ -254,22 +256,25 @@ fn subscribers_line(subscribers: &AttendanceSummary) -> String {
 
 /// Those who got least, if anybody was left out.
 fn subscribers_table(subscribers: &AttendanceSummary) -> Option<Table> {
-    let columns = ["subscriber", "reach", "lost", "twice", "out of order", "longest latency"];
+    let columns = [
+        ("subscriber", "subscriber"),
+        ("reach", "reach"),
+        ("lost", "lost"),
+        ("twice", "duplicates"),
+        ("out of order", "reordered"),
+        ("longest latency", "latency_max_us"),
+    ];
     let cells = |one: &AttendeeSummary| {
         vec![
-            one.subscriber.to_string(),
-            format!("{:.4} %", one.reach * 100.0),
-            grouped(one.lost as f64),
-            grouped(one.duplicates as f64),
-            grouped(one.reordered as f64),
-            duration_text(one.latency_max_us * 1000.0),
+            Cell::text(one.subscriber.to_string()),
+            Cell::number(format!("{:.4} %", one.reach * 100.0), one.reach),
+            Cell::count(one.lost as f64),
+            Cell::count(one.duplicates as f64),
+            Cell::count(one.reordered as f64),
+            Cell::us(one.latency_max_us),
         ]
     };
     let is_bad = |one: &&AttendeeSummary| one.lost + one.duplicates + one.reordered > 0;
     let rows: Vec<_> = subscribers.worst.iter().filter(is_bad).map(cells).collect();
-    (!rows.is_empty()).then(|| Table {
-        title: "Subscribers that got least".to_owned(),
-        columns: columns.map(str::to_owned).to_vec(),
-        rows,
-    })
+    (!rows.is_empty()).then(|| Table::new("Subscribers that got least", &columns, rows))
 }

@@ -12,7 +12,7 @@ use crate::loads::{Audience, Channel, FanoutPlan, Published};
 use crate::report::{Checked, Errors};
 use crate::schedule::Arrivals;
 use crate::target::Target;
-use crate::truth;
+use crate::truth::{self, Doubts};
 use crate::usage::Window;
 use crate::watch::{Recorded, Watch};
 
@@ -29,7 +29,7 @@ pub(crate) struct FanoutMeasured {
     pub(crate) audience: u64,
     pub(crate) checked: Checked,
     pub(crate) errors: Errors,
-    pub(crate) warnings: Vec<String>,
+    pub(crate) doubts: Doubts,
 }
 
 /// What a fan-out run is made from.
@@ -102,7 +102,7 @@ pub(crate) fn run(
     let totals = board.totals();
     let mut recorded = watch.finish(&board);
     channel.settle(&board, &mut recorded.readings);
-    let warnings = truth::warnings(&window, plan.rate.map(|(rate, _)| rate), &recorded);
+    let doubts = truth::doubts(&window, plan.rate.map(|(rate, _)| rate), &recorded);
     Ok(FanoutMeasured {
         driver,
         window,
@@ -112,7 +112,7 @@ pub(crate) fn run(
         audience: plan.audience(totals.opened),
         checked: Checked::of(&totals),
         errors: Errors::new(&board, &totals, totals.due),
-        warnings,
+        doubts,
     })
 }
 

@@ -9,13 +9,15 @@ use ringsock::protocol::{FrameHeader, MessageKind};
 use serde::Serialize;
 
 use crate::cli::HeadersArguments;
-use crate::exhibit::{Exhibit, Table};
+use crate::exhibit::Exhibit;
+use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::latency::LatencySummary;
 use crate::modes::echo_run::{EchoWork, Measured, Span};
-use crate::output::{duration_text, grouped};
+use crate::output::grouped;
 use crate::report::{Checked, ClientUse, Errors, Outcome, ServerUse, Unit, costs};
+use crate::table::{Cell, Table};
 use crate::truth;
 use crate::watch::Watch;
 
@@ -103,7 +105,7 @@ pub(crate) fn run(arguments: &HeadersArguments) -> Result<Outcome, Failure> {
         };
         driver.clone_from(&measured.driver);
         let named = |warning: &String| (format!("{payload_bytes} bytes"), warning.clone());
-        warnings.extend(measured.warnings.iter().map(named));
+        warnings.extend(measured.doubts.warnings.iter().map(named));
         rows.push(row(measured));
         if interrupt::is_interrupted() {
             break;
@@ -114,16 +116,29 @@ pub(crate) fn run(arguments: &HeadersArguments) -> Result<Outcome, Failure> {
     let interrupted = interrupt::is_interrupted();
     let mode = "headers";
     let report = HeadersReport { mode, url, driver, pipeline, interrupted, stopped, rows, paths };
-    let right = report.rows.iter().all(|row| row.errors.is_empty());
-    let sound = right && report.stopped.is_none();
+    let sound = report.rows.iter().all(|row| row.errors.is_empty());
     let text = text(&report);
     let exhibit = Exhibit {
         title: "Headers".to_owned(),
         subtitle: subtitle(&report),
         tables: vec![table(&report)],
+        rows_are_the_result: true,
         ..Exhibit::default()
     };
-    Ok(Outcome::new(&report, text, sound).showing(exhibit).warning(truth::condensed(warnings)))
+    Ok(Outcome::new(&report, text, sound)
+        .whole_if(report.stopped.is_none())
+        .with_figures(Figures::worst_of(report.rows.iter().map(figures)))
+        .showing(exhibit)
+        .warning(truth::condensed(warnings)))
+}
+
+/// What conditions are held against in one row.
+fn figures(row: &Row) -> Figures {
+    Figures::default()
+        .with_latency(&row.latency_us)
+        .with_errors(&row.errors)
+        .with_server(row.server.as_ref())
+        .with("rate", row.rate_per_second)
 }
 
 fn subtitle(report: &HeadersReport) -> String {
@@ -135,35 +150,30 @@ fn subtitle(report: &HeadersReport) -> String {
 
 fn table(report: &HeadersReport) -> Table {
     let columns = [
-        "payload bytes",
-        "header to server",
-        "header to client",
-        "connections",
-        "messages/s",
-        "MiB/s",
-        "p50",
-        "p99",
-        "server CPU a message",
+        ("payload bytes", "payload_bytes"),
+        ("header to server", "client_header_bytes"),
+        ("header to client", "server_header_bytes"),
+        ("connections", "connections"),
+        ("messages/s", "messages_per_second"),
+        ("MiB/s", "mib_per_second"),
+        ("p50", "p50_us"),
+        ("p99", "p99_us"),
+        ("server CPU a message", "server_cpu_ns_per_message"),
     ];
-    let us = |us: f64| duration_text(us * 1000.0);
     let cells = |row: &Row| {
         vec![
-            grouped(row.payload_bytes as f64),
-            row.client_header_bytes.to_string(),
-            row.server_header_bytes.to_string(),
-            row.connections.to_string(),
-            grouped(row.rate_per_second),
-            format!("{:.1}", row.mib_per_second),
-            us(row.latency_us.p50),
-            us(row.latency_us.p99),
-            row.server.map_or_else(|| "-".to_owned(), |server| duration_text(server.cost.ns())),
+            Cell::count(row.payload_bytes as f64),
+            Cell::count(row.client_header_bytes as f64),
+            Cell::count(row.server_header_bytes as f64),
+            Cell::count(row.connections as f64),
+            Cell::count(row.rate_per_second),
+            Cell::number(format!("{:.1}", row.mib_per_second), row.mib_per_second),
+            Cell::us(row.latency_us.p50),
+            Cell::us(row.latency_us.p99),
+            Cell::ns(row.server.map(|server| server.cost.ns())),
         ]
     };
-    Table {
-        title: "Echoes by payload".to_owned(),
-        columns: columns.map(str::to_owned).to_vec(),
-        rows: report.rows.iter().map(cells).collect(),
-    }
+    Table::new("Echoes by payload", &columns, report.rows.iter().map(cells).collect())
 }
 
 /// Bytes of a frame's header, with a mask and without.

@@ -157,7 +157,7 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
 }
 
 fn outcome(report: IdleReport, recorded: Recorded) -> Outcome {
-    let sound = report.errors.is_empty() && report.pings_lost == 0;
+    let sound = report.errors.is_empty();
     let exhibit = Exhibit {
         title: "Idle connections".to_owned(),
         subtitle: subtitle(&report),
@@ -166,6 +166,7 @@ fn outcome(report: IdleReport, recorded: Recorded) -> Outcome {
         ..Exhibit::default()
     };
     Outcome::new(&report, text(&report), sound)
+        .whole_if(report.pings_lost == 0)
         .with_figures(figures(&report))
         .showing(exhibit)
         .warning(report.warnings)
@@ -178,10 +179,10 @@ fn warnings(
     recorded: &Recorded,
     memory: Option<&ServerMemory>,
 ) -> Vec<String> {
-    let while_opening = truth::warnings(opening, None, &Recorded::default());
+    let while_opening = truth::doubts(opening, None, &Recorded::default()).warnings;
     let mut all: Vec<String> =
         while_opening.into_iter().map(|warning| format!("while opening, {warning}")).collect();
-    all.extend(truth::warnings(holding, None, recorded));
+    all.extend(truth::doubts(holding, None, recorded).warnings);
     if memory.is_some_and(|memory| memory.anon_bytes_per_connection < 0.0) {
         all.push(
             "the server has less memory with the connections than before: it had some to spare, so \

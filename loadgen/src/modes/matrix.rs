@@ -1,23 +1,22 @@
-//! Matrix: echoes with every combination of sizes, connections and rates, one after the other. Rows
+//! Matrix: a load with every combination of sizes, connections and rates, one after the other. Rows
 //! do not influence each other: each has its own connections.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::echo_run::{EchoWork, Measured, Span};
-use crate::cli::MatrixArguments;
-use crate::exhibit::{Exhibit, Table};
+use super::trial::{Study, Trial, Tried, option_name};
+use crate::cli::{LoadKind, MatrixArguments};
+use crate::exhibit::Exhibit;
+use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::latency::LatencySummary;
-use crate::loads::Pace;
-use crate::output::{duration_text, grouped, table_text};
-use crate::report::{ClientUse, Errors, Outcome, ServerUse, Unit, costs};
+use crate::report::{ClientUse, Errors, Outcome, ServerUse};
 use crate::schedule::Arrivals;
+use crate::table::{Cell, Table};
+use crate::target::Target;
 use crate::truth;
-use crate::watch::Watch;
 
 /// Payload bytes of one row that are under way at once; rows with more have fewer connections.
 const UNDER_WAY_BYTES_MAX: usize = 256 << 20;
@@ -26,6 +25,7 @@ const UNDER_WAY_BYTES_MAX: usize = 256 << 20;
 #[derive(Debug, Serialize)]
 struct MatrixReport {
     mode: &'static str,
+    load: String,
     url: String,
     driver: String,
     interrupted: bool,
@@ -41,8 +41,11 @@ struct Row {
     connections: usize,
     /// Messages a second; `null` for a closed loop.
     demanded_rate: Option<f64>,
+    /// Of a fan-out deliveries, here and in the rate.
     messages: u64,
     rate_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reach: Option<f64>,
     latency_us: LatencySummary,
     server: Option<ServerUse>,
     client: ClientUse,
@@ -52,72 +55,102 @@ struct Row {
 
 /// Runs the mode.
 pub(crate) fn run(arguments: &MatrixArguments) -> Result<Outcome, Failure> {
+    let study = Study {
+        load: arguments.load,
+        fanout: &arguments.fanout,
+        server: &arguments.server,
+        message: &arguments.message,
+        engine: &arguments.engine,
+    };
     let target = Arc::new(arguments.server.target()?);
     let (mut rows, mut driver, mut stopped) = (Vec::new(), String::new(), None);
-    'rows: for &payload_bytes in &arguments.payloads {
-        for &connections in &arguments.connections {
-            for &rate in &arguments.rates {
-                let rate = rate.is_finite().then_some(rate);
-                let fitting = UNDER_WAY_BYTES_MAX / payload_bytes.max(1);
-                let work = EchoWork {
-                    target: Arc::clone(&target),
-                    connections: connections.min(fitting.max(1)),
-                    content: arguments.message.content(payload_bytes, &arguments.server)?,
-                    pipeline: None,
-                    pace: rate.map(|rate| Pace::Rate(rate, Arrivals::Constant)),
-                    messages: None,
-                };
-                let span = Span {
-                    duration: arguments.seconds_per_row,
-                    warmup: arguments.seconds_per_row / 5,
-                    hold: Duration::ZERO,
-                    server_pid: arguments.server.server_pid,
-                };
-                let label = format!("matrix, {payload_bytes} bytes, {connections} connections");
-                let watch = Watch::new(label, span.server_pid);
-                let measured = match work.run(&arguments.engine, span, watch) {
-                    // What was measured before is told.
-                    Err(failure) if !rows.is_empty() => {
-                        stopped = Some(failure.to_string());
-                        break 'rows;
-                    }
-                    measured => measured?,
-                };
-                driver.clone_from(&measured.driver);
-                rows.push(row(rate, measured));
-                if interrupt::is_interrupted() {
-                    break 'rows;
-                }
+    let (mut figures, mut warnings) = (Vec::new(), Vec::new());
+    for (payload, connections, rate) in combinations(arguments) {
+        let tried = match study.run(trial(arguments, &target, (payload, connections, rate))) {
+            // What was measured before is told.
+            Err(failure) if !rows.is_empty() => {
+                stopped = Some(failure.to_string());
+                break;
             }
+            tried => tried?,
+        };
+        driver.clone_from(&tried.driver);
+        figures.push(tried.figures());
+        let name = format!("{} bytes, {} connections", tried.payload_bytes, tried.connections);
+        let named = |warning: &String| (name.clone(), warning.clone());
+        warnings.extend(tried.doubts.warnings.iter().map(named));
+        rows.push(row(rate, tried));
+        if interrupt::is_interrupted() {
+            break;
         }
     }
-    let interrupted = interrupt::is_interrupted();
-    let url = target.url();
-    Ok(outcome(MatrixReport { mode: "matrix", url, driver, interrupted, stopped, rows }))
+    let report = MatrixReport {
+        mode: "matrix",
+        load: option_name(arguments.load),
+        url: target.url(),
+        driver,
+        interrupted: interrupt::is_interrupted(),
+        stopped,
+        rows,
+    };
+    let figures = Figures::worst_of(figures.into_iter());
+    Ok(outcome(arguments.load, report).with_figures(figures).warning(truth::condensed(warnings)))
 }
 
-fn row(demanded_rate: Option<f64>, measured: Measured) -> Row {
-    let window = measured.window;
-    let (server, client) = costs(&window, Unit::Message, window.received);
-    Row {
-        payload_bytes: measured.payload_bytes,
-        connections: measured.connections,
-        demanded_rate,
-        messages: window.received,
-        rate_per_second: window.rate(),
-        latency_us: measured.recorded.readings.latency.summary(),
-        server,
-        client,
-        errors: measured.errors,
-        warnings: measured.warnings,
+/// Payloads, connections and rates, each with each; no rate is a closed loop.
+fn combinations(arguments: &MatrixArguments) -> Vec<(usize, usize, Option<f64>)> {
+    let mut all = Vec::new();
+    for &payload in &arguments.payloads {
+        for &connections in &arguments.connections {
+            let rates = arguments.rates.iter().map(|rate| rate.is_finite().then_some(*rate));
+            all.extend(rates.map(|rate| (payload, connections, rate)));
+        }
+    }
+    all
+}
+
+fn trial(
+    arguments: &MatrixArguments,
+    target: &Arc<Target>,
+    (payload, connections, rate): (usize, usize, Option<f64>),
+) -> Trial {
+    let fitting = UNDER_WAY_BYTES_MAX / payload.max(1);
+    Trial {
+        target: Arc::clone(target),
+        connections: connections.min(fitting.max(1)),
+        payload,
+        rate: rate.map(|rate| (rate, Arrivals::Constant)),
+        pipeline: None,
+        warmup: arguments.seconds_per_row / 5,
+        duration: arguments.seconds_per_row,
+        server_pid: arguments.server.server_pid,
+        label: format!("matrix, {payload} bytes, {connections} connections"),
     }
 }
 
-fn outcome(report: MatrixReport) -> Outcome {
+fn row(demanded_rate: Option<f64>, tried: Tried) -> Row {
+    let (server, client) = tried.costs();
+    Row {
+        payload_bytes: tried.payload_bytes,
+        connections: tried.connections,
+        demanded_rate,
+        messages: tried.window.received,
+        rate_per_second: tried.window.rate(),
+        reach: tried.reach,
+        latency_us: tried.latency(),
+        server,
+        client,
+        errors: tried.errors,
+        warnings: tried.doubts.warnings,
+    }
+}
+
+fn outcome(load: LoadKind, report: MatrixReport) -> Outcome {
     let subtitle = format!("{}: {} rows, driver {}", report.url, report.rows.len(), report.driver);
-    let table = table(&report);
-    let mut text = format!("{}\n\n", subtitle.replacen(": ", ": matrix, ", 1));
-    text += &table_text(&table.columns, &table.rows);
+    let table = table(load, &report);
+    let mut text =
+        format!("{}\n\n", subtitle.replacen(": ", &format!(": matrix, {}, ", report.load), 1));
+    text += &table.text();
     for row in report.rows.iter().filter(|row| !row.errors.is_empty()) {
         let (bytes, connections) = (row.payload_bytes, row.connections);
         text +=
@@ -126,49 +159,44 @@ fn outcome(report: MatrixReport) -> Outcome {
     if let Some(stopped) = &report.stopped {
         text += &format!("WRONG     the rest could not be run: {stopped}\n");
     }
-    let named = |row: &Row| {
-        let name = format!("{} bytes, {} connections", row.payload_bytes, row.connections);
-        row.warnings.iter().map(move |warning| (name.clone(), warning.clone())).collect::<Vec<_>>()
+    let sound = report.rows.iter().all(|row| row.errors.is_empty());
+    let exhibit = Exhibit {
+        title: "Matrix".to_owned(),
+        subtitle,
+        tables: vec![table],
+        rows_are_the_result: true,
+        ..Exhibit::default()
     };
-    let warnings = truth::condensed(report.rows.iter().flat_map(named).collect());
-    let right = report.rows.iter().all(|row| row.errors.is_empty());
-    let sound = right && report.stopped.is_none();
-    let exhibit =
-        Exhibit { title: "Matrix".to_owned(), subtitle, tables: vec![table], ..Exhibit::default() };
-    Outcome::new(&report, text, sound).showing(exhibit).warning(warnings)
+    Outcome::new(&report, text, sound).whole_if(report.stopped.is_none()).showing(exhibit)
 }
 
-fn table(report: &MatrixReport) -> Table {
+fn table(load: LoadKind, report: &MatrixReport) -> Table {
+    let rate = format!("{}/s", load.units());
     let columns = [
-        "payload bytes",
-        "connections",
-        "demanded",
-        "messages/s",
-        "p50",
-        "p99",
-        "p99.9",
-        "max",
-        "server CPU",
-        "wrong",
+        ("payload bytes", "payload_bytes"),
+        ("connections", "connections"),
+        ("demanded", "demanded_per_second"),
+        (rate.as_str(), "received_per_second"),
+        ("p50", "p50_us"),
+        ("p99", "p99_us"),
+        ("p99.9", "p999_us"),
+        ("max", "max_us"),
+        ("server CPU", "server_cpu_ns"),
+        ("wrong", "faults"),
     ];
-    let us = |us: f64| duration_text(us * 1000.0);
     let cells = |row: &Row| {
         vec![
-            grouped(row.payload_bytes as f64),
-            grouped(row.connections as f64),
-            row.demanded_rate.map_or_else(|| "max".to_owned(), grouped),
-            grouped(row.rate_per_second),
-            us(row.latency_us.p50),
-            us(row.latency_us.p99),
-            us(row.latency_us.p999),
-            us(row.latency_us.max),
-            row.server.map_or_else(|| "-".to_owned(), |server| duration_text(server.cost.ns())),
-            grouped(row.errors.kinds().iter().map(|(_, count, _)| *count as f64).sum()),
+            Cell::count(row.payload_bytes as f64),
+            Cell::count(row.connections as f64),
+            row.demanded_rate.map_or_else(|| Cell::text("max"), Cell::count),
+            Cell::count(row.rate_per_second),
+            Cell::us(row.latency_us.p50),
+            Cell::us(row.latency_us.p99),
+            Cell::us(row.latency_us.p999),
+            Cell::us(row.latency_us.max),
+            Cell::ns(row.server.map(|server| server.cost.ns())),
+            Cell::count(row.errors.kinds().iter().map(|(_, count, _)| *count as f64).sum()),
         ]
     };
-    Table {
-        title: "Sizes, connections, rates".to_owned(),
-        columns: columns.map(str::to_owned).to_vec(),
-        rows: report.rows.iter().map(cells).collect(),
-    }
+    Table::new("Sizes, connections, rates", &columns, report.rows.iter().map(cells).collect())
 }

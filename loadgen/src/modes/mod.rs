@@ -13,3 +13,4 @@ pub(crate) mod idle;
 pub(crate) mod matrix;
 pub(crate) mod search;
 pub(crate) mod slow;
+mod trial;

@@ -3,25 +3,21 @@
 //! tries, so that one hiccup of the machine decides nothing, and one lucky try neither.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::echo_run::{EchoWork, Span};
-use super::fanout_run::{self, FanoutSetup};
+use super::trial::{Study, Trial, option_name};
 use crate::cli::{LoadKind, Raised, SearchArguments};
-use crate::exhibit::{Card, Curve, CurveLine, Exhibit, Table};
+use crate::exhibit::{Card, Curve, CurveLine, Exhibit};
 use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::latency::LatencySummary;
-use crate::loads::Pace;
-use crate::output::{duration_text, grouped, table_text};
+use crate::output::{duration_text, grouped};
 use crate::report::{Errors, Outcome};
 use crate::schedule::Arrivals;
+use crate::table::{Cell, Table};
 use crate::target::Target;
-use crate::usage::Window;
-use crate::watch::{Recorded, Watch};
 
 /// Tries with the same outcome that decide.
 const VOTES: usize = 2;
@@ -63,6 +59,8 @@ struct Step {
     missed: Vec<String>,
     rate_per_second: f64,
     latency_us: LatencySummary,
+    /// The load generator had nothing left to give.
+    client_limited: bool,
     errors: Errors,
     warnings: Vec<String>,
 }
@@ -76,21 +74,15 @@ impl Step {
             missed: vec![failure.to_string()],
             rate_per_second: 0.0,
             latency_us: LatencySummary::default(),
+            client_limited: false,
             errors: Errors::default(),
             warnings: Vec::new(),
         }
     }
 }
 
-/// What a step measured, whatever the load was.
-struct Measured {
-    window: Window,
-    recorded: Recorded,
-    errors: Errors,
-    warnings: Vec<String>,
-}
-
 struct Search<'a> {
+    study: Study<'a>,
     arguments: &'a SearchArguments,
     target: Arc<Target>,
     steps: Vec<Step>,
@@ -99,7 +91,14 @@ struct Search<'a> {
 /// Runs the mode.
 pub(crate) fn run(arguments: &SearchArguments) -> Result<Outcome, Failure> {
     let target = Arc::new(arguments.server.target()?);
-    let mut search = Search { arguments, target, steps: Vec::new() };
+    let study = Study {
+        load: arguments.load,
+        fanout: &arguments.fanout,
+        server: &arguments.server,
+        message: &arguments.message,
+        engine: &arguments.engine,
+    };
+    let mut search = Search { study, arguments, target, steps: Vec::new() };
     let first = match arguments.raise {
         Raised::Rate => FIRST_RATE,
         Raised::Connections => FIRST_CONNECTIONS,
@@ -135,6 +134,14 @@ impl Search<'_> {
         }
     }
 
+    /// Messages a second while connections are raised: a fan-out needs some.
+    fn rate_of_load(&self) -> Option<f64> {
+        match self.arguments.load {
+            LoadKind::Echo => self.arguments.rate,
+            LoadKind::Fanout => self.arguments.rate.or(Some(FANOUT_RATE)),
+        }
+    }
+
     fn rounded(&self, value: f64) -> f64 {
         match self.arguments.raise {
             Raised::Connections => value.round(),
@@ -160,30 +167,33 @@ impl Search<'_> {
     fn step(&self, value: f64) -> Result<Step, Failure> {
         let (rate, connections) = match self.arguments.raise {
             Raised::Rate => (Some(value), self.arguments.connections),
-            Raised::Connections => (self.arguments.rate, value as usize),
+            Raised::Connections => (self.rate_of_load(), value as usize),
         };
-        let measured = match self.arguments.load {
-            LoadKind::Echo => self.echo(rate, connections)?,
-            LoadKind::Fanout => self.fanout(rate, connections)?,
-        };
-        let latency_us = measured.recorded.readings.latency.summary();
-        let figures = Figures::default()
-            .with_latency(&latency_us)
-            .with_errors(&measured.errors)
-            .with("rate", measured.window.rate());
-        let mut missed = self.arguments.slo.missed(&figures);
+        let tried = self.study.run(Trial {
+            target: Arc::clone(&self.target),
+            connections,
+            payload: self.arguments.payload,
+            rate: rate.map(|rate| (rate, Arrivals::Constant)),
+            pipeline: None,
+            warmup: self.arguments.seconds_per_step / 5,
+            duration: self.arguments.seconds_per_step,
+            server_pid: self.arguments.server.server_pid,
+            label: format!("search, {}", step_name(rate, connections)),
+        })?;
+        let latency_us = tried.latency();
+        let mut missed = self.arguments.slo.missed(&tried.figures());
         if interrupt::is_interrupted() {
             missed.push("it was interrupted".to_owned());
         }
         if latency_us.count == 0 {
             missed.push("nothing came back in time to be measured".to_owned());
         }
-        if !measured.errors.is_empty() {
-            missed.push(measured.errors.text());
+        if !tried.errors.is_empty() {
+            missed.push(tried.errors.text());
         }
-        let seconds = measured.window.seconds.max(1e-9);
-        let sent = measured.window.sent as f64 / seconds;
-        if let (Some(rate), LoadKind::Echo) = (rate, self.arguments.load)
+        let seconds = tried.window.seconds.max(1e-9);
+        let sent = tried.window.sent as f64 / seconds;
+        if let Some(rate) = rate
             && sent + AT_THE_EDGES / seconds < rate * SENT_MIN
         {
             missed.push(format!("only {} messages/s were sent", grouped(sent)));
@@ -192,65 +202,16 @@ impl Search<'_> {
             value,
             holds: missed.is_empty(),
             missed,
-            rate_per_second: measured.window.rate(),
+            rate_per_second: tried.window.rate(),
             latency_us,
-            errors: measured.errors,
-            warnings: measured.warnings,
+            client_limited: tried.doubts.client_limited,
+            errors: tried.errors,
+            warnings: tried.doubts.warnings,
         })
     }
 
-    fn watch(&self, value: &str) -> Watch {
-        Watch::new(format!("search, {value}"), self.arguments.server.server_pid)
-    }
-
-    fn echo(&self, rate: Option<f64>, connections: usize) -> Result<Measured, Failure> {
-        let arguments = self.arguments;
-        let work = EchoWork {
-            target: Arc::clone(&self.target),
-            connections,
-            content: arguments.message.content(arguments.payload, &arguments.server)?,
-            pipeline: None,
-            pace: rate.map(|rate| Pace::Rate(rate, Arrivals::Constant)),
-            messages: None,
-        };
-        let span = Span {
-            duration: arguments.seconds_per_step,
-            warmup: arguments.seconds_per_step / 5,
-            hold: Duration::ZERO,
-            server_pid: arguments.server.server_pid,
-        };
-        let watch = self.watch(&step_name(rate, connections));
-        let measured = work.run(&arguments.engine, span, watch)?;
-        let (window, recorded) = (measured.window, measured.recorded);
-        Ok(Measured { window, recorded, errors: measured.errors, warnings: measured.warnings })
-    }
-
-    fn fanout(&self, rate: Option<f64>, connections: usize) -> Result<Measured, Failure> {
-        let arguments = self.arguments;
-        let rate = rate.unwrap_or(FANOUT_RATE);
-        let setup = FanoutSetup {
-            target: Arc::clone(&self.target),
-            connections,
-            publishers: 1,
-            content: arguments.message.content(arguments.payload, &arguments.server)?,
-            pipeline: 1,
-            rate: Some((rate, Arrivals::Constant)),
-            reaches_self: true,
-            join: None,
-        };
-        let span = (arguments.seconds_per_step / 5, arguments.seconds_per_step);
-        let server_pid = arguments.server.server_pid;
-        let watch = self.watch(&step_name(Some(rate), connections));
-        let engine = &arguments.engine;
-        let measured = fanout_run::run(setup.plan()?, engine, span, server_pid, watch)?;
-        let (window, recorded) = (measured.window, measured.recorded);
-        Ok(Measured { window, recorded, errors: measured.errors, warnings: measured.warnings })
-    }
-
     fn outcome(self, best: f64, failed_at: Option<f64>) -> Outcome {
-        let limited = |step: &Step| {
-            !step.holds && step.warnings.iter().any(|warning| warning.contains("bottleneck"))
-        };
+        let limited = |step: &Step| !step.holds && step.client_limited;
         let report = SearchReport {
             mode: "search",
             url: self.target.url(),
@@ -274,6 +235,7 @@ impl Search<'_> {
             cards: cards(&report, unit),
             curves: vec![curve(&report, unit)],
             tables: vec![table],
+            rows_are_the_result: true,
             ..Exhibit::default()
         };
         let mut warnings = Vec::new();
@@ -286,7 +248,8 @@ impl Search<'_> {
         }
         let text = text(&report, unit, &exhibit.tables[0]);
         let figures = Figures::default().with(figure_of(self.arguments.raise), best);
-        Outcome::new(&report, text, best > 0.0)
+        Outcome::new(&report, text, true)
+            .whole_if(best > 0.0)
             .with_figures(figures)
             .showing(exhibit)
             .warning(warnings)
@@ -309,11 +272,6 @@ fn figure_of(raised: Raised) -> &'static str {
         Raised::Rate => "rate",
         Raised::Connections => "connections",
     }
-}
-
-/// A value as the command line calls it.
-fn option_name(value: impl clap::ValueEnum) -> String {
-    value.to_possible_value().map(|name| name.get_name().to_owned()).unwrap_or_default()
 }
 
 fn step_name(rate: Option<f64>, connections: usize) -> String {
@@ -363,28 +321,30 @@ fn curve(report: &SearchReport, unit: &str) -> Curve {
 }
 
 fn table(report: &SearchReport, unit: &str) -> Table {
-    let us = |us: f64| duration_text(us * 1000.0);
     let cells = |step: &Step| {
         vec![
-            grouped(step.value),
-            grouped(step.rate_per_second),
-            us(step.latency_us.p50),
-            us(step.latency_us.p99),
-            us(step.latency_us.max),
-            if step.holds { "holds".to_owned() } else { step.missed.join("; ") },
+            Cell::count(step.value),
+            Cell::count(step.rate_per_second),
+            Cell::us(step.latency_us.p50),
+            Cell::us(step.latency_us.p99),
+            Cell::us(step.latency_us.max),
+            Cell::text(if step.holds { "holds".to_owned() } else { step.missed.join("; ") }),
         ]
     };
-    let columns = [unit, "received/s", "p50", "p99", "max", "verdict"];
-    Table {
-        title: "Steps".to_owned(),
-        columns: columns.map(str::to_owned).to_vec(),
-        rows: report.steps.iter().map(cells).collect(),
-    }
+    let columns = [
+        (unit, "value"),
+        ("received/s", "received_per_second"),
+        ("p50", "p50_us"),
+        ("p99", "p99_us"),
+        ("max", "max_us"),
+        ("verdict", "verdict"),
+    ];
+    Table::new("Steps", &columns, report.steps.iter().map(cells).collect())
 }
 
 fn text(report: &SearchReport, unit: &str, table: &Table) -> String {
     let mut text = format!("{}: search, the most {unit} with {}\n\n", report.url, report.slo);
-    text += &table_text(&table.columns, &table.rows);
+    text += &table.text();
     let end = match report.failed_at {
         Some(value) => format!("no longer at {}", grouped(value)),
         None => "and the search ended there".to_owned(),

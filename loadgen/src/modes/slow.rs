@@ -7,24 +7,21 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::echo_run::{EchoWork, Span};
-use super::fanout_run::{self, FanoutSetup};
+use super::trial::{Study, Trial, Tried};
 use crate::cli::{LoadKind, SlowArguments};
 use crate::crew::{Crew, LoadSize};
 use crate::exhibit::{Card, Exhibit, Series};
-use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::latency::LatencySummary;
-use crate::loads::{Pace, Sluggards, SluggishPlan};
+use crate::loads::{Sluggards, SluggishPlan};
 use crate::output::{duration_text, grouped, mib, table_text};
 use crate::procfs::ProcessSample;
 use crate::report::{Errors, Outcome};
 use crate::schedule::Arrivals;
 use crate::target::Target;
 use crate::truth;
-use crate::usage::Window;
-use crate::watch::{Recorded, Watch};
+use crate::watch::Watch;
 
 /// Time at the end in which slow ones read what was sent to them, to find out who was ended.
 const LAST_READ_MAX: Duration = Duration::from_secs(2);
@@ -62,14 +59,6 @@ struct Part {
     server_cores: Option<f64>,
     server_anon_bytes: Option<u64>,
     errors: Errors,
-}
-
-/// A run before it is told.
-struct Measured {
-    window: Window,
-    recorded: Recorded,
-    errors: Errors,
-    warnings: Vec<String>,
 }
 
 /// Runs the mode.
@@ -118,7 +107,7 @@ impl SlowOnes {
             bytes_per_second: arguments.slow_bytes_per_second,
             content,
             sends: arguments.load == LoadKind::Echo,
-            join: arguments.join.clone(),
+            join: arguments.fanout.join.clone(),
             bytes_read: AtomicU64::new(0),
         });
         let shared = Arc::clone(&plan);
@@ -141,63 +130,44 @@ impl SlowOnes {
     }
 }
 
+/// Runs the load on the quick ones; with the server's memory afterwards.
 fn measure(
     arguments: &SlowArguments,
     target: &Arc<Target>,
     connections: usize,
     label: &str,
-) -> Result<(Measured, Option<u64>), Failure> {
-    let server_pid = arguments.server.server_pid;
-    let watch = Watch::new(label, server_pid);
-    let content = arguments.message.content(arguments.payload, &arguments.server)?;
-    let (target, warmup) = (Arc::clone(target), arguments.duration / 5);
-    let measured = match arguments.load {
-        LoadKind::Echo => {
-            let work = EchoWork {
-                target,
-                connections,
-                content,
-                pipeline: None,
-                pace: Some(Pace::Rate(arguments.rate, Arrivals::Constant)),
-                messages: None,
-            };
-            let (duration, hold) = (arguments.duration, Duration::ZERO);
-            let span = Span { duration, warmup, hold, server_pid };
-            let measured = work.run(&arguments.engine, span, watch)?;
-            let (window, recorded) = (measured.window, measured.recorded);
-            Measured { window, recorded, errors: measured.errors, warnings: measured.warnings }
-        }
-        LoadKind::Fanout => {
-            let setup = FanoutSetup {
-                target,
-                connections,
-                publishers: 1,
-                content,
-                pipeline: 1,
-                rate: Some((arguments.rate, Arrivals::Constant)),
-                reaches_self: true,
-                join: arguments.join.clone(),
-            };
-            let span = (warmup, arguments.duration);
-            let measured =
-                fanout_run::run(setup.plan()?, &arguments.engine, span, server_pid, watch)?;
-            let (window, recorded) = (measured.window, measured.recorded);
-            Measured { window, recorded, errors: measured.errors, warnings: measured.warnings }
-        }
+) -> Result<(Tried, Option<u64>), Failure> {
+    let study = Study {
+        load: arguments.load,
+        fanout: &arguments.fanout,
+        server: &arguments.server,
+        message: &arguments.message,
+        engine: &arguments.engine,
     };
+    let server_pid = arguments.server.server_pid;
+    let tried = study.run(Trial {
+        target: Arc::clone(target),
+        connections,
+        payload: arguments.payload,
+        rate: Some((arguments.rate, Arrivals::Constant)),
+        pipeline: None,
+        warmup: arguments.duration / 5,
+        duration: arguments.duration,
+        server_pid,
+        label: label.to_owned(),
+    })?;
     let sample = server_pid.and_then(|process| ProcessSample::of(process).ok());
-    let memory = sample.map(|sample| sample.anon_bytes);
-    Ok((measured, memory))
+    Ok((tried, sample.map(|sample| sample.anon_bytes)))
 }
 
 fn outcome(
     arguments: &SlowArguments,
     target: &Target,
     (quick_connections, slow_connections): (usize, usize),
-    [alone, beside]: [(Measured, Option<u64>); 2],
+    [alone, beside]: [(Tried, Option<u64>); 2],
     fate: Fate,
 ) -> Outcome {
-    let part = |(measured, server_anon_bytes): &(Measured, Option<u64>)| Part {
+    let part = |(measured, server_anon_bytes): &(Tried, Option<u64>)| Part {
         seconds: measured.window.seconds,
         rate_per_second: measured.window.rate(),
         latency_us: measured.recorded.readings.latency.summary(),
@@ -224,15 +194,13 @@ fn outcome(
         slow_ended: fate.ended,
         slow_unopened: fate.unopened,
     };
-    let figures = Figures::default()
-        .with_latency(&report.beside.latency_us)
-        .with_errors(&report.beside.errors)
-        .with("rate", report.beside.rate_per_second);
+    let figures = beside.0.figures();
     let named = |name: &str, warnings: Vec<String>| -> Vec<(String, String)> {
         warnings.into_iter().map(|warning| (name.to_owned(), warning)).collect()
     };
     let (alone, beside) = (alone.0, beside.0);
-    let warnings = [named("alone", alone.warnings), named("beside", beside.warnings)].concat();
+    let warnings =
+        [named("alone", alone.doubts.warnings), named("beside", beside.doubts.warnings)].concat();
     let warnings = truth::condensed(warnings);
     let exhibit = Exhibit {
         title: "Slow clients".to_owned(),
@@ -244,10 +212,9 @@ fn outcome(
         ],
         ..Exhibit::default()
     };
-    let sound = report.alone.errors.is_empty()
-        && report.beside.errors.is_empty()
-        && report.slow_unopened == 0;
+    let sound = report.alone.errors.is_empty() && report.beside.errors.is_empty();
     Outcome::new(&report, text(&report), sound)
+        .whole_if(report.slow_unopened == 0)
         .with_figures(figures)
         .showing(exhibit)
         .warning(warnings)

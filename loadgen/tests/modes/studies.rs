@@ -35,6 +35,33 @@ fn a_matrix_has_every_combination_once() {
 }
 
 #[test]
+fn a_matrix_of_fan_outs_has_plain_numbers_for_programs_and_is_held_against_conditions() {
+    let csv = std::env::temp_dir().join(format!("ringload-matrix-{}.csv", std::process::id()));
+    for driver in drivers() {
+        for (expected, due) in [("reach=1,loss=0", 0), ("reach<1", 3)] {
+            let words = ["--load", "fanout", "--payloads", "100", "--connections", "2,5"];
+            let words = [&words[..], &["--rates", "max,200", "--seconds-per-row", "0.3"]].concat();
+            let outputs = ["--csv", csv.to_str().unwrap(), "--expect", expected];
+            let (code, json) =
+                run(driver, "matrix", "/fanout", &[&words[..], &outputs[..]].concat());
+            assert_eq!(code, due, "{json:#}");
+            assert_eq!(json["load"], "fanout");
+            let rows = json["rows"].as_array().unwrap();
+            assert!(rows.iter().all(|row| number(row, "/reach") == 1.0), "{json:#}");
+        }
+        let text = std::fs::read_to_string(&csv).unwrap();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        assert_eq!(lines.len(), 5, "{text}");
+        let rate = lines[0].iter().position(|name| *name == "received_per_second").unwrap();
+        for row in &lines[1..] {
+            assert_eq!(row.len(), lines[0].len(), "{text}");
+            assert!(row[rate].parse::<f64>().is_ok_and(|rate| rate > 0.0), "{text}");
+        }
+    }
+    std::fs::remove_file(csv).unwrap();
+}
+
+#[test]
 fn a_search_ends_where_the_conditions_do() {
     let words = ["--from", "50", "--to", "100", "--seconds-per-step", "0.5", "--connections", "2"];
     let search = |slo| run(EPOLL, "search", "/", &[&words[..], &["--slo", slo]].concat());
@@ -118,6 +145,19 @@ fn a_comparison_of_a_server_with_itself_tells_all_rounds() {
         let (low, high) = (number(ratio, "/low"), number(ratio, "/high"));
         assert!(low <= number(ratio, "/ratio") && number(ratio, "/ratio") <= high, "{json:#}");
         assert_eq!(ratio["what"], "messages a second");
+    }
+}
+
+#[test]
+fn a_comparison_of_fan_outs_is_held_against_conditions_on_its_ratios() {
+    let other = TestServer::start(EPOLL.0);
+    let url = other.url("/fanout");
+    for (expected, due) in [("rate-ratio>0.001,loss=0", 0), ("rate-ratio-high<0.001", 3)] {
+        let words = [&url, "--load", "fanout", "--rounds", "2", "--seconds-per-run", "0.3"];
+        let words = [&words[..], &["--connections", "3", "--expect", expected]].concat();
+        let (code, json) = run(EPOLL, "compare", "/fanout", &words);
+        assert_eq!(code, due, "{json:#}");
+        assert_eq!(json["ratios"][0]["what"], "deliveries a second");
     }
 }
 
