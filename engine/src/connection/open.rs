@@ -112,11 +112,12 @@ impl Connection {
 
     /// Lends the assembly for a receive straight into it; see the decoder.
     pub fn lend_assembly(&mut self, services: &mut Services) -> Option<(Vec<u8>, usize)> {
-        if self.phase == Phase::Open {
-            self.decoder.lend_assembly(&mut services.pool)
-        } else {
-            None
+        if self.phase != Phase::Open {
+            return None;
         }
+        let lent = self.decoder.lend_assembly(&mut services.pool);
+        self.note_held(services);
+        lent
     }
 
     /// Takes the lent assembly back with `appended` further bytes.

@@ -87,6 +87,8 @@ struct Partial {
     utf8: Utf8Stream,
     control: Vec<u8>,
     assembly: Vec<u8>,
+    /// Room of the assembly while it is lent.
+    lent_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,10 +115,10 @@ impl Decoder {
         self.partial.is_some()
     }
 
-    /// Bytes of an open message that are kept here; none while they are lent.
+    /// Memory that an open message takes: the room of its assembly, lent or not.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.partial.as_ref().map_or(0, |partial| partial.assembly.len())
+        self.partial.as_ref().map_or(0, |partial| partial.assembly.capacity() + partial.lent_bytes)
     }
 
     /// Payload bytes that the open data frame still misses.
@@ -235,9 +237,9 @@ impl Decoder {
     }
 
     /// Lends the assembly of the open data frame, so that bytes can be received straight into its
-    /// spare capacity: the vector and how many bytes of this frame may be appended to it. The room
-    /// grows with what was received, never with what was announced. `None` when no data frame
-    /// is open. While it is lent, [`next`](Self::next) must not be called.
+    /// spare capacity: the vector and how many bytes of this frame may be appended to it. What is
+    /// allocated grows with what was received, never with what was announced. `None` when no data
+    /// frame is open. While it is lent, [`next`](Self::next) must not be called.
     pub fn lend_assembly(&mut self, pool: &mut Pool) -> Option<(Vec<u8>, usize)> {
         let missing = usize::try_from(self.missing_bytes()).unwrap_or(usize::MAX);
         let partial = self.partial.as_deref_mut()?;
@@ -245,16 +247,19 @@ impl Decoder {
             return None;
         }
         let mut assembly = std::mem::take(&mut partial.assembly);
+        let announced = assembly.len().max(HEADROOM_BYTES).saturating_add(missing);
         if assembly.capacity() == 0 {
-            assembly = pool.take(HEADROOM_BYTES + DIRECT_BYTES_MIN);
+            assembly = pool.take_roomy(HEADROOM_BYTES + DIRECT_BYTES_MIN, announced);
             assembly.resize(HEADROOM_BYTES, 0);
         }
         if assembly.capacity() - assembly.len() < missing.min(DIRECT_BYTES_MIN) {
-            let mut larger = pool.take((2 * assembly.len()).max(2 * DIRECT_BYTES_MIN));
+            let bytes = (2 * assembly.len()).max(2 * DIRECT_BYTES_MIN);
+            let mut larger = pool.take_roomy(bytes, announced);
             larger.extend_from_slice(&assembly);
             pool.give(std::mem::replace(&mut assembly, larger));
         }
         let room = missing.min(assembly.capacity() - assembly.len());
+        partial.lent_bytes = assembly.capacity();
         Some((assembly, room))
     }
 
@@ -268,7 +273,7 @@ impl Decoder {
         appended: usize,
     ) -> Result<Option<Event<'static>>, ProtocolError> {
         let Some(mut partial) = self.partial.take() else { return Ok(None) };
-        partial.assembly = assembly;
+        (partial.assembly, partial.lent_bytes) = (assembly, 0);
         if appended > 0 && partial.advance(appended)? {
             return partial.finish().map(Some);
         }
@@ -447,7 +452,10 @@ impl Partial {
             return;
         }
         if self.assembly.capacity() == 0 {
-            self.assembly = pool.take(HEADROOM_BYTES + bytes.len());
+            let missing = self.frame.map_or(0, |frame| frame.header.payload_bytes - frame.received);
+            let announced = usize::try_from(missing).unwrap_or(usize::MAX / 2);
+            let (bytes, announced) = (HEADROOM_BYTES + bytes.len(), HEADROOM_BYTES + announced);
+            self.assembly = pool.take_roomy(bytes, announced);
             self.assembly.resize(HEADROOM_BYTES, 0);
         }
         self.assembly.extend_from_slice(bytes);

@@ -244,3 +244,35 @@ fn bad_text_fails_at_its_first_bad_byte_inside_a_frame() {
     let cut = decode(Role::Client, &bytes[..bytes.len() - 1], || usize::MAX);
     assert_eq!(cut, []);
 }
+
+/// The header of a frame and the first bytes of its payload.
+fn beginning(payload_bytes: u64, here: usize) -> Vec<u8> {
+    let (opcode, mask) = (Opcode::Binary, Some([0; 4]));
+    let header = FrameHeader { fin: true, compressed: false, opcode, mask, payload_bytes };
+    let (bytes, size) = header.encode();
+    let mut out = bytes[..size].to_vec();
+    out.resize(size + here, 7);
+    out
+}
+
+#[test]
+fn what_is_held_is_the_room_taken_and_no_more_than_twice_what_can_be_used() {
+    let (mut pool, message_bytes_max) = (Pool::new(), 16 << 20);
+    pool.give(Vec::with_capacity(16 << 20));
+    let mut decoder = Decoder::new(Role::Server);
+    let mut input = beginning(60_000, 3_000);
+    assert!(decoder.next(&mut &mut input[..], &mut pool, message_bytes_max).unwrap().is_none());
+    assert!((3_000..=120_032).contains(&decoder.held_bytes()), "{}", decoder.held_bytes());
+    assert_eq!(pool.kept_bytes(), 16 << 20);
+    // Whoever announces much may get what is at hand, and is held to have it.
+    let mut decoder = Decoder::new(Role::Server);
+    let mut input = beginning(10 << 20, 3_000);
+    assert!(decoder.next(&mut &mut input[..], &mut pool, message_bytes_max).unwrap().is_none());
+    assert_eq!((decoder.held_bytes(), pool.kept_bytes()), (16 << 20, 0));
+    let (assembly, _) = decoder.lend_assembly(&mut pool).unwrap();
+    assert_eq!(decoder.held_bytes(), 16 << 20);
+    decoder.take_back(assembly, 0).unwrap();
+    assert_eq!(decoder.held_bytes(), 16 << 20);
+    decoder.release(&mut pool);
+    assert_eq!((decoder.held_bytes(), pool.kept_bytes()), (0, 16 << 20));
+}
