@@ -80,7 +80,8 @@ pub struct Limits {
     /// Bytes waiting from which on nothing more is received from that peer until half of them are
     /// sent: a peer that does not read its answers is not asked for more. Default 256 KiB.
     pub receive_pause_bytes: usize,
-    /// Time a peer may take without accepting a byte while bytes wait for it. Default 30 s.
+    /// Time a peer may take without accepting a byte while bytes wait for it. However slowly it
+    /// reads, it is not dropped while it does. Default 30 s.
     pub write_stall_timeout: Duration,
     /// Silence after which a Ping is sent. Default 30 s.
     pub ping_interval: Duration,
@@ -89,14 +90,20 @@ pub struct Limits {
     /// Time a connection may be open; beyond it close 1001. Default 7 days, also the longest: a
     /// connection that nobody ever renews keeps certificates and rights of its first day.
     pub lifetime_max: Duration,
-    /// Time from our Close frame to the peer's, then the connection is dropped. Default 5 s.
+    /// Time from when our Close frame has left to the peer's, then the connection is dropped. While
+    /// what was queued before it leaves, the time a peer may take without accepting a byte.
+    /// Default 5 s.
     pub close_timeout: Duration,
     /// Time over which a drain spreads its Close frames, in random order, so that those who come
     /// back do not come at once. With a successor that accepts already, the first quarter of it is
     /// left to those who leave by themselves. Default 5 s.
     pub drain_window: Duration,
-    /// Time in which bytes are still read and thrown away after a refusal, so that the peer
-    /// receives the answer before a reset can destroy it. Default 2 s.
+    /// Time after that window in which a drain still sends what is queued and waits for the answers
+    /// to its Close frames; connections that are left are dropped then. Default 25 s, so that a
+    /// drain takes half a minute at most.
+    pub drain_timeout: Duration,
+    /// Time in which bytes are still read and thrown away once a refusal or a page has left, so that
+    /// the peer receives the answer before a reset can destroy it. Default 2 s.
     pub linger_timeout: Duration,
     /// Bytes read and thrown away in that time. Default 64 KiB.
     pub linger_bytes_max: usize,
@@ -164,6 +171,7 @@ impl Default for Limits {
             lifetime_max: LIFETIME_MAX,
             close_timeout: Duration::from_secs(5),
             drain_window: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(25),
             linger_timeout: Duration::from_secs(2),
             linger_bytes_max: 64 * KIB,
             memory_bytes_max: 1024 * MIB,
@@ -239,6 +247,7 @@ impl Limits {
             ("ping_interval", self.ping_interval),
             ("close_timeout", self.close_timeout),
             ("drain_window", self.drain_window),
+            ("drain_timeout", self.drain_timeout),
             ("linger_timeout", self.linger_timeout),
         ];
         let day = Duration::from_secs(24 * 3600);
@@ -248,6 +257,23 @@ impl Limits {
             }
         }
         Ok(())
+    }
+
+    /// Whether each of so many shards can hold the longest message while it is assembled, for which
+    /// its vector may have to grow to twice that, and send it back.
+    ///
+    /// # Errors
+    /// What to change.
+    pub(crate) fn validate_share(&self, shards: usize) -> Result<(), String> {
+        let needed = self.message_bytes_max.saturating_mul(3).saturating_mul(shards);
+        if self.memory_bytes_max >= needed {
+            return Ok(());
+        }
+        let (memory, message) = (self.memory_bytes_max, self.message_bytes_max);
+        Err(format!(
+            "memory_bytes_max is {memory}: divided among {shards} shards it cannot hold messages of \
+             message_bytes_max, {message} bytes; make it at least {needed}"
+        ))
     }
 
     /// Whether a peer could exceed the rates at all.

@@ -239,7 +239,7 @@ impl Connection {
         services: &mut Services,
         application: &mut impl Application,
     ) {
-        self.control_credit = services.limits.control_frames_burst as u16;
+        self.control_credit = services.limits.control_frames_burst * 1000;
         let deliver = self.phase == Phase::Open;
         if deliver {
             services.counters.messages_received += 1;
@@ -267,15 +267,13 @@ impl Connection {
         application: &mut impl Application,
     ) -> bool {
         let limits = &services.limits;
-        let rate = limits.control_frames_per_second;
-        let earned = services.now.since(self.control_refilled) / (1000 / rate.min(1000));
-        if earned > 0 {
-            let burst = limits.control_frames_burst;
-            self.control_credit =
-                (u32::from(self.control_credit).saturating_add(earned)).min(burst) as u16;
-            self.control_refilled = services.now;
-        }
-        if let Some(left) = self.control_credit.checked_sub(1) {
+        // So many frames a second are as many thousandths of one a millisecond.
+        let passed = services.now.since(self.control_refilled);
+        let earned = passed.saturating_mul(limits.control_frames_per_second);
+        let most = limits.control_frames_burst * 1000;
+        self.control_credit = self.control_credit.saturating_add(earned).min(most);
+        self.control_refilled = services.now;
+        if let Some(left) = self.control_credit.checked_sub(1000) {
             self.control_credit = left;
             return true;
         }
@@ -505,6 +503,9 @@ impl Connection {
         let by = if self.close_sent.is_some() { ClosedBy::Local } else { ClosedBy::Transport };
         let was = self.phase;
         if reset {
+            let stood_still = was != Phase::Ended && self.wants_send_checked();
+            services.counters.timeouts_write += u64::from(stood_still);
+            self.holds.set(Holds::CHECKED, false);
             self.abandon(services);
         } else if was != Phase::Ended {
             // What is queued may still reach a peer that only shut its sending direction.

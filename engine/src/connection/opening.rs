@@ -300,7 +300,8 @@ impl Connection {
         match decision {
             Decision::Accept { subprotocol, headers } => {
                 let name = services.server_name.as_deref();
-                let chosen = subprotocol.as_deref();
+                let offered = |name: &&str| request.subprotocols().any(|offer| offer == *name);
+                let chosen = subprotocol.as_deref().filter(offered);
                 let contexts_bytes_max = services.limits.deflate_contexts_bytes_max;
                 let deflate = services.compression.choose(request, contexts_bytes_max);
                 let extensions = deflate.as_ref().map(|(_, answer)| answer.as_str());

@@ -200,6 +200,13 @@ impl ServerBuilder {
         self
     }
 
+    /// No multishot operations, as on kernels before 6.8. For tests.
+    #[doc(hidden)]
+    pub fn one_shot_operations(mut self) -> Self {
+        self.ring.multishot = false;
+        self
+    }
+
     pub(super) fn start_shards<H, F>(mut self, factory: F) -> Result<Running>
     where
         H: Handler,
@@ -214,6 +221,7 @@ impl ServerBuilder {
         if cores.len() > Exchange::SHARDS_MAX {
             return Err(SetupError::TooManyCores { most: Exchange::SHARDS_MAX });
         }
+        self.limits.validate_share(cores.len()).map_err(SetupError::BadLimits)?;
         self.fit_files(cores.len())?;
         if let Some(admin) = &self.admin
             && self.admin_token.is_none()
@@ -272,7 +280,13 @@ impl ServerBuilder {
             let names: Vec<_> = self.unix_listeners.iter().map(UnixListener::name).collect();
             let others = StopOnFailure { controller: controller.clone(), armed: true };
             let run = move || {
-                core_affinity::set_for_current(CoreId { id: core });
+                if !core_affinity::set_for_current(CoreId { id: core }) {
+                    tracing::warn!(
+                        shard,
+                        core,
+                        "the thread of a shard could not be tied to its core"
+                    );
+                }
                 let ready = report.clone();
                 let ready = move || {
                     let _ = ready.send((shard, Ok(())));

@@ -112,7 +112,8 @@ impl Controller {
     /// # Errors
     /// [`SetupError::BadLimits`]: nothing has changed.
     pub fn set_limits(&self, mut limits: Limits) -> Result<()> {
-        limits.validate().map_err(SetupError::BadLimits)?;
+        let share = limits.validate_share(self.shared.mailboxes.len());
+        limits.validate().and(share).map_err(SetupError::BadLimits)?;
         limits.connections_max = limits.connections_max.min(self.shared.connections_cap);
         self.tell(|| Command::SetLimits(Box::new(limits.clone())));
         Ok(())

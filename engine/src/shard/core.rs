@@ -49,6 +49,9 @@ impl<S, D: Side> Slot<S, D> {
 
 /// What a driver keeps for each connection.
 pub(super) trait Side {
+    /// Whether the driver reports each part of a batch that leaves, and not only its end.
+    const PROGRESS_IS_TOLD: bool = true;
+
     /// The connection's socket, if it is kept here and not in the [`Slot`].
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -93,6 +96,8 @@ pub(super) struct Core<H: Handler, D> {
     expired: Vec<u32>,
     /// The turn in which connections were last let go for want of memory.
     shed_turn: u64,
+    /// A failure to accept has been told since one succeeded.
+    accept_failure_told: bool,
 }
 
 impl<H: Handler, D: Side> Core<H, D> {
@@ -103,6 +108,7 @@ impl<H: Handler, D: Side> Core<H, D> {
             services.compression.accept(deflate);
         }
         services.tls = config.tls;
+        services.progress_is_told = D::PROGRESS_IS_TOLD;
         services.handshakes_left = services.limits.tls_handshakes_per_turn;
         Self {
             handler,
@@ -121,6 +127,7 @@ impl<H: Handler, D: Side> Core<H, D> {
             started: Instant::now(),
             expired: Vec::new(),
             shed_turn: u64::MAX,
+            accept_failure_told: false,
         }
     }
 
@@ -148,9 +155,18 @@ impl<H: Handler, D: Side> Core<H, D> {
         full || memory
     }
 
+    /// Accepting failed and is tried again later. Told once until it succeeds.
+    pub(super) fn accept_failed(&mut self, error: &std::io::Error) {
+        self.services.counters.accept_backoffs += 1;
+        if !std::mem::replace(&mut self.accept_failure_told, true) {
+            tracing::warn!(%error, "connections cannot be accepted now; trying again and again");
+        }
+    }
+
     /// Takes an accepted socket in.
     pub(super) fn accepted(&mut self, socket: Option<OwnedFd>, driver: D) -> Token {
         self.services.counters.accepted += 1;
+        self.accept_failure_told = false;
         let connection = Connection::server(self.services.now, &self.services);
         self.insert(socket, connection, None, driver)
     }
@@ -480,8 +496,9 @@ impl<H: Handler, D: Side> Core<H, D> {
             return;
         }
         let services = &mut self.services;
-        let (now, window) = (services.now, services.limits.drain_window);
-        let drain = Drain::new(self.slots.tokens(), refuse, now, window, &mut services.masks);
+        let (now, limits) = (services.now, &services.limits);
+        let times = (limits.drain_window, limits.drain_timeout);
+        let drain = Drain::new(self.slots.tokens(), refuse, now, times, &mut services.masks);
         self.drain = Some(Box::new(drain));
         self.continue_drain();
     }
@@ -502,6 +519,10 @@ impl<H: Handler, D: Side> Core<H, D> {
                     }
                 });
             }
+        }
+        if drain.is_overdue(now) {
+            self.services.counters.timeouts_drain += self.slots.len() as u64;
+            self.end_all();
         }
         self.drain = Some(drain);
     }

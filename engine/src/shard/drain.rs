@@ -19,6 +19,8 @@ pub(super) struct Drain {
     /// From then to the end of the window.
     span: Duration,
     end: Millis,
+    /// When whoever is left is dropped.
+    cut: Millis,
 }
 
 impl Drain {
@@ -26,7 +28,7 @@ impl Drain {
         mut tokens: Vec<Token>,
         refuse: bool,
         began: Millis,
-        window: Duration,
+        (window, timeout): (Duration, Duration),
         masks: &mut Masks,
     ) -> Self {
         // Neighbours in the slab came together and would come back together.
@@ -44,7 +46,13 @@ impl Drain {
             first: if refuse { began } else { began.after(patience) },
             span: window - patience,
             end: began.after(window),
+            cut: began.after(window).after(timeout),
         }
+    }
+
+    /// Whether those who are left have had time enough.
+    pub(super) fn is_overdue(&self, now: Millis) -> bool {
+        now.reached(self.cut)
     }
 
     /// Whether the window has passed, and with it every connection's time.
@@ -71,10 +79,15 @@ mod tests {
         (0..count).map(|slot| Token { slot, generation: 1 }).collect()
     }
 
+    fn new(tokens: Vec<Token>, refuse: bool, began: u32, window: Duration) -> Drain {
+        let times = (window, Duration::from_secs(9));
+        Drain::new(tokens, refuse, Millis(began), times, &mut Masks::default())
+    }
+
     #[test]
     fn closes_are_spread_evenly_and_in_random_order() {
         let window = Duration::from_secs(1);
-        let mut drain = Drain::new(tokens(1_000), true, Millis(0), window, &mut Masks::default());
+        let mut drain = new(tokens(1_000), true, 0, window);
         let mut order = Vec::new();
         for now in (0..=1_000).step_by(100) {
             while let Some(token) = drain.next(Millis(now)) {
@@ -85,6 +98,7 @@ mod tests {
             assert_eq!(drain.is_over(Millis(now)), now >= 1_000);
         }
         assert!(!order.is_sorted(), "the order is random");
+        assert!(!drain.is_overdue(Millis(9_999)) && drain.is_overdue(Millis(10_000)));
         order.sort_unstable();
         assert_eq!(order, (0..1_000).collect::<Vec<_>>(), "each once");
     }
@@ -92,12 +106,12 @@ mod tests {
     #[test]
     fn the_first_waits_only_if_there_is_a_successor() {
         let window = Duration::from_secs(60);
-        let mut drain = Drain::new(tokens(2), false, Millis(7), window, &mut Masks::default());
+        let mut drain = new(tokens(2), false, 7, window);
         assert!(drain.next(Millis(14_000)).is_none());
         assert!(drain.next(Millis(15_010)).is_some());
         assert!(drain.next(Millis(37_000)).is_none());
         assert!(drain.next(Millis(37_600)).is_some());
-        let mut drain = Drain::new(tokens(2), true, Millis(7), window, &mut Masks::default());
+        let mut drain = new(tokens(2), true, 7, window);
         assert!(drain.next(Millis(7)).is_some());
         assert!(drain.next(Millis(29_000)).is_none());
         assert!(drain.next(Millis(30_010)).is_some());

@@ -17,16 +17,14 @@ use socket2::SockRef;
 use super::core::{Core, Side};
 use crate::buffer::Batch;
 use crate::connection::Phase;
-use crate::driver::TICK;
 use crate::driver::epoll::{EpollStream, Readiness, Round};
+use crate::driver::{ACCEPT_BACKOFF, TICK, concerns_one_connection};
 use crate::handler::{Handler, Token};
 
 /// Bytes of the shared receive buffer.
 const RECEIVE_BYTES: usize = 256 * 1024;
 /// Reads of one connection before others have their turn.
 const READS_MAX: usize = 4;
-/// Time until accepting is tried again after file descriptors or memory ran out.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// How long the end of a shard waits for its tasks.
 const END_MAX: Duration = Duration::from_secs(1);
 
@@ -197,6 +195,11 @@ impl<H: Handler> Shared<H> {
         let Some(slot) = core.slots.get_mut(token) else { return };
         let stream = Rc::clone(&slot.driver.stream);
         slot.connection.note_pressure(&mut core.services);
+        if slot.connection.wants_send_checked()
+            && let Some((batch, sent)) = slot.driver.blocked.take()
+        {
+            return check_send(core, token, &stream, batch, sent);
+        }
         let ready = slot.driver.blocked.is_none() && !slot.driver.connecting;
         if ready
             && slot.connection.phase() != Phase::Ended
@@ -326,6 +329,9 @@ impl<H: Handler> Shared<H> {
 }
 
 impl Side for EpollSide {
+    // The kernel says that it takes more only when a good part of its buffer is free again.
+    const PROGRESS_IS_TOLD: bool = false;
+
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         Some(self.stream.socket())
     }
@@ -358,6 +364,33 @@ fn send(stream: &EpollStream, batch: Batch, mut sent: usize) -> Sending {
     Sending::Done(batch)
 }
 
+/// Finds out whether the kernel takes more of a batch than it has said; its task goes on with it.
+fn check_send<H: Handler>(
+    core: &mut Core<H, EpollSide>,
+    token: Token,
+    stream: &EpollStream,
+    batch: Batch,
+    sent: usize,
+) {
+    let (batch, now) = match send(stream, batch, sent) {
+        Sending::Blocked(batch, now) => (batch, now),
+        Sending::Done(batch) => {
+            let all = batch.len();
+            (batch, all)
+        }
+        Sending::Failed(batch) => (batch, sent),
+    };
+    if let Some(slot) = core.slots.get_mut(token) {
+        slot.driver.blocked = Some((batch, now));
+    }
+    if now > sent {
+        return core.transmitted(token, 0, true);
+    }
+    core.with(token, |connection, services, glue| {
+        connection.handle_end(true, services, glue);
+    });
+}
+
 /// Accepts from one listener until nothing more is accepted.
 async fn accept<H: Handler>(
     shared: Rc<Shared<H>>,
@@ -381,14 +414,11 @@ async fn accept<H: Handler>(
                     shared.step_aside().await;
                 }
             }
-            Err(error) => match error.raw_os_error() {
-                // Out of descriptors or memory: trying again at once would only spin.
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                    shared.core.borrow_mut().services.counters.accept_backoffs += 1;
-                    monoio::time::sleep(ACCEPT_BACKOFF).await;
-                }
-                _ => shared.step_aside().await,
-            },
+            Err(error) if concerns_one_connection(&error) => shared.step_aside().await,
+            Err(error) => {
+                shared.core.borrow_mut().accept_failed(&error);
+                monoio::time::sleep(ACCEPT_BACKOFF).await;
+            }
         }
     }
 }

@@ -7,7 +7,6 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::Poll;
-use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use socket2::SockRef;
@@ -15,14 +14,12 @@ use socket2::SockRef;
 use super::core::{Core, Side};
 use crate::connection::{Millis, Phase, ReceivedBuffer};
 use crate::driver::epoll::{Readiness, Round};
-use crate::driver::outbound_socket;
 use crate::driver::ring::{Completion, DataRing, Lease, Received, RingConfig, prefetch};
+use crate::driver::{ACCEPT_BACKOFF, concerns_one_connection, outbound_socket};
 use crate::handler::{Handler, Token};
 
 /// Payload bytes still missing from which on a receive goes straight into the assembly.
 const DIRECT_BYTES_MIN: u64 = 64 * 1024;
-/// Time until accepting is tried again after file descriptors or memory ran out.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Batches after which a connection's socket is registered with the ring. A send then costs a few
 /// per cent less, which pays for the two system calls within about as many sends again.
@@ -35,7 +32,7 @@ enum Receiving {
     Idle,
     /// A multishot receive.
     Multishot,
-    /// A multishot receive that was cancelled and whose last completion has not come.
+    /// A receive that was cancelled and whose last completion has not come.
     Cancelling,
     /// A receive straight into the assembly.
     Direct,
@@ -47,8 +44,11 @@ enum Receiving {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RingSide {
     receiving: Receiving,
-    /// A send or a connect is under way.
+    /// A send or a connect is under way, and which operation it is.
     busy: bool,
+    sending: u32,
+    /// Which operation a direct receive is.
+    receiving_directly: u32,
     connecting: bool,
     shut: bool,
     /// Batches sent, up to [`SENDS_BEFORE_REGISTERING`].
@@ -57,7 +57,7 @@ pub(super) struct RingSide {
     registered: bool,
     /// Its last message was received directly, so its next one may be.
     large: bool,
-    /// Everything under way was cancelled.
+    /// The send or connect under way was cancelled.
     cancelled: bool,
 }
 
@@ -67,6 +67,8 @@ impl RingSide {
         Self {
             receiving,
             busy: connecting,
+            sending: 0,
+            receiving_directly: 0,
             connecting,
             shut: false,
             sends: 0,
@@ -77,7 +79,9 @@ impl RingSide {
     }
 }
 
-impl Side for RingSide {}
+impl Side for RingSide {
+    const PROGRESS_IS_TOLD: bool = false;
+}
 
 /// What the loop waits for in the runtime.
 struct RuntimeWaits {
@@ -101,8 +105,9 @@ impl RuntimeWaits {
 
 /// A shard on the data ring.
 pub(super) struct RingLoop<H: Handler> {
-    core: Core<H, RingSide>,
+    // Dropped before the sockets: what it still does must not meet a descriptor with a new owner.
     ring: DataRing,
+    core: Core<H, RingSide>,
     listeners: Vec<OwnedFd>,
     /// Connections whose receive found no buffer, longest waiting first.
     parked: VecDeque<Token>,
@@ -241,7 +246,7 @@ impl<H: Handler> RingLoop<H> {
                 Completion::Connected { token, result } => self.connected(token, result),
                 Completion::Wake { more } => self.wake(more),
                 Completion::Tick => self.tick(),
-                Completion::Stale => {}
+                Completion::Stale => self.core.services.counters.stale_completions += 1,
             }
         }
     }
@@ -274,7 +279,7 @@ impl<H: Handler> RingLoop<H> {
     }
 
     fn accepted(&mut self, listener: u32, result: io::Result<OwnedFd>, more: bool) {
-        let mut backoff = false;
+        let mut failure = None;
         match result {
             Ok(socket) if self.core.refuses_connection() => {
                 self.ring.close(socket);
@@ -283,13 +288,7 @@ impl<H: Handler> RingLoop<H> {
                 let token = self.core.accepted(Some(socket), RingSide::new(false));
                 self.core.mark_dirty(token);
             }
-            // Out of descriptors or memory: trying again at once would only spin.
-            Err(error) => {
-                backoff = matches!(
-                    error.raw_os_error(),
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-                );
-            }
+            Err(error) => failure = Some(error),
         }
         if more {
             return;
@@ -298,8 +297,8 @@ impl<H: Handler> RingLoop<H> {
         if self.core.is_draining() {
             return;
         }
-        if backoff {
-            self.core.services.counters.accept_backoffs += 1;
+        if let Some(error) = failure.filter(|error| !concerns_one_connection(error)) {
+            self.core.accept_failed(&error);
             self.backoffs.push((listener, self.core.services.now.after(ACCEPT_BACKOFF)));
         } else if let Some(fd) = self.listeners.get(listener as usize) {
             self.ring.accept(listener, fd.as_fd());
@@ -384,7 +383,7 @@ impl<H: Handler> RingLoop<H> {
 
     fn sent(&mut self, token: Token, bytes: usize, result: io::Result<()>) {
         let Some(slot) = self.core.slots.get_mut(token) else { return };
-        slot.driver.busy = false;
+        (slot.driver.busy, slot.driver.cancelled) = (false, false);
         self.core.transmitted(token, bytes, result.is_ok());
         if result.is_err() {
             self.end(token, true);
@@ -443,7 +442,11 @@ impl<H: Handler> RingLoop<H> {
                 side.registered = side.sends == SENDS_BEFORE_REGISTERING
                     && self.ring.register_file(token, socket.as_fd());
             }
-            self.ring.send(token, socket.as_fd(), side.registered, batch);
+            side.sending = self.ring.send(token, socket.as_fd(), side.registered, batch);
+        } else if side.busy && connection.wants_send_checked() && !side.cancelled {
+            // What of it was taken shows only in its end; the rest is sent again.
+            side.cancelled = true;
+            self.ring.cancel_operation(token, side.sending);
         }
         let flushed = !side.busy && !connection.has_waiting();
         match connection.phase() {
@@ -474,7 +477,8 @@ impl<H: Handler> RingLoop<H> {
                 if let Some((buffer, room)) = connection.lend_assembly(services) {
                     side.receiving = Receiving::Direct;
                     side.large = true;
-                    self.ring.receive_direct(token, socket.as_fd(), buffer, room);
+                    side.receiving_directly =
+                        self.ring.receive_direct(token, socket.as_fd(), buffer, room);
                 }
             }
             Receiving::Idle if wants => {
@@ -503,13 +507,17 @@ impl<H: Handler> RingLoop<H> {
                 side.receiving = Receiving::Cancelling;
                 self.ring.cancel_receive(token);
             }
+            Receiving::Direct => {
+                side.receiving = Receiving::Cancelling;
+                self.ring.cancel_operation(token, side.receiving_directly);
+            }
             Receiving::Parked => side.receiving = Receiving::Idle,
             _ => {}
         }
         let idle = side.receiving == Receiving::Idle;
-        if (side.busy || side.receiving == Receiving::Direct) && !side.cancelled {
+        if side.busy && !side.cancelled {
             side.cancelled = true;
-            self.ring.cancel_operations(token);
+            self.ring.cancel_operation(token, side.sending);
         }
         if !idle || side.busy {
             return;
@@ -536,7 +544,7 @@ impl<H: Handler> RingLoop<H> {
                         if let Some(slot) = self.core.slots.get_mut(token)
                             && let Some(socket) = &slot.socket
                         {
-                            self.ring.connect(token, socket.as_fd(), address);
+                            slot.driver.sending = self.ring.connect(token, socket.as_fd(), address);
                         }
                     }
                     Err(error) => self.core.connect_failed(state, &error.to_string()),

@@ -33,6 +33,7 @@ mod refused;
 mod routes;
 mod server;
 mod setup_errors;
+mod slow_readers;
 mod stopping;
 mod succession;
 mod tiny_buffers;

@@ -74,6 +74,30 @@ fn inherited_sockets_serve_whether_few_or_many() {
 }
 
 #[test]
+fn a_listener_that_does_not_accept_any_more_is_tried_again_and_not_all_the_time() {
+    for_each_driver(|driver| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = socket2::Socket::from(listener.try_clone().unwrap());
+        let server = Server::builder().cores(Cores::List(vec![0])).driver(driver);
+        let server = server.inherit([OwnedFd::from(listener)]).unwrap();
+        let server = Served::adopt(server.listen_inherited().unwrap().start(|_| Echo).unwrap());
+        Client::connect(server.address).echo("before");
+        // Whoever else has the socket spoils it for everybody.
+        other.shutdown(std::net::Shutdown::Both).unwrap();
+        let counters = || {
+            let reports = server.controller.reports(PATIENCE, 0);
+            reports[0].as_ref().expect("the shard turns").counters
+        };
+        process::wait_until(PATIENCE, "accepting fails", || counters().accept_backoffs > 0);
+        let before = counters();
+        thread::sleep(Duration::from_millis(500));
+        let after = counters();
+        assert!(after.accept_backoffs - before.accept_backoffs < 20, "{after:?}");
+        assert!(after.turns - before.turns < 100, "{after:?}");
+    });
+}
+
+#[test]
 fn an_inherited_socket_outlives_a_server_that_drains() {
     for_each_driver(|driver| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

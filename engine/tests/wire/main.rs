@@ -119,6 +119,11 @@ fn bad_input_is_answered_as_listed_over_the_ring_with_tiny_buffers() {
 }
 
 #[test]
+fn bad_input_is_answered_as_listed_over_the_ring_without_multishot_operations() {
+    check_over_the_ring(Transport::Plain, Buffers::OneShot, Deadlines::Usual);
+}
+
+#[test]
 fn slow_peers_are_answered_as_listed_over_the_ring() {
     check_over_the_ring(Transport::Plain, Buffers::Usual, Deadlines::Short);
 }

@@ -29,6 +29,8 @@ pub(crate) enum Buffers {
     Usual,
     /// So small that everything that can be cut is cut.
     Tiny,
+    /// As usual, but received one operation at a time, as old kernels have it.
+    OneShot,
 }
 
 /// What is between the server and its clients.
@@ -79,6 +81,7 @@ impl Served {
         let builder = match buffers {
             Buffers::Usual => builder,
             Buffers::Tiny => builder.tiny_buffers(),
+            Buffers::OneShot => builder.one_shot_operations(),
         };
         let certificate = Certificate::issue();
         let builder = match transport {

@@ -68,6 +68,7 @@ group! { Limits, "limits":
     lifetime_max,
     close_timeout,
     drain_window,
+    drain_timeout,
     linger_timeout,
     linger_bytes_max,
     memory_bytes_max,

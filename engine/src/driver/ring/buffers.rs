@@ -96,7 +96,7 @@ pub(super) struct BufferRing {
 }
 
 impl BufferRing {
-    /// Maps `entries` buffers (a power of two) of `buffer_bytes` and lends all of them to the
+    /// Maps `entries` buffers (a power of two) of `buffer_bytes` and lends the first of them to the
     /// kernel as group `group`.
     pub(super) fn new(
         ring: &IoUring,

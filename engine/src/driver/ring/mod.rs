@@ -74,6 +74,7 @@ pub(crate) struct DataRing {
     spin: Duration,
     /// A thread of the kernel's takes the submissions.
     submissions_polled: bool,
+    multishot: bool,
 }
 
 impl std::fmt::Debug for DataRing {
@@ -114,6 +115,7 @@ impl DataRing {
             outstanding: 0,
             spin: config.spin,
             submissions_polled: !config.submission_poll.is_zero(),
+            multishot: config.multishot,
         })
     }
 
@@ -134,10 +136,14 @@ impl DataRing {
         if on { completion.enable_eventfd() } else { completion.disable_eventfd() }
     }
 
-    /// Accepts from a listener until told otherwise.
+    /// Accepts from a listener until told otherwise, or once where the kernel is too old for more.
     pub(crate) fn accept(&mut self, listener: u32, fd: BorrowedFd<'_>) {
         let tag = Tag::new(Operation::Accept, 0, listener);
-        let entry = opcode::AcceptMulti::new(Fd(fd.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
+        let (fd, flags, none) = (Fd(fd.as_raw_fd()), libc::SOCK_CLOEXEC, std::ptr::null_mut());
+        let entry = match self.multishot {
+            true => opcode::AcceptMulti::new(fd).flags(flags).build(),
+            false => opcode::Accept::new(fd, none, none.cast()).flags(flags).build(),
+        };
         self.start(entry.user_data(tag.pack()));
     }
 
@@ -146,8 +152,11 @@ impl DataRing {
         self.cancel(Tag::new(Operation::Accept, 0, listener));
     }
 
-    /// Receives into provided buffers until told otherwise.
+    /// Receives into provided buffers until told otherwise, or once where the kernel is too old.
     pub(crate) fn receive(&mut self, token: Token, fd: BorrowedFd<'_>) {
+        if !self.multishot {
+            return self.receive_once(token, fd);
+        }
         let tag = Tag::new(Operation::Receive, token.generation, token.slot);
         let entry = opcode::RecvMulti::new(Fd(fd.as_raw_fd()), GROUP).build();
         self.start(entry.user_data(tag.pack()));
@@ -168,16 +177,16 @@ impl DataRing {
         self.cancel(Tag::new(Operation::Receive, token.generation, token.slot));
     }
 
-    /// Receives once, at most `room` bytes, straight into the spare capacity of `buffer`.
+    /// Receives once, at most `room` bytes, straight into the spare capacity of `buffer`. The number
+    /// of the operation is for [`cancel_operation`](Self::cancel_operation).
     pub(crate) fn receive_direct(
         &mut self,
         token: Token,
         fd: BorrowedFd<'_>,
         buffer: Vec<u8>,
         room: usize,
-    ) {
-        let owned = Owned::Receive { buffer, room };
-        self.start_owning(token, fd, owned);
+    ) -> u32 {
+        self.start_owning(token, fd, Owned::Receive { buffer, room })
     }
 
     /// Sends a batch. One at a time for each connection. `registered` says that its socket was
@@ -188,13 +197,14 @@ impl DataRing {
         fd: BorrowedFd<'_>,
         registered: bool,
         batch: Batch,
-    ) {
+    ) -> u32 {
         let total = batch.len();
         let owned = Owned::Send { batch, sent: 0, total, gather: None };
         let fd = if registered { token.slot as RawFd } else { fd.as_raw_fd() };
-        let entry =
-            self.operations.insert(Pending { token, fd, fixed: registered, owned }, &self.buffers);
+        let pending = Pending { token, fd, fixed: registered, owned };
+        let (number, entry) = self.operations.insert(pending, &self.buffers);
         self.start(entry);
+        number
     }
 
     /// Puts a connection's socket among the ring's registered files, where the kernel finds it
@@ -212,13 +222,14 @@ impl DataRing {
     }
 
     /// Connects.
-    pub(crate) fn connect(&mut self, token: Token, fd: BorrowedFd<'_>, address: SocketAddr) {
-        self.start_owning(token, fd, Owned::Connect { address: Box::new(address.into()) });
+    pub(crate) fn connect(&mut self, token: Token, fd: BorrowedFd<'_>, address: SocketAddr) -> u32 {
+        self.start_owning(token, fd, Owned::Connect { address: Box::new(address.into()) })
     }
 
-    /// Ends sends, direct receives and connects of a connection; their completions still come.
-    pub(crate) fn cancel_operations(&mut self, token: Token) {
-        for tag in self.operations.tags_of(token) {
+    /// Ends a send, direct receive or connect of a connection, unless it has ended already. Its
+    /// completion still comes; that of a send tells of what was taken.
+    pub(crate) fn cancel_operation(&mut self, token: Token, number: u32) {
+        if let Some(tag) = self.operations.tag(number, token) {
             self.cancel(tag);
         }
     }
@@ -484,11 +495,11 @@ impl DataRing {
         self.buffers.has_spare()
     }
 
-    fn start_owning(&mut self, token: Token, fd: BorrowedFd<'_>, owned: Owned) {
-        let fd = fd.as_raw_fd();
-        let entry =
-            self.operations.insert(Pending { token, fd, fixed: false, owned }, &self.buffers);
+    fn start_owning(&mut self, token: Token, fd: BorrowedFd<'_>, owned: Owned) -> u32 {
+        let pending = Pending { token, fd: fd.as_raw_fd(), fixed: false, owned };
+        let (number, entry) = self.operations.insert(pending, &self.buffers);
         self.start(entry);
+        number
     }
 
     fn start(&mut self, entry: squeue::Entry) {
