@@ -62,8 +62,8 @@ pub struct Limits {
     /// after a second of silence; beyond it close 1008. Default 1 TiB, which is not counted either;
     /// from 64 GiB on nothing is.
     pub bytes_per_second: usize,
-    /// Control frames a peer may send a second while it sends no data; beyond the burst and this
-    /// rate close 1008. Default 20.
+    /// Control frames, and fragments without a byte, that a peer may send a second while it sends no
+    /// whole message; beyond the burst and this rate close 1008. Default 20.
     pub control_frames_per_second: u32,
     /// Control frames a peer may send at once before the rate counts, at most 65,535. Default 200.
     pub control_frames_burst: u32,

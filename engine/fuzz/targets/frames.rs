@@ -170,6 +170,7 @@ fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>, role: Role) -> (Vec<Seen>,
                     seen.push(Seen::Message(kind, payload.bytes().to_vec()));
                 }
                 Ok(Some(Event::Compressed { .. })) => panic!("compression was not agreed on"),
+                Ok(Some(Event::EmptyFragment)) => {}
                 Ok(Some(Event::Ping(payload))) => seen.push(Seen::Ping(payload.bytes().to_vec())),
                 Ok(Some(Event::Pong(payload))) => seen.push(Seen::Pong(payload.bytes().to_vec())),
                 Ok(Some(Event::Close { code, reason })) => {

@@ -225,6 +225,9 @@ impl Connection {
                     application.pong(self, services, payload.bytes());
                 }
             }
+            Event::EmptyFragment => {
+                self.spend_control_credit(services, application);
+            }
             Event::Close { code, reason } => {
                 self.handle_close(code, &reason, services, application)
             }
@@ -259,8 +262,8 @@ impl Connection {
         }
     }
 
-    /// A token bucket that data refills: control frames beside data cost nothing, alone they are
-    /// held to a rate.
+    /// A token bucket that data refills: control frames and empty fragments beside data cost
+    /// nothing, alone they are held to a rate. Whether the peer is within it.
     fn spend_control_credit(
         &mut self,
         services: &mut Services,

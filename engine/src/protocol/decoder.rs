@@ -51,6 +51,9 @@ pub enum Event<'b> {
         /// Its compressed bytes, unmasked.
         payload: Received<'b>,
     },
+    /// A fragment without a byte that is not the last of its message: allowed, of no use, and
+    /// therefore to be bounded like a control frame.
+    EmptyFragment,
     /// A Ping with at most 125 bytes.
     Ping(Received<'b>),
     /// A Pong with at most 125 bytes.
@@ -228,6 +231,10 @@ impl Decoder {
                 if partial.advance(here)? {
                     return Ok(Some(partial.finish()?));
                 }
+                if frame.header.payload_bytes == 0 {
+                    self.partial = Some(partial);
+                    return Ok(Some(Event::EmptyFragment));
+                }
             }
             if partial.frame.is_some() {
                 self.partial = Some(partial);
@@ -364,6 +371,7 @@ impl Event<'_> {
             Event::Ping(payload) => Event::Ping(payload.detached()),
             Event::Pong(payload) => Event::Pong(payload.detached()),
             Event::Close { code, reason } => Event::Close { code, reason },
+            Event::EmptyFragment => Event::EmptyFragment,
             Event::Message { kind, payload } => {
                 Event::Message { kind, payload: payload.detached() }
             }

@@ -111,6 +111,7 @@ fn drain(decoder: &mut Decoder, pool: &mut Pool, piece: &[u8], seen: &mut Vec<Se
             }
         };
         seen.push(match event {
+            Event::EmptyFragment => continue,
             Event::Message { kind, payload } => Seen::Message(kind, payload.bytes().to_vec()),
             Event::Compressed { kind, payload } => Seen::Compressed(kind, payload.bytes().to_vec()),
             Event::Ping(payload) => Seen::Ping(payload.bytes().to_vec()),

@@ -20,7 +20,6 @@ use crate::handler::{
     Command, Decided, Deciding, Handler, LocalShard, Outbound, OutboundRequest, Site, Token,
 };
 use crate::limits::Limits;
-use crate::protocol::CloseCode;
 use crate::protocol::deflate::Deflate;
 use crate::pubsub::{Audience, Exchange, Hub, LagBounds};
 use crate::tls::Tls;
@@ -83,7 +82,7 @@ pub(super) struct Core<H: Handler, D> {
     pub(super) services: Services,
     pub(super) outbound: Outbound<H::State>,
     pub(super) local: Rc<LocalShard>,
-    drain: Option<Box<Drain>>,
+    pub(super) drain: Option<Box<Drain>>,
     pub(super) stopped: bool,
     wheel: Wheel,
     hub: Hub,
@@ -487,68 +486,6 @@ impl<H: Handler, D: Side> Core<H, D> {
                 slot.due = slot.connection.next_deadline(&self.services);
                 self.wheel.set(token.slot, slot.due);
             }
-        }
-    }
-
-    fn begin_drain(&mut self, refuse: bool) {
-        if self.drain.is_some() {
-            self.stopped = true;
-            return;
-        }
-        let services = &mut self.services;
-        let (now, limits) = (services.now, &services.limits);
-        let times = (limits.drain_window, limits.drain_timeout);
-        let drain = Drain::new(self.slots.tokens(), refuse, now, times, &mut services.masks);
-        self.drain = Some(Box::new(drain));
-        self.continue_drain();
-    }
-
-    /// Closes the connections whose time has come. A handshake has the whole window.
-    fn continue_drain(&mut self) {
-        let now = self.services.now;
-        let Some(mut drain) = self.drain.take() else { return };
-        while let Some(token) = drain.next(now) {
-            self.send_away(token);
-        }
-        if drain.is_over(now) {
-            for token in self.slots.tokens() {
-                self.send_away(token);
-                self.with(token, |connection, services, glue| {
-                    if connection.phase() == Phase::Handshake {
-                        connection.handle_end(true, services, glue);
-                    }
-                });
-            }
-        }
-        if drain.is_overdue(now) {
-            self.services.counters.timeouts_drain += self.slots.len() as u64;
-            self.end_all();
-        }
-        self.drain = Some(drain);
-    }
-
-    fn send_away(&mut self, token: Token) {
-        self.with(token, |connection, services, _| {
-            connection.close(CloseCode::GOING_AWAY, "the server is going away", services);
-        });
-    }
-
-    /// Whether nothing more is to be accepted.
-    pub(super) fn is_draining(&self) -> bool {
-        self.drain.is_some()
-    }
-
-    /// Whether the shard has nothing left to do after a drain, or was told to end.
-    pub(super) fn is_finished(&self) -> bool {
-        self.stopped || (self.is_draining() && self.slots.len() == 0)
-    }
-
-    /// Tells the handler that every connection ends; the sockets are the caller's.
-    pub(super) fn end_all(&mut self) {
-        for token in self.slots.tokens() {
-            self.with(token, |connection, services, glue| {
-                connection.handle_end(true, services, glue);
-            });
         }
     }
 

@@ -1,10 +1,12 @@
-//! Which connections a draining shard closes when: in random order, evenly over the window. It
-//! closes none itself and knows no connection but by its token.
+//! The end of a shard in order: which connections close when (in random order, evenly over the
+//! window), and who is left when there has been time enough. Nothing is sent or awaited here.
 
 use std::time::Duration;
 
-use crate::connection::{Masks, Millis};
-use crate::handler::Token;
+use super::core::{Core, Side};
+use crate::connection::{Masks, Millis, Phase};
+use crate::handler::{Handler, Token};
+use crate::protocol::CloseCode;
 
 /// A drain under way.
 #[derive(Debug)]
@@ -68,6 +70,70 @@ impl Drain {
             _ => self.first.after(self.span.mul_f64(passed as f64 / self.listed as f64)),
         };
         if now.reached(due) { self.waiting.pop() } else { None }
+    }
+}
+
+impl<H: Handler, D: Side> Core<H, D> {
+    pub(super) fn begin_drain(&mut self, refuse: bool) {
+        if self.drain.is_some() {
+            self.stopped = true;
+            return;
+        }
+        let services = &mut self.services;
+        let (now, limits) = (services.now, &services.limits);
+        let times = (limits.drain_window, limits.drain_timeout);
+        let drain = Drain::new(self.slots.tokens(), refuse, now, times, &mut services.masks);
+        self.drain = Some(Box::new(drain));
+        self.continue_drain();
+    }
+
+    /// Closes the connections whose time has come. A handshake has the whole window.
+    pub(super) fn continue_drain(&mut self) {
+        let now = self.services.now;
+        let Some(mut drain) = self.drain.take() else { return };
+        while let Some(token) = drain.next(now) {
+            self.send_away(token);
+        }
+        if drain.is_over(now) {
+            for token in self.slots.tokens() {
+                self.send_away(token);
+                self.with(token, |connection, services, glue| {
+                    if connection.phase() == Phase::Handshake {
+                        connection.handle_end(true, services, glue);
+                    }
+                });
+            }
+        }
+        if drain.is_overdue(now) {
+            self.services.counters.timeouts_drain += self.slots.len() as u64;
+            self.end_all();
+        }
+        self.drain = Some(drain);
+    }
+
+    fn send_away(&mut self, token: Token) {
+        self.with(token, |connection, services, _| {
+            connection.close(CloseCode::GOING_AWAY, "the server is going away", services);
+        });
+    }
+
+    /// Whether nothing more is to be accepted.
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    /// Whether the shard has nothing left to do after a drain, or was told to end.
+    pub(super) fn is_finished(&self) -> bool {
+        self.stopped || (self.is_draining() && self.slots.len() == 0)
+    }
+
+    /// Tells the handler that every connection ends; the sockets are the caller's.
+    pub(super) fn end_all(&mut self) {
+        for token in self.slots.tokens() {
+            self.with(token, |connection, services, glue| {
+                connection.handle_end(true, services, glue);
+            });
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod certificate;
 mod client;
 mod compose;
 mod memory;
+mod outbound;
 mod row;
 mod runner;
 mod secured;
@@ -79,7 +80,7 @@ fn check_over_sockets(
     let waits = deadlines == Deadlines::Short;
     let rows: Vec<_> = server_rows().0.into_iter().filter(|row| row.slow == waits).collect();
     let title = format!("{driver:?}, {transport:?}, {buffers:?} buffers, {deadlines:?} deadlines");
-    runner::run(&*served.server, &rows).conclude(&title);
+    runner::run_side_by_side(&*served.server, &rows).conclude(&title);
 }
 
 /// The same over the ring, unless this machine does not let processes use io_uring: containers
@@ -159,8 +160,9 @@ fn bad_input_is_answered_as_listed_by_the_server_at_an_address() {
         Duration::from_millis(milliseconds.parse().expect("RINGSOCK_WIRE_DEADLINE_MS is a number"))
     });
     let rows = server_rows().0.into_iter().filter(|row| row.slow == deadline.is_some());
-    let server = socket::Server { address, deadline };
-    runner::run(&server, &rows.collect::<Vec<_>>()).conclude(&format!("server at {address}"));
+    let server = socket::Server { address, deadline, effort: Effort::All };
+    runner::run_side_by_side(&server, &rows.collect::<Vec<_>>())
+        .conclude(&format!("server at {address}"));
 }
 
 #[test]
@@ -170,6 +172,38 @@ fn bad_servers_are_refused_as_listed_by_clients_in_memory() {
     runner::announce("clients in memory", rows.len(), runs, failures.len(), 0);
     assert!(runs > 0, "no row was run");
     assert!(failures.is_empty(), "{} rows failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// The same over sockets.
+fn check_clients_over_sockets(driver: Driver, transport: Transport) {
+    if driver == Driver::Ring
+        && let Err(error) = ringsock::probe_ring()
+    {
+        let _ = writeln!(std::io::stderr(), "the ring is not tested: {error}");
+        return;
+    }
+    let rows = client_rows();
+    let (runs, failures) = outbound::run(&rows, driver, transport);
+    let title = format!("clients, {driver:?}, {transport:?}");
+    runner::announce(&title, rows.len(), runs, failures.len(), 0);
+    assert!(runs > rows.len(), "every row in several ways");
+    assert!(failures.is_empty(), "{} runs failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn bad_servers_are_refused_as_listed_by_clients_over_the_ring() {
+    check_clients_over_sockets(Driver::Ring, Transport::Plain);
+}
+
+#[test]
+fn bad_servers_are_refused_as_listed_by_clients_over_epoll() {
+    check_clients_over_sockets(Driver::Epoll, Transport::Plain);
+}
+
+#[test]
+fn bad_servers_are_refused_as_listed_by_clients_over_tls() {
+    check_clients_over_sockets(Driver::Ring, Transport::Tls);
+    check_clients_over_sockets(Driver::Epoll, Transport::Tls);
 }
 
 #[test]

@@ -523,9 +523,16 @@ impl DataRing {
                 true => ENTER_SQ_WAKEUP | ENTER_SQ_WAIT,
                 false => 0,
             };
-            if self.handle.enter(waiting, 0, flags).is_err() {
-                // The kernel takes no submissions until completions are read.
-                self.reaped.extend(self.ring.completion());
+            let Err(error) = self.handle.enter(waiting, 0, flags) else { continue };
+            // The kernel takes no submissions until completions are read.
+            let before = self.reaped.len();
+            self.reaped.extend(self.ring.completion());
+            let passing = matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN));
+            if self.reaped.len() == before && !passing {
+                // What cannot be submitted would never complete, and its owner would wait for ever.
+                // The next turn meets the same error and ends the shard with it.
+                tracing::error!(%error, "io_uring takes no submissions any more");
+                return;
             }
         }
     }
