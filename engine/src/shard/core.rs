@@ -91,7 +91,8 @@ pub(super) struct Core<H: Handler, D> {
     dirty: Vec<Token>,
     /// Connections whose TLS handshake was put off, longest waiting first.
     handshakes: VecDeque<Token>,
-    started: Instant,
+    /// When time began; `None` where it is told.
+    started: Option<Instant>,
     expired: Vec<u32>,
     /// The turn in which connections were last let go for want of memory.
     shed_turn: u64,
@@ -123,7 +124,7 @@ impl<H: Handler, D: Side> Core<H, D> {
             deciding: Deciding::spawning(),
             dirty: Vec::new(),
             handshakes: VecDeque::new(),
-            started: Instant::now(),
+            started: Some(Instant::now()),
             expired: Vec::new(),
             shed_turn: u64::MAX,
             accept_failure_told: false,
@@ -132,7 +133,14 @@ impl<H: Handler, D: Side> Core<H, D> {
 
     /// Reads the clock: once a turn.
     pub(super) fn read_clock(&mut self) {
-        self.set_time(Millis(self.started.elapsed().as_millis() as u32));
+        let now = self.started.map(|started| Millis(started.elapsed().as_millis() as u32));
+        self.set_time(now.unwrap_or(self.services.now));
+    }
+
+    /// From here on time passes by being told.
+    #[cfg(test)]
+    pub(super) fn stop_clock(&mut self) {
+        self.started = None;
     }
 
     pub(super) fn set_time(&mut self, now: Millis) {

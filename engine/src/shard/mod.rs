@@ -10,6 +10,8 @@ mod glue;
 mod memory;
 mod report;
 mod ring_loop;
+#[cfg(test)]
+mod simulation;
 mod slab;
 mod wheel;
 
@@ -22,7 +24,7 @@ use std::time::{Duration, Instant};
 use monoio::{LegacyDriver, RuntimeBuilder};
 
 use self::core::Core;
-use crate::driver::ring::RingConfig;
+use crate::driver::ring::{KernelQueues, RingConfig};
 use crate::handler::{Handler, LocalShard, Mailbox, Publisher};
 
 pub(crate) use self::core::CoreConfig;
@@ -59,7 +61,8 @@ pub(crate) fn run<H: Handler>(
         let outcome = match driver {
             ShardDriver::Ring(ring) => {
                 let core = Core::new(handler, config, own);
-                ring_loop::RingLoop::new(core, &ring, listeners)?.run(ready).await
+                let queues = KernelQueues::new(&ring)?;
+                ring_loop::RingLoop::new(core, queues, &ring, listeners)?.run(ready).await
             }
             ShardDriver::Epoll(receive_bytes) => {
                 let core = Core::new(handler, config, own);

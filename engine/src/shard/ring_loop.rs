@@ -14,7 +14,9 @@ use socket2::SockRef;
 use super::core::{Core, Side};
 use crate::connection::{Millis, Phase, ReceivedBuffer};
 use crate::driver::epoll::{Readiness, Round};
-use crate::driver::ring::{Completion, DataRing, Lease, Received, RingConfig, prefetch};
+use crate::driver::ring::{
+    Completion, DataRing, KernelQueues, Lease, Queues, Received, RingConfig, prefetch,
+};
 use crate::driver::{ACCEPT_BACKOFF, concerns_one_connection, outbound_socket};
 use crate::handler::{Handler, Token};
 
@@ -104,9 +106,9 @@ impl RuntimeWaits {
 }
 
 /// A shard on the data ring.
-pub(super) struct RingLoop<H: Handler> {
+pub(super) struct RingLoop<H: Handler, Q: Queues = KernelQueues> {
     // Dropped before the sockets: what it still does must not meet a descriptor with a new owner.
-    ring: DataRing,
+    ring: DataRing<Q>,
     core: Core<H, RingSide>,
     listeners: Vec<OwnedFd>,
     /// Connections whose receive found no buffer, longest waiting first.
@@ -118,13 +120,14 @@ pub(super) struct RingLoop<H: Handler> {
     accepting: usize,
 }
 
-impl<H: Handler> RingLoop<H> {
+impl<H: Handler, Q: Queues> RingLoop<H, Q> {
     pub(super) fn new(
         core: Core<H, RingSide>,
+        queues: Q,
         config: &RingConfig,
         listeners: Vec<OwnedFd>,
     ) -> io::Result<Self> {
-        let ring = DataRing::new(config)?;
+        let ring = DataRing::new(queues, config)?;
         Ok(Self {
             core,
             ring,
@@ -141,6 +144,26 @@ impl<H: Handler> RingLoop<H> {
         let mailbox = std::sync::Arc::clone(self.core.local.mailbox());
         let waits = RuntimeWaits::new(mailbox.wake_fd())?;
         self.ring.register_eventfd(waits.signal.as_fd())?;
+        self.begin();
+        ready();
+        while self.settle_all() {
+            if self.core.local.has_tasks() {
+                self.wait_in_runtime(&waits).await?;
+            } else if self.core.has_handshakes() {
+                self.ring.poll()?;
+            } else {
+                self.ring.wait()?;
+            }
+            self.turn();
+        }
+        mailbox.stop();
+        self.core.end_all();
+        Ok(())
+    }
+
+    /// Starts accepting, and the handler.
+    fn begin(&mut self) {
+        let mailbox = std::sync::Arc::clone(self.core.local.mailbox());
         self.ring.watch(mailbox.wake_fd());
         for listener in 0..self.listeners.len() {
             self.ring.accept(listener as u32, self.listeners[listener].as_fd());
@@ -149,35 +172,54 @@ impl<H: Handler> RingLoop<H> {
         self.core.read_clock();
         self.core.start();
         self.open_outbound();
-        ready();
-        while !self.is_finished() {
-            self.settle_all();
-            if self.is_finished() {
-                break;
-            }
-            self.keep_ticking();
-            if self.core.local.has_tasks() {
-                self.wait_in_runtime(&waits).await?;
-            } else if self.core.has_handshakes() {
-                self.ring.poll()?;
-            } else {
-                self.ring.wait()?;
-            }
-            self.core.read_clock();
-            self.core.take_handshakes();
-            self.take_completions();
-            self.ring.collect_returned(&mut self.core.services.pool);
-            for command in self.core.local.take() {
-                self.core.execute(command);
-            }
-            self.open_outbound();
-            if self.core.is_draining() {
-                self.stop_accepting();
-            }
+    }
+
+    /// Acts on all that has happened.
+    fn turn(&mut self) {
+        self.core.read_clock();
+        self.core.take_handshakes();
+        self.take_completions();
+        self.ring.collect_returned(&mut self.core.services.pool);
+        for command in self.core.local.take() {
+            self.core.execute(command);
         }
-        mailbox.stop();
-        self.core.end_all();
-        Ok(())
+        self.open_outbound();
+        if self.core.is_draining() {
+            self.stop_accepting();
+        }
+    }
+
+    /// One turn at a time that is told, without waiting; whether there is anything left to do.
+    #[cfg(test)]
+    pub(super) fn step(&mut self, now: Millis) -> io::Result<bool> {
+        self.core.local.enter();
+        self.core.set_time(now);
+        if !self.settle_all() {
+            self.core.local.mailbox().stop();
+            self.core.end_all();
+            return Ok(false);
+        }
+        self.ring.poll()?;
+        self.turn();
+        Ok(true)
+    }
+
+    /// For time that is told.
+    #[cfg(test)]
+    pub(super) fn begin_without_clock(&mut self) {
+        self.core.local.enter();
+        self.core.stop_clock();
+        self.begin();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.ring.is_at_rest() && self.core.slots.len() == 0 && self.parked.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn counters(&self) -> &crate::metrics::Counters {
+        &self.core.services.counters
     }
 
     /// Whether nothing is left to do. What was accepted before a drain is served by it, so the
@@ -411,7 +453,11 @@ impl<H: Handler> RingLoop<H> {
         }
     }
 
-    fn settle_all(&mut self) {
+    /// Brings the kernel's side of all connections in line; whether there is anything left to do.
+    fn settle_all(&mut self) -> bool {
+        if self.is_finished() {
+            return false;
+        }
         while let Some(token) = self.core.next_dirty() {
             self.settle(token);
         }
@@ -424,6 +470,8 @@ impl<H: Handler> RingLoop<H> {
                 self.settle(token);
             }
         }
+        self.keep_ticking();
+        !self.is_finished()
     }
 
     /// Brings the kernel's side of a connection in line with what it wants now.

@@ -269,7 +269,7 @@ fn each_shard_is_tied_to_its_core() {
             let server = Served::configured(driver, configure, |_| Echo);
             Client::connect(server.address).echo("served");
             let tied = process::shard_cores();
-            let available = std::thread::available_parallelism().expect("cores").get();
+            let available = thread::available_parallelism().expect("cores").get();
             assert!(tied.len() == 1 || tied.len() == available, "{tied:?}");
             let single = |core: &String| core.parse::<usize>().is_ok();
             assert!(tied.iter().all(single), "{tied:?}");

@@ -92,6 +92,11 @@ impl OperationTable {
         submission.user_data(tag.pack())
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.iter().all(|entry| entry.pending.is_none())
+    }
+
     /// The operation a completion speaks of; `None` for a stale or invented tag.
     pub(super) fn get_mut(&mut self, tag: Tag) -> Option<&mut Pending> {
         let entry = self.entries.get_mut(tag.index as usize)?;
