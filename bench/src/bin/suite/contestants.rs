@@ -71,14 +71,13 @@ impl Contestant {
     }
 
     /// Whether it can do the work. Raw servers have no memory to speak of, and their answers do not
-    /// say which message was meant, which a load with a rate must know; the portable one knows no
-    /// fan-out.
+    /// say which message was meant, which a load with a rate must know.
     pub(crate) fn can(&self, load: Load) -> bool {
         match (&self.kind, load) {
             (Kind::Own(_), _) => true,
-            (Kind::RawRing, Load::Echo { .. } | Load::FanOut { .. } | Load::Churn { .. }) => true,
-            (Kind::RawEpoll, Load::Echo { .. } | Load::Churn { .. }) => true,
-            (Kind::RawRing | Kind::RawEpoll, _) => false,
+            (Kind::RawRing | Kind::RawEpoll, load) => {
+                matches!(load, Load::Echo { .. } | Load::FanOut { .. } | Load::Churn { .. })
+            }
             (Kind::Peer(peer), _) => peer.can(ability(load)),
         }
     }

@@ -74,11 +74,7 @@ const fn fan_out(connections: usize, payload_bytes: usize, in_flight: usize) -> 
     Load::FanOut { connections, payload_bytes, in_flight }
 }
 
-const fn raw_ring(at_most: f64) -> Target {
-    Target { against: &["raw-ring"], at_most }
-}
-
-const fn better_raw(at_most: f64) -> Target {
+const fn raw(at_most: f64) -> Target {
     Target { against: &["raw-ring", "raw-epoll"], at_most }
 }
 
@@ -92,13 +88,13 @@ pub(crate) const ROWS: &[Row] = &[
         name: "echo 20 B, 256 connections, 1 in flight",
         group: "echo",
         load: echo(256, 20, 1),
-        targets: &[raw_ring(1.05), uwebsockets(0.80)],
+        targets: &[raw(1.05), uwebsockets(0.80)],
     },
     Row {
         name: "echo 20 B, 256 connections, 16 in flight",
         group: "echo",
         load: echo(256, 20, 16),
-        targets: &[raw_ring(1.15)],
+        targets: &[raw(1.15)],
     },
     Row {
         name: "echo 1 KiB, 256 connections",
@@ -110,43 +106,43 @@ pub(crate) const ROWS: &[Row] = &[
         name: "echo 16 KiB, 64 connections",
         group: "large messages",
         load: echo(64, 16 * 1024, 1),
-        targets: &[better_raw(1.10)],
+        targets: &[raw(1.10)],
     },
     Row {
         name: "echo 1 MiB, 16 connections",
         group: "large messages",
         load: echo(16, 1024 * 1024, 1),
-        targets: &[better_raw(1.35)],
+        targets: &[raw(1.35)],
     },
     Row {
         name: "echo 20 B, 1 connection",
         group: "echo",
         load: echo(1, 20, 1),
-        targets: &[raw_ring(1.15)],
+        targets: &[raw(1.15)],
     },
     Row {
         name: "echo 20 B, 15,000 connections",
         group: "echo",
         load: echo(15_000, 20, 1),
-        targets: &[raw_ring(1.08), uwebsockets(1.00)],
+        targets: &[raw(1.08), uwebsockets(1.00)],
     },
     Row {
         name: "fan-out 100 B, 1,000 subscribers, 1 in flight",
         group: "fan-out",
         load: fan_out(1000, 100, 1),
-        targets: &[raw_ring(1.10)],
+        targets: &[raw(1.10)],
     },
     Row {
         name: "fan-out 100 B, 1,000 subscribers, 16 in flight",
         group: "fan-out",
         load: fan_out(1000, 100, 16),
-        targets: &[raw_ring(1.10)],
+        targets: &[raw(1.10)],
     },
     Row {
         name: "fan-out 512 B, 5,000 subscribers, 4 in flight",
         group: "fan-out",
         load: fan_out(5000, 512, 4),
-        targets: &[raw_ring(1.10)],
+        targets: &[raw(1.10)],
     },
     Row {
         name: "latency p99, echo 20 B, 256 connections, 5,000/s",
@@ -170,7 +166,7 @@ pub(crate) const ROWS: &[Row] = &[
         name: "connect, upgrade, echo, close",
         group: "connections",
         load: Load::Churn { connections: 64, payload_bytes: 20 },
-        targets: &[raw_ring(1.10), uwebsockets(0.90)],
+        targets: &[raw(1.10), uwebsockets(0.90)],
     },
     Row {
         name: "memory of an idle connection",
