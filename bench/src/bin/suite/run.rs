@@ -60,31 +60,31 @@ impl Bench {
 
     /// Puts a server under load and returns what it cost, in the unit of the load.
     pub(crate) fn run(&self, contestant: &Contestant, load: Load) -> Result<Sample> {
-        let server = self.start(contestant, load)?;
+        let mut server = self.start(contestant, load)?;
         match load {
             Load::Echo { connections, in_flight, .. } => {
                 let mut ringload = self.ringload("echo", &server, connections, load);
                 ringload.args(["--pipeline", &in_flight.to_string()]);
-                self.drive(&mut ringload, &server, "/server/cpu_ns_per_message")
+                self.drive(&mut ringload, &mut server, "/server/cpu_ns_per_message")
             }
             Load::FanOut { connections, in_flight, .. } => {
                 let mut ringload = self.ringload("fanout", &server, connections, load);
                 ringload.args(["--pipeline", &in_flight.to_string()]);
-                self.drive(&mut ringload, &server, "/server/cpu_ns_per_delivery")
+                self.drive(&mut ringload, &mut server, "/server/cpu_ns_per_delivery")
             }
             Load::EchoAtRate { connections, per_second, .. } => {
                 let mut ringload = self.ringload("echo", &server, connections, load);
                 ringload.args(["--rate", &per_second.to_string()]);
-                self.drive(&mut ringload, &server, P99).map(Sample::in_nanoseconds)
+                self.drive(&mut ringload, &mut server, P99).map(Sample::in_nanoseconds)
             }
             Load::FanOutAtRate { connections, per_second, .. } => {
                 let mut ringload = self.ringload("fanout", &server, connections, load);
                 ringload.args(["--rate", &per_second.to_string()]);
-                self.drive(&mut ringload, &server, P99).map(Sample::in_nanoseconds)
+                self.drive(&mut ringload, &mut server, P99).map(Sample::in_nanoseconds)
             }
             Load::Churn { connections, .. } => {
                 let mut ringload = self.ringload("churn", &server, connections, load);
-                self.drive(&mut ringload, &server, "/server/cpu_ns_per_cycle")
+                self.drive(&mut ringload, &mut server, "/server/cpu_ns_per_cycle")
             }
             Load::Idle { connections, payload_bytes } => {
                 idle::bytes_per_connection(&server, connections, payload_bytes).map(Sample::of)
@@ -95,14 +95,14 @@ impl Bench {
     /// Has a server do a little of the load with every byte compared: an error says that it does
     /// not do the work, whatever it costs.
     pub(crate) fn check(&self, contestant: &Contestant, load: Load) -> Result<()> {
-        let server = self.start(contestant, load)?;
+        let mut server = self.start(contestant, load)?;
         let mut ringload = Command::new(self.binaries.join("ringload"));
         let kind = if load.is_fan_out() { "fanout" } else { "echo" };
         ringload
             .args([kind, &format!("ws://{}/", server.address), "--cores", &self.client_core])
             .args(["--connections", "3", "--payload", "300", "--pipeline", "3"])
             .args(["--warmup", "0", "--duration", "0.1"]);
-        run_to_end(&mut ringload, OVERHEAD_MAX)
+        Ok(run_to_end(&mut ringload, OVERHEAD_MAX).map_err(|error| server.explain(&*error))?)
     }
 
     fn start(&self, contestant: &Contestant, load: Load) -> Result<RunningServer> {
@@ -131,10 +131,16 @@ impl Bench {
     }
 
     /// Runs the load generator and takes the sample out of what it wrote; `field` is its value.
-    fn drive(&self, ringload: &mut Command, server: &RunningServer, field: &str) -> Result<Sample> {
+    fn drive(
+        &self,
+        ringload: &mut Command,
+        server: &mut RunningServer,
+        field: &str,
+    ) -> Result<Sample> {
         let file = std::env::temp_dir().join(format!("ringsock-suite-{}.json", server.id()));
         let time_max = Duration::from_secs_f64(self.seconds) + OVERHEAD_MAX;
-        run_to_end(ringload.arg("--json").arg(&file), time_max)?;
+        let outcome = run_to_end(ringload.arg("--json").arg(&file), time_max);
+        outcome.map_err(|error| server.explain(&*error))?;
         let text = fs::read_to_string(&file)?;
         fs::remove_file(&file)?;
         let result: Value = serde_json::from_str(&text)?;
