@@ -100,7 +100,7 @@ impl Bench {
         let kind = if load.is_fan_out() { "fanout" } else { "echo" };
         ringload
             .args([kind, &format!("ws://{}/", server.address), "--cores", &self.client_core])
-            .args(["--connections", "3", "--payload", "300", "--pipeline", "3"])
+            .args(["--connections", "3", "--payload", "300", "--pipeline", "3", "--verify", "all"])
             .args(["--warmup", "0", "--duration", "0.1"]);
         Ok(run_to_end(&mut ringload, OVERHEAD_MAX).map_err(|error| server.explain(&*error))?)
     }
