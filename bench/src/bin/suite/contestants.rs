@@ -65,11 +65,6 @@ impl Contestant {
         }
     }
 
-    /// Whether it is the server under test, without which there is nothing to compare.
-    pub(crate) fn is_own(&self) -> bool {
-        matches!(self.kind, Kind::Own(_))
-    }
-
     /// Whether it can do the work. Raw servers have no memory to speak of, and their answers do not
     /// say which message was meant, which a load with a rate must know.
     pub(crate) fn can(&self, load: Load) -> bool {

@@ -11,7 +11,8 @@ use std::path::Path;
 use crate::Result;
 use crate::contestants::OWN;
 use crate::numbers::with_unit;
-use crate::record::{Outcome, Record, Subject};
+use crate::outcome::{Outcome, Subject};
+use crate::record::Record;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -185,7 +186,8 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::{outcome, record};
+    use crate::outcome::tests::outcome;
+    use crate::record::tests::record;
 
     #[test]
     fn a_bar_is_as_long_as_its_value_and_one_beyond_the_scale_is_cut() {

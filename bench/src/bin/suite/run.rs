@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::contestants::{Contestant, PROGRAMS};
 use crate::idle;
+use crate::outcome::Sample;
 use crate::process::{RunningServer, run_to_end};
-use crate::record::Sample;
 use crate::rows::Load;
 use crate::{Options, Result};
 
@@ -75,12 +75,12 @@ impl Bench {
             Load::EchoAtRate { connections, per_second, .. } => {
                 let mut ringload = self.ringload("echo", &server, connections, load);
                 ringload.args(["--rate", &per_second.to_string()]);
-                self.drive(&mut ringload, &mut server, P99).map(Sample::in_nanoseconds)
+                self.drive(&mut ringload, &mut server, P99).map(in_nanoseconds)
             }
             Load::FanOutAtRate { connections, per_second, .. } => {
                 let mut ringload = self.ringload("fanout", &server, connections, load);
                 ringload.args(["--rate", &per_second.to_string()]);
-                self.drive(&mut ringload, &mut server, P99).map(Sample::in_nanoseconds)
+                self.drive(&mut ringload, &mut server, P99).map(in_nanoseconds)
             }
             Load::Churn { connections, .. } => {
                 let mut ringload = self.ringload("churn", &server, connections, load);
@@ -152,4 +152,9 @@ impl Bench {
             p99_us: number(P99),
         })
     }
+}
+
+/// The same with a value that was in microseconds.
+fn in_nanoseconds(sample: Sample) -> Sample {
+    Sample { value: sample.value * 1000.0, ..sample }
 }

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use crate::Result;
 use crate::contestants::OWN;
-use crate::numbers::with_unit;
-use crate::record::{Outcome, Record, Subject, Verdict};
+use crate::numbers::{deviation, with_spread, with_unit};
+use crate::outcome::{Outcome, Standing, Subject, Verdict};
+use crate::record::Record;
 
 /// What stands around the generated part of a page.
 const BEGIN: &str = "<!-- measured: begin; written by scripts/bench, not by hand -->";
@@ -34,27 +35,33 @@ pub(crate) fn headline(record: &Record, folder: &str) -> String {
     for outcome in record.rows.iter().filter(|outcome| outcome.group != "unmask") {
         let raw = RAW.iter().filter_map(|name| outcome.subject(name));
         let raw = raw.min_by(|a, b| a.median().total_cmp(&b.median()));
-        let own = cell(outcome, outcome.subject(OWN));
-        text += &format!("| {} | {} | **{own}** |", outcome.name, cell(outcome, raw));
+        let own = brief(outcome, outcome.subject(OWN));
+        text += &format!("| {} | {} | **{own}** |", outcome.name, brief(outcome, raw));
         for peer in &peers {
-            text += &format!(" {} |", cell(outcome, outcome.subject(peer)));
+            text += &format!(" {} |", brief(outcome, outcome.subject(peer)));
         }
         text.push('\n');
     }
-    text + &format!("\nAll servers, spreads and plots: [`{folder}`]({folder}).\n")
+    text + &format!(
+        "\n± is the run furthest from the median. {}. All servers, targets and plots: [`{folder}`]({folder}).\n",
+        score(record)
+    )
 }
 
 /// The tables of the page on measuring, also the page of the record itself.
 pub(crate) fn full(record: &Record) -> String {
     let mut text = origin(record);
-    text += "\n\n### Wanted and reached\n\n\
-        | measure | against | ratio (lowest - highest) | wanted | |\n|---|---|---|---|---|\n";
+    text += &format!(
+        "\n\n### Wanted and reached\n\n{}.\n\n\
+        | measure | against | ratio (lowest - highest) | wanted | |\n|---|---|---|---|---|\n",
+        score(record)
+    );
     for outcome in &record.rows {
         for verdict in &outcome.verdicts {
             text += &verdict_line(outcome, verdict);
         }
     }
-    text += "\n### Medians\n";
+    text += "\n### Medians (lowest - highest)\n";
     let mut groups: Vec<&str> = record.rows.iter().map(|outcome| &*outcome.group).collect();
     groups.dedup();
     let mut written = Vec::new();
@@ -89,20 +96,39 @@ fn origin(record: &Record) -> String {
     )
 }
 
+/// How the targets stand.
+fn score(record: &Record) -> String {
+    let [met, missed, unknown] = [Standing::Met, Standing::Missed, Standing::NotMeasured]
+        .map(|standing| record.count(standing));
+    format!("Targets: {met} met, {missed} missed, {unknown} not measured")
+}
+
 fn verdict_line(outcome: &Outcome, verdict: &Verdict) -> String {
-    let Verdict { ratio, lowest, highest, at_most, .. } = verdict;
-    let verb = if verdict.is_met() { "met" } else { "**missed**" };
-    let name = &outcome.name;
-    match &verdict.against {
-        Some(against) => format!(
-            "| {name} | {against} | {ratio:.3} ({lowest:.3} - {highest:.3}) | ≤ {at_most:.2} | {verb} |\n"
-        ),
-        None => {
-            let [ratio, lowest, highest, at_most] =
-                [ratio, lowest, highest, at_most].map(|value| with_unit(*value, &outcome.unit));
-            format!("| {name} | - | {ratio} ({lowest} - {highest}) | ≤ {at_most} | {verb} |\n")
+    let is_value = verdict.against.is_none();
+    let number = |value: f64| match is_value {
+        true => with_unit(value, &outcome.unit),
+        false => format!("{value:.3}"),
+    };
+    let wanted = match is_value {
+        true => with_unit(verdict.at_most, &outcome.unit),
+        false => format!("{:.2}", verdict.at_most),
+    };
+    let reached = match verdict.reached {
+        Some(reached) => {
+            let [ratio, lowest, highest] =
+                [reached.ratio, reached.lowest, reached.highest].map(number);
+            format!("{ratio} ({lowest} - {highest})")
         }
-    }
+        None => "-".into(),
+    };
+    let standing = match outcome.standing(verdict) {
+        Standing::Met => "met",
+        Standing::Missed if verdict.reached.is_none() => "**missed**, it failed",
+        Standing::Missed => "**missed**",
+        Standing::NotMeasured => "not measured",
+    };
+    let against = verdict.against.as_deref().unwrap_or("-");
+    format!("| {} | {against} | {reached} | ≤ {wanted} | {standing} |\n", outcome.name)
 }
 
 /// Servers down, rows across: there are more of those.
@@ -129,8 +155,19 @@ fn medians(rows: &[&Outcome]) -> String {
     text
 }
 
+/// A median with its spread.
 fn cell(outcome: &Outcome, subject: Option<&Subject>) -> String {
-    subject.map_or_else(|| "-".into(), |subject| with_unit(subject.median(), &outcome.unit))
+    subject.map_or_else(
+        || "-".into(),
+        |subject| with_spread(subject.median(), subject.spread(), &outcome.unit),
+    )
+}
+
+/// A median and how far runs were from it, where there is less room.
+fn brief(outcome: &Outcome, subject: Option<&Subject>) -> String {
+    let Some(subject) = subject else { return "-".into() };
+    let median = subject.median();
+    format!("{} {}", with_unit(median, &outcome.unit), deviation(median, subject.spread()))
 }
 
 fn versions(record: &Record) -> String {
@@ -161,19 +198,21 @@ fn between_markers(text: &str, table: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::{outcome, record};
+    use crate::outcome::tests::outcome;
+    use crate::record::tests::record;
     use crate::rows::Target;
 
     fn sample() -> Record {
         let mut row = outcome(&[
-            (OWN, &[105.0]),
-            ("raw-ring", &[100.0]),
+            (OWN, &[105.0, 107.0, 104.0]),
+            ("raw-ring", &[100.0; 3]),
             ("raw-epoll", &[120.0]),
             ("uWebSockets", &[150.0]),
-            ("websockets", &[40_000.0]),
+            ("websockets", &[40_000.0, 39_000.0, 41_500.0]),
         ]);
-        row.judge(&[Target { against: &["raw-ring"], at_most: 1.01 }]);
         row.leave_out("raw-epoll", "it fell".into());
+        let target = |against: &'static [&'static str], at_most| Target { against, at_most };
+        row.judge(&[target(&["raw-ring"], 1.01), target(&["raw-epoll"], 2.0), target(&[], 256.0)]);
         record(vec![row])
     }
 
@@ -183,18 +222,35 @@ mod tests {
         assert!(text.contains(
             "| server CPU, memory or latency | kernel alone | **ringsock** | uWebSockets |\n"
         ));
-        assert!(text.contains("| a row | 100 ns | **105 ns** | 150 ns |\n"), "{text}");
+        let row = "| a row | 100 ns ± 0 % | **105 ns ± 2 %** | 150 ns ± 0 % |\n";
+        assert!(text.contains(row), "{text}");
+        assert!(text.contains("Targets: 1 met, 1 missed, 1 not measured."), "{text}");
     }
 
     #[test]
     fn the_full_tables_name_misses_absences_and_everybody() {
         let text = full(&sample());
-        assert!(
-            text.contains("| a row | raw-ring | 1.050 (1.050 - 1.050) | ≤ 1.01 | **missed** |")
-        );
-        assert!(text.contains("| websockets | 40.0 µs |\n"), "{text}");
-        assert!(text.contains("raw-epoll is missing, it fell."));
-        assert!(text.contains("| `mask/naive/20` | 12 ns |"), "{text}");
+        for line in [
+            "| a row | raw-ring | 1.050 (1.040 - 1.070) | ≤ 1.01 | **missed** |\n",
+            "| a row | raw-epoll | - | ≤ 2.00 | not measured |\n",
+            "| a row | - | 105 ns (104 ns - 107 ns) | ≤ 256 ns | met |\n",
+            "| websockets | 40.0 µs (39.0 - 41.5) |\n",
+            "| raw-epoll | - |\n",
+            "raw-epoll is missing, it fell.",
+            "| `mask/naive/20` | 12 ns |",
+        ] {
+            assert!(text.contains(line), "{line}\nis not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_failure_of_the_server_under_test_is_a_miss() {
+        let mut row = outcome(&[(OWN, &[]), ("raw-ring", &[100.0])]);
+        row.leave_out(OWN, "it fell".into());
+        row.judge(&[Target { against: &["raw-ring"], at_most: 1.01 }]);
+        let text = full(&record(vec![row]));
+        let line = "| a row | raw-ring | - | ≤ 1.01 | **missed**, it failed |\n";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]
