@@ -12,6 +12,7 @@ mod contestants;
 mod functions;
 mod idle;
 mod machine;
+mod notes;
 mod numbers;
 mod options;
 mod outcome;

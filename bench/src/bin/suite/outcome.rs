@@ -28,7 +28,7 @@ pub(crate) struct Subject {
 }
 
 /// One run.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Sample {
     /// In the unit of the row.
     pub(crate) value: f64,
@@ -36,6 +36,9 @@ pub(crate) struct Sample {
     pub(crate) per_second: Option<f64>,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
+    /// What the load generator says is to be known before the run is believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Why there is no value.

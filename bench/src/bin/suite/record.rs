@@ -74,7 +74,8 @@ impl Record {
 
     /// One line for each run.
     fn csv(&self) -> String {
-        let mut csv = String::from("row,unit,server,round,value,per_second,p50_us,p99_us\n");
+        let mut csv =
+            String::from("row,unit,server,round,value,per_second,p50_us,p99_us,warnings\n");
         for row in &self.rows {
             for subject in &row.subjects {
                 for (round, sample) in subject.samples.iter().enumerate() {
@@ -92,11 +93,12 @@ fn csv_line(row: &Outcome, subject: &Subject, round: usize, sample: &Sample) -> 
         .map(|number| number.map_or_else(String::new, |number| format!("{number:.1}")))
         .join(",");
     format!(
-        "{},{},{},{round},{:.3},{beside}\n",
+        "{},{},{},{round},{:.3},{beside},{}\n",
         quoted(&row.name),
         row.unit,
         quoted(&subject.name),
         sample.value,
+        quoted(&sample.warnings.join("; ")),
     )
 }
 
@@ -123,6 +125,7 @@ pub(crate) mod tests {
     fn a_record_is_read_as_it_was_written() {
         let folder = std::env::temp_dir().join(format!("ringsock-record-{}", std::process::id()));
         let mut row = outcome(&[(OWN, &[1.5]), ("raw-ring", &[2.5])]);
+        row.subjects[0].samples[0].warnings = vec!["beware of \"it\"".into(), "late".into()];
         row.judge(&[
             Target { against: &["raw-ring"], at_most: 1.0 },
             Target { against: &["ws"], at_most: 1.0 },
@@ -134,6 +137,7 @@ pub(crate) mod tests {
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(format!("{read:?}"), format!("{written:?}"));
         assert_eq!((read.count(Standing::Met), read.count(Standing::NotMeasured)), (1, 1));
-        assert!(csv.contains("\"a row\",ns/message,\"raw-ring\",0,2.500,,,\n"), "{csv}");
+        assert!(csv.contains("\"a row\",ns/message,\"raw-ring\",0,2.500,,,,\"\"\n"), "{csv}");
+        assert!(csv.contains("1.500,,,,\"beware of \"\"it\"\"; late\"\n"), "{csv}");
     }
 }

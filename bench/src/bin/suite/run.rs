@@ -150,6 +150,7 @@ impl Bench {
             per_second: number("/rate_per_second"),
             p50_us: number("/latency_us/p50"),
             p99_us: number(P99),
+            warnings: warnings(&result),
         })
     }
 }
@@ -157,4 +158,10 @@ impl Bench {
 /// The same with a value that was in microseconds.
 fn in_nanoseconds(sample: Sample) -> Sample {
     Sample { value: sample.value * 1000.0, ..sample }
+}
+
+/// What the load generator doubts.
+fn warnings(result: &Value) -> Vec<String> {
+    let all = result.get("warnings").and_then(Value::as_array).into_iter().flatten();
+    all.filter_map(Value::as_str).map(str::to_owned).collect()
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::Result;
 use crate::contestants::OWN;
+use crate::notes::Notes;
 use crate::numbers::{deviation, with_spread, with_unit};
 use crate::outcome::{Outcome, Standing, Subject, Verdict};
 use crate::record::Record;
@@ -32,18 +33,21 @@ pub(crate) fn headline(record: &Record, folder: &str) -> String {
     text += "\n|---|---|---|";
     text += &"---|".repeat(peers.len());
     text.push('\n');
+    let mut notes = Notes::default();
     for outcome in record.rows.iter().filter(|outcome| outcome.group != "unmask") {
         let raw = RAW.iter().filter_map(|name| outcome.subject(name));
         let raw = raw.min_by(|a, b| a.median().total_cmp(&b.median()));
-        let own = brief(outcome, outcome.subject(OWN));
-        text += &format!("| {} | {} | **{own}** |", outcome.name, brief(outcome, raw));
+        let own = brief(outcome, outcome.subject(OWN), &mut notes);
+        text += &format!("| {} | {} | **{own}** |", outcome.name, brief(outcome, raw, &mut notes));
         for peer in &peers {
-            text += &format!(" {} |", brief(outcome, outcome.subject(peer)));
+            text += &format!(" {} |", brief(outcome, outcome.subject(peer), &mut notes));
         }
         text.push('\n');
     }
+    text += &notes.paragraphs();
     text + &format!(
-        "\n± is the run furthest from the median. {}. All servers, targets and plots: [`{folder}`]({folder}).\n",
+        "\n± is the run furthest from the median. {}. All servers, targets and plots: \
+         [`{folder}`]({folder}).\n",
         score(record)
     )
 }
@@ -56,9 +60,10 @@ pub(crate) fn full(record: &Record) -> String {
         | measure | against | ratio (lowest - highest) | wanted | |\n|---|---|---|---|---|\n",
         score(record)
     );
+    let mut notes = Notes::default();
     for outcome in &record.rows {
         for verdict in &outcome.verdicts {
-            text += &verdict_line(outcome, verdict);
+            text += &verdict_line(outcome, verdict, &mut notes);
         }
     }
     text += "\n### Medians (lowest - highest)\n";
@@ -69,9 +74,10 @@ pub(crate) fn full(record: &Record) -> String {
         if !written.contains(&group) {
             written.push(group);
             let rows: Vec<_> = record.rows.iter().filter(|row| row.group == group).collect();
-            text += &format!("\n#### {}\n\n{}", capitalized(group), medians(&rows));
+            text += &format!("\n#### {}\n\n{}", capitalized(group), medians(&rows, &mut notes));
         }
     }
+    text += &notes.paragraphs();
     if !record.functions.is_empty() {
         text += "\n#### Functions\n\n| function | time |\n|---|---|\n";
         for function in &record.functions {
@@ -103,7 +109,7 @@ fn score(record: &Record) -> String {
     format!("Targets: {met} met, {missed} missed, {unknown} not measured")
 }
 
-fn verdict_line(outcome: &Outcome, verdict: &Verdict) -> String {
+fn verdict_line(outcome: &Outcome, verdict: &Verdict, notes: &mut Notes) -> String {
     let is_value = verdict.against.is_none();
     let number = |value: f64| match is_value {
         true => with_unit(value, &outcome.unit),
@@ -127,12 +133,14 @@ fn verdict_line(outcome: &Outcome, verdict: &Verdict) -> String {
         Standing::Missed => "**missed**",
         Standing::NotMeasured => "not measured",
     };
+    let other = verdict.against.as_deref().and_then(|name| outcome.subject(name));
+    let marks = notes.marks(outcome.own().into_iter().chain(other));
     let against = verdict.against.as_deref().unwrap_or("-");
-    format!("| {} | {against} | {reached} | ≤ {wanted} | {standing} |\n", outcome.name)
+    format!("| {} | {against} | {reached}{marks} | ≤ {wanted} | {standing} |\n", outcome.name)
 }
 
 /// Servers down, rows across: there are more of those.
-fn medians(rows: &[&Outcome]) -> String {
+fn medians(rows: &[&Outcome], notes: &mut Notes) -> String {
     let mut names: Vec<&str> = Vec::new();
     for subject in rows.iter().flat_map(|row| &row.subjects) {
         if !names.contains(&&*subject.name) {
@@ -144,7 +152,7 @@ fn medians(rows: &[&Outcome]) -> String {
     text += &format!("\n|---|{}\n", "---|".repeat(rows.len()));
     for name in names {
         text += &format!("| {name} |");
-        rows.iter().for_each(|row| text += &format!(" {} |", cell(row, row.subject(name))));
+        rows.iter().for_each(|row| text += &format!(" {} |", cell(row, row.subject(name), notes)));
         text.push('\n');
     }
     for row in rows {
@@ -156,18 +164,18 @@ fn medians(rows: &[&Outcome]) -> String {
 }
 
 /// A median with its spread.
-fn cell(outcome: &Outcome, subject: Option<&Subject>) -> String {
-    subject.map_or_else(
-        || "-".into(),
-        |subject| with_spread(subject.median(), subject.spread(), &outcome.unit),
-    )
+fn cell(outcome: &Outcome, subject: Option<&Subject>, notes: &mut Notes) -> String {
+    let Some(subject) = subject else { return "-".into() };
+    let marks = notes.marks([subject]);
+    with_spread(subject.median(), subject.spread(), &outcome.unit) + &marks
 }
 
 /// A median and how far runs were from it, where there is less room.
-fn brief(outcome: &Outcome, subject: Option<&Subject>) -> String {
+fn brief(outcome: &Outcome, subject: Option<&Subject>, notes: &mut Notes) -> String {
     let Some(subject) = subject else { return "-".into() };
-    let median = subject.median();
-    format!("{} {}", with_unit(median, &outcome.unit), deviation(median, subject.spread()))
+    let (median, marks) = (subject.median(), notes.marks([subject]));
+    let median_text = with_unit(median, &outcome.unit);
+    format!("{median_text} {}{marks}", deviation(median, subject.spread()))
 }
 
 fn versions(record: &Record) -> String {
@@ -241,6 +249,19 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\nis not in\n{text}");
         }
+    }
+
+    #[test]
+    fn who_was_limited_by_the_client_is_marked_wherever_it_stands() {
+        let mut record = sample();
+        let raw = &mut record.rows[0].subjects[1];
+        raw.samples.iter_mut().for_each(|sample| sample.warnings.push("client busy".into()));
+        let text = full(&record);
+        let line = "| a row | raw-ring | 1.050 (1.040 - 1.070)<sup>1</sup> | ≤ 1.01 |";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("| raw-ring | 100 ns (100 - 100)<sup>1</sup> |"), "{text}");
+        assert!(headline(&record, "x").contains("| 100 ns ± 0 %<sup>1</sup> |"));
+        assert!(text.contains("client busy.\n"));
     }
 
     #[test]
