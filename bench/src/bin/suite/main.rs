@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod contestants;
+mod findings;
 mod functions;
 mod idle;
 mod machine;
@@ -25,6 +26,7 @@ mod run;
 mod tables;
 
 use std::error::Error;
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +35,7 @@ use clap::Parser;
 use crate::contestants::Contestant;
 use crate::machine::Machine;
 use crate::options::Options;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Standing};
 use crate::record::{PeerVersion, Record};
 use crate::rows::{Load, ROWS, Row};
 use crate::run::Bench;
@@ -95,18 +97,25 @@ fn main() -> Result<()> {
 /// Draws and writes what people look at; with `publish`, also into the pages of the project.
 fn present(record: &Record, folder: &Path, publish: bool) -> Result<()> {
     let plots = plots::write(record, folder)?;
+    let findings = findings::read(folder)?;
+    let page = tables::full(record, findings.as_deref());
     let pictures: String = plots.iter().map(|name| format!("![{name}]({name})\n\n")).collect();
     let title = format!("# Measured {}\n\n", record.machine.date);
-    std::fs::write(folder.join("README.md"), title + &tables::full(record) + "\n" + &pictures)?;
+    fs::write(folder.join("README.md"), title + &page + "\n" + &pictures)?;
     if publish {
         let shown = folder.display().to_string();
         tables::publish(Path::new("README.md"), &tables::headline(record, &shown))?;
         let beside = shown.strip_prefix("bench/").unwrap_or(&shown);
         let pictures: String =
             plots.iter().map(|name| format!("\n![{name}]({beside}/{name})\n")).collect();
-        tables::publish(Path::new("bench/README.md"), &(tables::full(record) + &pictures))?;
+        tables::publish(Path::new("bench/README.md"), &(page.clone() + &pictures))?;
     }
-    say(&format!("\n{}\nwritten to {}\n", tables::full(record), folder.display()))
+    say(&format!("\n{page}\nwritten to {}\n", folder.display()))?;
+    let missed = record.count(Standing::Missed);
+    if missed > 0 && findings.is_none() {
+        say(&findings::wanted(missed, folder))?;
+    }
+    Ok(())
 }
 
 /// The peers asked for, installed, that do what they say they can. Whoever fails is named and left
@@ -114,7 +123,7 @@ fn present(record: &Record, folder: &Path, publish: bool) -> Result<()> {
 fn able_peers(options: &Options, bench: &Bench) -> Result<Vec<peers::Peer>> {
     let rivals = Path::new("bench/rivals");
     let built = bench.binaries().with_file_name("rivals");
-    std::fs::create_dir_all(&built)?;
+    fs::create_dir_all(&built)?;
     let asked = peers::read(rivals, &built.canonicalize()?)?;
     let asked = asked.into_iter().filter(|peer| options.wants(&peer.name));
     let mut able = Vec::new();

@@ -52,8 +52,9 @@ pub(crate) fn headline(record: &Record, folder: &str) -> String {
     )
 }
 
-/// The tables of the page on measuring, also the page of the record itself.
-pub(crate) fn full(record: &Record) -> String {
+/// The tables of the page on measuring, also the page of the record itself. `findings` is what
+/// people say about its misses.
+pub(crate) fn full(record: &Record, findings: Option<&str>) -> String {
     let mut text = origin(record);
     text += &format!(
         "\n\n### Wanted and reached\n\n{}.\n\n\
@@ -65,6 +66,9 @@ pub(crate) fn full(record: &Record) -> String {
         for verdict in &outcome.verdicts {
             text += &verdict_line(outcome, verdict, &mut notes);
         }
+    }
+    if let Some(findings) = findings {
+        text += &format!("\n### What profiles say about the misses\n\n{findings}\n");
     }
     text += "\n### Medians (lowest - highest)\n";
     let mut groups: Vec<&str> = record.rows.iter().map(|outcome| &*outcome.group).collect();
@@ -237,7 +241,7 @@ mod tests {
 
     #[test]
     fn the_full_tables_name_misses_absences_and_everybody() {
-        let text = full(&sample());
+        let text = full(&sample(), None);
         for line in [
             "| a row | raw-ring | 1.050 (1.040 - 1.070) | ≤ 1.01 | **missed** |\n",
             "| a row | raw-epoll | - | ≤ 2.00 | not measured |\n",
@@ -252,11 +256,19 @@ mod tests {
     }
 
     #[test]
+    fn what_people_found_stands_behind_the_misses() {
+        let text = full(&sample(), Some("It was the cache."));
+        let (before, after) = text.split_once("It was the cache.\n").unwrap();
+        assert!(before.contains("**missed**") && after.contains("### Medians"));
+        assert!(!full(&sample(), None).contains("profiles"));
+    }
+
+    #[test]
     fn who_was_limited_by_the_client_is_marked_wherever_it_stands() {
         let mut record = sample();
         let raw = &mut record.rows[0].subjects[1];
         raw.samples.iter_mut().for_each(|sample| sample.warnings.push("client busy".into()));
-        let text = full(&record);
+        let text = full(&record, None);
         let line = "| a row | raw-ring | 1.050 (1.040 - 1.070)<sup>1</sup> | ≤ 1.01 |";
         assert!(text.contains(line), "{text}");
         assert!(text.contains("| raw-ring | 100 ns (100 - 100)<sup>1</sup> |"), "{text}");
@@ -269,7 +281,7 @@ mod tests {
         let mut row = outcome(&[(OWN, &[]), ("raw-ring", &[100.0])]);
         row.leave_out(OWN, "it fell".into());
         row.judge(&[Target { against: &["raw-ring"], at_most: 1.01 }]);
-        let text = full(&record(vec![row]));
+        let text = full(&record(vec![row]), None);
         let line = "| a row | raw-ring | - | ≤ 1.01 | **missed**, it failed |\n";
         assert!(text.contains(line), "{text}");
     }
