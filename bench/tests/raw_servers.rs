@@ -164,7 +164,7 @@ fn raw_ring_answers_everybody() {
 
 #[test]
 fn raw_ring_answers_everybody_across_threads() {
-    check_fan_out(RING, &["--threads", "2"]);
+    check_fan_out(RING, &["--further-cores", "1"]);
 }
 
 /// A subscriber that reads nothing while the others are served gets everything once it does.
@@ -192,7 +192,7 @@ fn raw_ring_waits_for_a_slow_subscriber_alone() {
 
 #[test]
 fn raw_ring_exchanges_and_closes_on_two_threads() {
-    check(RING, &["--threads", "2"]);
+    check(RING, &["--further-cores", "1"]);
 }
 
 #[test]

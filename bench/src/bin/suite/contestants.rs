@@ -8,8 +8,9 @@ use std::process::Command;
 
 use ringsock_bench::frame_sizes::frame_bytes;
 
+use crate::load::{Load, Work};
 use crate::peers::{Ability, Peer};
-use crate::rows::Load;
+use crate::rows::Row;
 
 /// The name of the server under test, with the driver that is measured unless asked otherwise.
 pub(crate) const OWN: &str = "ringsock";
@@ -40,6 +41,32 @@ pub(crate) fn all(peers: Vec<Peer>) -> Vec<Contestant> {
     ours.chain(peers.into_iter().map(of)).collect()
 }
 
+/// One who takes part in a row.
+pub(crate) struct Entrant<'a> {
+    /// As it is printed and recorded.
+    pub(crate) name: String,
+    pub(crate) contestant: &'a Contestant,
+    pub(crate) load: Load,
+}
+
+/// All who can do a row's work, the server under test first, and those of ours again with the
+/// row's baseline.
+pub(crate) fn entrants<'a>(row: &Row, all: &'a [Contestant]) -> Vec<Entrant<'a>> {
+    let able = || all.iter().filter(|contestant| contestant.can(row.load));
+    let entrant = |contestant: &'a Contestant| {
+        let name = contestant.name().to_owned();
+        Entrant { name, contestant, load: row.load }
+    };
+    let again = row.baseline.iter().flat_map(|baseline| {
+        let ours = able().filter(|contestant| contestant.is_ours());
+        ours.map(move |contestant| {
+            let name = format!("{}, {}", contestant.name(), baseline.label);
+            Entrant { name, contestant, load: baseline.load }
+        })
+    });
+    able().map(entrant).chain(again).collect()
+}
+
 /// A server of others, alone.
 pub(crate) fn of(peer: Peer) -> Contestant {
     Contestant { kind: Kind::Peer(peer) }
@@ -65,23 +92,28 @@ impl Contestant {
         }
     }
 
+    /// Whether it is one of this project.
+    fn is_ours(&self) -> bool {
+        !matches!(self.kind, Kind::Peer(_))
+    }
+
     /// Whether it can do the work. Raw servers have no memory to speak of, and their answers do not
-    /// say which message was meant, which a load with a rate must know.
+    /// say which message was meant, which a load with a rate must know. The servers of others, and
+    /// the raw one over epoll, have one thread.
     pub(crate) fn can(&self, load: Load) -> bool {
-        match (&self.kind, load) {
-            (Kind::Own(_), _) => true,
-            (Kind::RawRing | Kind::RawEpoll, load) => {
-                matches!(load, Load::Echo { .. } | Load::FanOut { .. } | Load::Churn { .. })
-            }
-            (Kind::Peer(peer), _) => peer.can(ability(load)),
+        match &self.kind {
+            Kind::Own(_) => true,
+            Kind::RawRing => is_for_raw(load),
+            Kind::RawEpoll => is_for_raw(load) && load.shards() == 1,
+            Kind::Peer(peer) => peer.can(ability(load)) && load.shards() == 1,
         }
     }
 
-    /// What starts it on `core`, listening on `address`, fit for `load`.
+    /// What starts it on `cores`, listening on `address`, fit for `load`.
     pub(crate) fn command(
         &self,
         binaries: &Path,
-        core: &str,
+        cores: &[usize],
         address: SocketAddr,
         load: Load,
     ) -> Command {
@@ -93,14 +125,18 @@ impl Contestant {
                 if !load.is_fan_out() {
                     command.arg("echo");
                 }
-                command.args(["--cores", core, "--driver", driver, "--listen", &listen]);
+                command.args(["--cores", &core_list(cores), "--driver", driver]);
+                command.args(["--listen", &listen]);
                 command
             }
             Kind::RawRing | Kind::RawEpoll => {
                 let mut command = Command::new(binaries.join(self.name()));
-                command.args(["--core", core, "--listen", &listen]);
-                command.args(self.fitting_buffers(load.payload_bytes()));
-                let bytes = |masked| frame_bytes(load.payload_bytes(), masked).to_string();
+                command.args(["--core", &core_list(&cores[..1]), "--listen", &listen]);
+                if cores.len() > 1 {
+                    command.args(["--further-cores", &core_list(&cores[1..])]);
+                }
+                command.args(self.fitting_buffers(load.payload_bytes));
+                let bytes = |masked| frame_bytes(load.payload_bytes, masked).to_string();
                 command.args(["--request-bytes", &bytes(true)]);
                 command.args(["--response-bytes", &bytes(false)]);
                 if load.is_fan_out() {
@@ -108,7 +144,7 @@ impl Contestant {
                 }
                 command
             }
-            Kind::Peer(peer) => tied(&peer.command(address.port(), ability(load)), core),
+            Kind::Peer(peer) => tied(&peer.command(address.port(), ability(load)), cores),
         }
     }
 
@@ -130,12 +166,72 @@ fn ability(load: Load) -> Ability {
     if load.is_fan_out() { Ability::FanOut } else { Ability::Echo }
 }
 
-/// The same command, tied to a core with all its threads.
-fn tied(command: &Command, core: &str) -> Command {
+fn is_for_raw(load: Load) -> bool {
+    matches!(load.work, Work::Echo { .. } | Work::FanOut { .. } | Work::Churn)
+}
+
+/// Cores as all programs understand them: `0,1`.
+pub(crate) fn core_list(cores: &[usize]) -> String {
+    cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// The same command, tied to cores with all its threads.
+fn tied(command: &Command, cores: &[usize]) -> Command {
     let mut tied = Command::new("taskset");
-    tied.args(["--cpu-list", core]).arg(command.get_program()).args(command.get_args());
+    tied.args(["--cpu-list", &core_list(cores)])
+        .arg(command.get_program())
+        .args(command.get_args());
     if let Some(folder) = command.get_current_dir() {
         tied.current_dir(folder);
     }
     tied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::ROWS;
+
+    #[test]
+    fn the_server_under_test_comes_first_and_no_name_twice() {
+        let all = all(Vec::new());
+        for row in ROWS {
+            let entrants = entrants(row, &all);
+            let names: Vec<&str> = entrants.iter().map(|entrant| &*entrant.name).collect();
+            assert_eq!(names[0], OWN, "{}", row.name);
+            for (index, name) in names.iter().enumerate() {
+                assert!(!names[..index].contains(name), "{}: {name}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_target_is_against_somebody_who_may_take_part() {
+        let peers = ["uWebSockets"];
+        let all = all(Vec::new());
+        for row in ROWS {
+            let entrants = entrants(row, &all);
+            for name in row.targets.iter().flat_map(|target| target.against) {
+                let known = entrants.iter().any(|entrant| entrant.name == *name);
+                assert!(known || peers.contains(name), "{}: {name}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_shard_gets_a_core_of_its_own() {
+        let row = ROWS.iter().find(|row| row.baseline.is_some()).unwrap();
+        let address = "127.0.0.1:4711".parse().unwrap();
+        let commands: Vec<String> = entrants(row, &all(Vec::new()))
+            .iter()
+            .map(|one| (one, [3, 5][..one.load.shards()].to_vec()))
+            .map(|(one, cores)| {
+                format!("{:?}", one.contestant.command(Path::new("x"), &cores, address, one.load))
+            })
+            .collect();
+        assert!(commands[0].contains("\"--cores\" \"3,5\""), "{commands:?}");
+        assert!(commands[2].contains("\"--core\" \"3\""), "{commands:?}");
+        assert!(commands[2].contains("\"--further-cores\" \"5\""), "{commands:?}");
+        assert!(commands[3].contains("\"--cores\" \"3\""), "{commands:?}");
+    }
 }

@@ -12,6 +12,7 @@ mod contestants;
 mod findings;
 mod functions;
 mod idle;
+mod load;
 mod machine;
 mod notes;
 mod numbers;
@@ -32,12 +33,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use crate::contestants::Contestant;
+use crate::contestants::{Contestant, entrants};
+use crate::load::{Load, Work};
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::outcome::{Outcome, Standing};
 use crate::record::{PeerVersion, Record};
-use crate::rows::{Load, ROWS, Row};
+use crate::rows::{ROWS, Row};
 use crate::run::Bench;
 
 /// What can go wrong is told to a person; nothing is decided by its kind.
@@ -144,13 +146,10 @@ fn able_peers(options: &Options, bench: &Bench) -> Result<Vec<peers::Peer>> {
 
 fn check(bench: &Bench, peer: &peers::Peer) -> Result<()> {
     let contestant = contestants::of(peer.clone());
-    let (connections, payload_bytes, in_flight) = (3, 300, 3);
-    let loads = [
-        Load::Echo { connections, payload_bytes, in_flight },
-        Load::FanOut { connections, payload_bytes, in_flight },
-    ];
-    loads
+    let works = [Work::Echo { in_flight: 3 }, Work::FanOut { in_flight: 3 }];
+    works
         .into_iter()
+        .map(|work| Load::new(work, 3, 300))
         .filter(|&load| contestant.can(load))
         .try_for_each(|load| bench.check(&contestant, load))
 }
@@ -159,21 +158,20 @@ fn check(bench: &Bench, peer: &peers::Peer) -> Result<()> {
 /// always the first one after a pause.
 fn measure(bench: &Bench, row: &Row, all: &[Contestant], rounds: usize) -> Result<Outcome> {
     say(&format!("{} ", row.name))?;
-    let mut turns: Vec<_> = all.iter().filter(|contestant| contestant.can(row.load)).collect();
-    let mut outcome = Outcome::new(row, turns.iter().map(|contestant| contestant.name()));
+    let mut turns = entrants(row, all);
+    let mut outcome = Outcome::new(row, turns.iter().map(|entrant| &*entrant.name));
     for _ in 0..rounds {
         let mut failed = Vec::new();
-        for contestant in &turns {
-            let name = contestant.name();
-            match bench.run(contestant, row.load) {
-                Ok(sample) => outcome.add(name, sample),
+        for entrant in &turns {
+            match bench.run(entrant.contestant, entrant.load) {
+                Ok(sample) => outcome.add(&entrant.name, sample),
                 Err(error) => {
-                    outcome.leave_out(name, error.to_string());
-                    failed.push(name);
+                    outcome.leave_out(&entrant.name, error.to_string());
+                    failed.push(entrant.name.clone());
                 }
             }
         }
-        turns.retain(|contestant| !failed.contains(&contestant.name()));
+        turns.retain(|entrant| !failed.contains(&entrant.name));
         turns.reverse();
         say(".")?;
     }

@@ -118,8 +118,7 @@ impl Log {
         let printed = fs::read(&self.path).unwrap_or_default();
         let printed = String::from_utf8_lossy(&printed);
         let lines = printed.lines().map(str::trim).filter(|line| !line.is_empty());
-        let mut last: Vec<String> =
-            lines.rev().take(LAST_LINES).map(|line| shortened(line)).collect();
+        let mut last: Vec<String> = lines.rev().take(LAST_LINES).map(shortened).collect();
         last.reverse();
         let program = self.program.rsplit('/').next().unwrap_or(&self.program);
         match last.is_empty() {
