@@ -9,7 +9,8 @@ use std::process::Command;
 use ringsock_bench::frame_sizes::frame_bytes;
 
 use crate::load::{Load, Work};
-use crate::peers::{Ability, Peer};
+use crate::materials::Materials;
+use crate::peers::Peer;
 use crate::rows::Row;
 
 /// The name of the server under test, with the driver that is measured unless asked otherwise.
@@ -36,9 +37,25 @@ const FANOUT: &str = "examples/fanout";
 
 /// All contestants: the server under test first, then what marks the limit, then the others.
 pub(crate) fn all(peers: Vec<Peer>) -> Vec<Contestant> {
-    let kinds = [Kind::Own("ring"), Kind::Own("epoll"), Kind::RawRing, Kind::RawEpoll];
-    let ours = kinds.into_iter().map(|kind| Contestant { kind });
-    ours.chain(peers.into_iter().map(of)).collect()
+    let raw = [Kind::RawRing, Kind::RawEpoll].map(|kind| Contestant { kind });
+    own().into_iter().chain(raw).chain(peers.into_iter().map(of)).collect()
+}
+
+/// The server under test, with each driver.
+pub(crate) fn own() -> [Contestant; 2] {
+    ["ring", "epoll"].map(|driver| Contestant { kind: Kind::Own(driver) })
+}
+
+/// Where a server runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    /// The folder with our programs.
+    pub(crate) binaries: &'a Path,
+    pub(crate) materials: &'a Materials,
+    /// One for each shard.
+    pub(crate) cores: &'a [usize],
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
 }
 
 /// One who takes part in a row.
@@ -98,25 +115,20 @@ impl Contestant {
     }
 
     /// Whether it can do the work. Raw servers have no memory to speak of, and their answers do not
-    /// say which message was meant, which a load with a rate must know. The servers of others, and
-    /// the raw one over epoll, have one thread.
+    /// say which message was meant, which a load with a rate must know. The one over epoll has one
+    /// thread.
     pub(crate) fn can(&self, load: Load) -> bool {
         match &self.kind {
             Kind::Own(_) => true,
             Kind::RawRing => is_for_raw(load),
             Kind::RawEpoll => is_for_raw(load) && load.shards() == 1,
-            Kind::Peer(peer) => peer.can(ability(load)) && load.shards() == 1,
+            Kind::Peer(peer) => peer.can(load),
         }
     }
 
-    /// What starts it on `cores`, listening on `address`, fit for `load`.
-    pub(crate) fn command(
-        &self,
-        binaries: &Path,
-        cores: &[usize],
-        address: SocketAddr,
-        load: Load,
-    ) -> Command {
+    /// What starts it in a place, fit for `load`.
+    pub(crate) fn command(&self, place: &Place<'_>, load: Load) -> Command {
+        let &Place { binaries, materials, cores, address } = place;
         let listen = address.to_string();
         match &self.kind {
             Kind::Own(driver) => {
@@ -127,6 +139,13 @@ impl Contestant {
                 }
                 command.args(["--cores", &core_list(cores), "--driver", driver]);
                 command.args(["--listen", &listen]);
+                if load.tls {
+                    command.arg("--tls-cert").arg(materials.certificate());
+                    command.arg("--tls-key").arg(materials.key());
+                }
+                if load.deflate {
+                    command.arg("--deflate");
+                }
                 command
             }
             Kind::RawRing | Kind::RawEpoll => {
@@ -144,7 +163,7 @@ impl Contestant {
                 }
                 command
             }
-            Kind::Peer(peer) => tied(&peer.command(address.port(), ability(load)), cores),
+            Kind::Peer(peer) => tied(&peer.command(address.port(), load, materials), cores),
         }
     }
 
@@ -162,12 +181,10 @@ impl Contestant {
     }
 }
 
-fn ability(load: Load) -> Ability {
-    if load.is_fan_out() { Ability::FanOut } else { Ability::Echo }
-}
-
 fn is_for_raw(load: Load) -> bool {
-    matches!(load.work, Work::Echo { .. } | Work::FanOut { .. } | Work::Churn)
+    !load.tls
+        && !load.deflate
+        && matches!(load.work, Work::Echo { .. } | Work::FanOut { .. } | Work::Churn)
 }
 
 /// Cores as all programs understand them: `0,1`.
@@ -184,6 +201,7 @@ fn tied(command: &Command, cores: &[usize]) -> Command {
     if let Some(folder) = command.get_current_dir() {
         tied.current_dir(folder);
     }
+    tied.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     tied
 }
 
@@ -207,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_target_is_against_somebody_who_may_take_part() {
-        let peers = ["uWebSockets"];
+        let peers = ["uWebSockets", "ws", "Bun", "sockudo-ws"];
         let all = all(Vec::new());
         for row in ROWS {
             let entrants = entrants(row, &all);
@@ -220,18 +238,33 @@ mod tests {
 
     #[test]
     fn a_second_shard_gets_a_core_of_its_own() {
-        let row = ROWS.iter().find(|row| row.baseline.is_some()).unwrap();
-        let address = "127.0.0.1:4711".parse().unwrap();
-        let commands: Vec<String> = entrants(row, &all(Vec::new()))
-            .iter()
-            .map(|one| (one, [3, 5][..one.load.shards()].to_vec()))
-            .map(|(one, cores)| {
-                format!("{:?}", one.contestant.command(Path::new("x"), &cores, address, one.load))
-            })
-            .collect();
+        let row = ROWS.iter().find(|row| row.load.shards() > 1 && row.baseline.is_some()).unwrap();
+        let commands = commands(row);
         assert!(commands[0].contains("\"--cores\" \"3,5\""), "{commands:?}");
         assert!(commands[2].contains("\"--core\" \"3\""), "{commands:?}");
         assert!(commands[2].contains("\"--further-cores\" \"5\""), "{commands:?}");
         assert!(commands[3].contains("\"--cores\" \"3\""), "{commands:?}");
+    }
+
+    #[test]
+    fn only_what_is_compared_with_plain_speaks_tls() {
+        let row = ROWS.iter().find(|row| row.load.tls && row.baseline.is_some()).unwrap();
+        let tls: Vec<bool> =
+            commands(row).iter().map(|command| command.contains("--tls-cert")).collect();
+        assert_eq!(tls, [true, true, false, false]);
+    }
+
+    fn commands(row: &Row) -> Vec<String> {
+        let materials = Materials::new().unwrap();
+        let command = |entrant: &Entrant<'_>| {
+            let place = Place {
+                binaries: Path::new("x"),
+                materials: &materials,
+                cores: &[3, 5][..entrant.load.shards()],
+                address: "127.0.0.1:4711".parse().unwrap(),
+            };
+            format!("{:?}", entrant.contestant.command(&place, entrant.load))
+        };
+        entrants(row, &all(Vec::new())).iter().map(command).collect()
     }
 }

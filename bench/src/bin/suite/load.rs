@@ -1,11 +1,18 @@
 //! What servers are made to do, and with what. Nothing is started here.
 
+/// Bytes of the JSON that is compressed.
+pub(crate) const DOCUMENT_BYTES: usize = 4096;
+
 /// A load on a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     pub(crate) work: Work,
     pub(crate) connections: usize,
     pub(crate) payload_bytes: usize,
+    /// Over TLS.
+    pub(crate) tls: bool,
+    /// Messages are the document, compressed both ways.
+    pub(crate) deflate: bool,
     pub(crate) cores: Cores,
 }
 
@@ -51,7 +58,18 @@ pub(crate) enum Cores {
 impl Load {
     /// Messages of so many bytes, server and load generator apart.
     pub(crate) const fn new(work: Work, connections: usize, payload_bytes: usize) -> Self {
-        Self { work, connections, payload_bytes, cores: Cores::Apart }
+        let (tls, deflate, cores) = (false, false, Cores::Apart);
+        Self { work, connections, payload_bytes, tls, deflate, cores }
+    }
+
+    /// The same over TLS.
+    pub(crate) const fn over_tls(self) -> Self {
+        Self { tls: true, ..self }
+    }
+
+    /// The same with the document as message, compressed both ways.
+    pub(crate) const fn deflated(self) -> Self {
+        Self { payload_bytes: DOCUMENT_BYTES, deflate: true, ..self }
     }
 
     /// The same on so many shards, on cores shared with the load generator.

@@ -8,12 +8,14 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod contestants;
 mod findings;
 mod functions;
 mod idle;
 mod load;
 mod machine;
+mod materials;
 mod notes;
 mod numbers;
 mod options;
@@ -25,6 +27,8 @@ mod record;
 mod rows;
 mod run;
 mod tables;
+mod wire;
+mod witness;
 
 use std::error::Error;
 use std::fs;
@@ -34,7 +38,6 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use crate::contestants::{Contestant, entrants};
-use crate::load::{Load, Work};
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::outcome::{Outcome, Standing};
@@ -63,10 +66,10 @@ fn main() -> Result<()> {
     }
     ringsock_bench::listener::allow_many_descriptors()?;
     let bench = Bench::new(&options)?;
-    let contestants = contestants::all(able_peers(&options, &bench)?);
     if options.check {
-        return Ok(());
+        return check::all(&options, &bench);
     }
+    let contestants = contestants::all(check::able_peers(&options, &bench)?);
     let mut outcomes = Vec::new();
     for row in rows {
         outcomes.push(measure(&bench, row, &contestants, options.rounds())?);
@@ -118,40 +121,6 @@ fn present(record: &Record, folder: &Path, publish: bool) -> Result<()> {
         say(&findings::wanted(missed, folder))?;
     }
     Ok(())
-}
-
-/// The peers asked for, installed, that do what they say they can. Whoever fails is named and left
-/// out: a machine without Node still measures the others.
-fn able_peers(options: &Options, bench: &Bench) -> Result<Vec<peers::Peer>> {
-    let rivals = Path::new("bench/rivals");
-    let built = bench.binaries().with_file_name("rivals");
-    fs::create_dir_all(&built)?;
-    let asked = peers::read(rivals, &built.canonicalize()?)?;
-    let asked = asked.into_iter().filter(|peer| options.wants(&peer.name));
-    let mut able = Vec::new();
-    for peer in asked {
-        say(&format!("{} {}: ", peer.name, peer.version))?;
-        let outcome = peer.install().and_then(|()| check(bench, &peer));
-        match outcome {
-            Ok(()) => {
-                say("ready\n")?;
-                able.push(peer);
-            }
-            Err(error) if options.check => return Err(error),
-            Err(error) => say(&format!("left out, {error}\n"))?,
-        }
-    }
-    Ok(able)
-}
-
-fn check(bench: &Bench, peer: &peers::Peer) -> Result<()> {
-    let contestant = contestants::of(peer.clone());
-    let works = [Work::Echo { in_flight: 3 }, Work::FanOut { in_flight: 3 }];
-    works
-        .into_iter()
-        .map(|work| Load::new(work, 3, 300))
-        .filter(|&load| contestant.can(load))
-        .try_for_each(|load| bench.check(&contestant, load))
 }
 
 /// Runs the servers of a row in turns. Every other round goes backwards, so that none of them is

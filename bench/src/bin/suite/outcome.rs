@@ -36,6 +36,9 @@ pub(crate) struct Sample {
     pub(crate) per_second: Option<f64>,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
+    /// What server and client agreed on, where the row is about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) agreement: Option<String>,
     /// What the load generator says is to be known before the run is believed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,

@@ -71,12 +71,22 @@ const fn two_shards(name: &'static str, load: Load) -> Row {
     }
 }
 
+/// Echoes over TLS and without.
+const fn echo_over_tls(name: &'static str, load: Load, targets: &'static [Target]) -> Row {
+    let baseline = Some(Baseline { label: "plain", load });
+    Row { name, group: "TLS", load: load.over_tls(), baseline, targets }
+}
+
 const fn raw(at_most: f64) -> Target {
     Target { against: &["raw-ring", "raw-epoll"], at_most }
 }
 
 const fn uwebsockets(at_most: f64) -> Target {
     Target { against: &["uWebSockets"], at_most }
+}
+
+const fn plain(at_most: f64) -> Target {
+    Target { against: &["ringsock, plain"], at_most }
 }
 
 const fn value(at_most: f64) -> Target {
@@ -125,6 +135,18 @@ pub(crate) const ROWS: &[Row] = &[
         "fan-out 100 B, 1,000 subscribers, 16 in flight, two shards",
         fan_out(1000, 100, 16),
     ),
+    echo_over_tls("echo 20 B over TLS, 256 connections", echo(256, 20, 1), &[plain(1.20)]),
+    echo_over_tls("echo 16 KiB over TLS, 64 connections", echo(64, 16 * 1024, 1), &[plain(2.40)]),
+    row(
+        "echo 4 KiB of JSON, compressed, 64 connections",
+        "compression",
+        echo(64, 0, 1).deflated(),
+        &[
+            Target { against: &["ws"], at_most: 1.00 },
+            Target { against: &["Bun"], at_most: 1.00 },
+            Target { against: &["sockudo-ws"], at_most: 1.00 },
+        ],
+    ),
     row(
         "latency p99, echo 20 B, 256 connections, 5,000/s",
         "latency",
@@ -160,6 +182,12 @@ pub(crate) const ROWS: &[Row] = &[
         "connections",
         Load::new(Work::Idle, 10_000, 20),
         &[value(256.0)],
+    ),
+    row(
+        "memory of an idle connection over TLS",
+        "connections",
+        Load::new(Work::Idle, 2_000, 20).over_tls(),
+        &[value(12.0 * 1024.0)],
     ),
 ];
 

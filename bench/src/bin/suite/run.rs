@@ -7,19 +7,23 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::contestants::{Contestant, PROGRAMS, core_list};
+use crate::contestants::{Contestant, PROGRAMS, Place, core_list};
 use crate::idle;
 use crate::load::{Cores, Load, Quantile, Work};
+use crate::materials::Materials;
 use crate::outcome::Sample;
 use crate::process::{RunningServer, run_to_end};
-use crate::{Options, Result};
+use crate::wire::Caller;
+use crate::{Options, Result, witness};
 
 /// What a run may take beyond the seconds of load: connecting, warming up, writing the result.
 const OVERHEAD_MAX: Duration = Duration::from_secs(60);
 
-/// How runs are made: the binaries, the cores, the time.
+/// How runs are made: the binaries and files, the cores, the time.
 pub(crate) struct Bench {
     binaries: PathBuf,
+    materials: Materials,
+    caller: Caller,
     server_core: usize,
     client_core: usize,
     seconds: f64,
@@ -27,7 +31,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Checks that the binaries are there.
+    /// Checks that the binaries are there, and makes the files.
     pub(crate) fn new(options: &Options) -> Result<Self> {
         let binaries = match &options.binaries {
             Some(folder) => folder.clone(),
@@ -41,8 +45,11 @@ impl Bench {
             }
         }
         let seconds = options.seconds();
+        let materials = Materials::new()?;
         Ok(Self {
             binaries,
+            caller: Caller::new(&materials)?,
+            materials,
             server_core: options.server_core,
             client_core: options.client_core,
             seconds,
@@ -58,11 +65,11 @@ impl Bench {
     /// Puts a server under load and returns what it cost, in the unit of the load.
     pub(crate) fn run(&self, contestant: &Contestant, load: Load) -> Result<Sample> {
         let mut server = self.start(contestant, load)?;
+        let agreement = self.witness(&server, load)?;
         let (mode, pace, field) = match load.work {
             Work::Idle => {
-                let value =
-                    idle::bytes_per_connection(&server, load.connections, load.payload_bytes)?;
-                return Ok(Sample::of(value));
+                let value = idle::bytes_per_connection(&server, &self.caller, load)?;
+                return Ok(Sample { agreement, ..Sample::of(value) });
             }
             Work::Echo { in_flight } => ("echo", pipeline(in_flight), "/server/cpu_ns_per_message"),
             Work::FanOut { in_flight } => {
@@ -82,34 +89,62 @@ impl Bench {
             .args(["--connections", &load.connections.to_string()])
             .args(["--duration", &self.seconds.to_string()])
             .args(["--warmup", &self.warmup_seconds.to_string()])
-            .args(["--payload", &load.payload_bytes.to_string(), "--binary"])
             .args(["--server-pid", &server.id().to_string()]);
-        if !load.is_at_rate() {
-            // Raw servers take part, which answer with canned bytes; for all the client does the
-            // same.
+        if !load.is_at_rate() && !load.deflate {
+            // Where raw servers take part, which answer with canned bytes, and what is compared with
+            // such rows: for all of them the client does the same.
             ringload.arg("--trust-peer");
         }
-        let sample = self.drive(&mut ringload, &mut server, field)?;
-        // Latencies are written in microseconds.
-        let unit = if load.is_at_rate() { 1000.0 } else { 1.0 };
-        Ok(Sample { value: sample.value * unit, ..sample })
+        let result = self.result_of(&mut ringload, &mut server)?;
+        let number = |field: &str| result.pointer(field).and_then(Value::as_f64);
+        let value = number(field).ok_or_else(|| format!("ringload wrote no {field}: {result}"))?;
+        Ok(Sample {
+            // Latencies are written in microseconds.
+            value: if load.is_at_rate() { value * 1000.0 } else { value },
+            per_second: number("/rate_per_second"),
+            p50_us: number("/latency_us/p50"),
+            p99_us: number(latency(Quantile::P99)),
+            agreement,
+            warnings: warnings(&result),
+        })
     }
 
     /// Has a server do a little of the load with every byte compared: an error says that it does
     /// not do the work, whatever it costs.
     pub(crate) fn check(&self, contestant: &Contestant, load: Load) -> Result<()> {
         let mut server = self.start(contestant, load)?;
+        self.witness(&server, load)?;
         let mode = if load.is_fan_out() { "fanout" } else { "echo" };
         let mut ringload = self.ringload(mode, &server, load);
-        ringload
-            .args(["--connections", "3", "--payload", "300", "--pipeline", "3", "--verify", "all"])
-            .args(["--warmup", "0", "--duration", "0.1"]);
-        Ok(run_to_end(&mut ringload, OVERHEAD_MAX).map_err(|error| server.explain(&*error))?)
+        ringload.args(["--connections", &load.connections.to_string(), "--pipeline", "3"]).args([
+            "--warmup",
+            "0",
+            "--duration",
+            "0.1",
+            "--verify",
+            "all",
+        ]);
+        let result = self.result_of(&mut ringload, &mut server)?;
+        let count = |field: &str| result.pointer(field).and_then(Value::as_u64);
+        match (count("/checked/received"), count("/checked/compared")) {
+            (Some(1..), compared) if compared == count("/checked/received") => Ok(()),
+            (received, compared) => {
+                Err(format!("{compared:?} messages of {received:?} were compared").into())
+            }
+        }
+    }
+
+    fn witness(&self, server: &RunningServer, load: Load) -> Result<Option<String>> {
+        witness::agreement(server.address, &self.caller, &self.materials, load)
     }
 
     fn start(&self, contestant: &Contestant, load: Load) -> Result<RunningServer> {
         let cores = self.server_cores(load);
-        RunningServer::start(|address| contestant.command(&self.binaries, &cores, address, load))
+        RunningServer::start(|address| {
+            let (binaries, materials) = (&self.binaries, &self.materials);
+            let place = Place { binaries, materials, cores: &cores, address };
+            contestant.command(&place, load)
+        })
     }
 
     fn server_cores(&self, load: Load) -> Vec<usize> {
@@ -123,37 +158,31 @@ impl Bench {
         }
     }
 
-    /// The load generator in one of its modes, tied to its cores.
+    /// The load generator in one of its modes, tied to its cores, with the load's messages.
     fn ringload(&self, mode: &str, server: &RunningServer, load: Load) -> Command {
+        let scheme = if load.tls { "wss" } else { "ws" };
         let mut command = Command::new(self.binaries.join("ringload"));
         command
-            .args([mode, &format!("ws://{}/", server.address)])
-            .args(["--cores", &core_list(&self.client_cores(load))]);
+            .args([mode, &format!("{scheme}://{}/", server.address)])
+            .args(["--cores", &core_list(&self.client_cores(load))])
+            .env("SSL_CERT_FILE", self.materials.certificate());
+        if load.deflate {
+            command.args(["--deflate", "--text", "--payload-file"]).arg(self.materials.document());
+        } else {
+            command.args(["--payload", &load.payload_bytes.to_string(), "--binary"]);
+        }
         command
     }
 
-    /// Runs the load generator and takes the sample out of what it wrote; `field` is its value.
-    fn drive(
-        &self,
-        ringload: &mut Command,
-        server: &mut RunningServer,
-        field: &str,
-    ) -> Result<Sample> {
+    /// Runs the load generator and reads what it wrote.
+    fn result_of(&self, ringload: &mut Command, server: &mut RunningServer) -> Result<Value> {
         let file = std::env::temp_dir().join(format!("ringsock-suite-{}.json", server.id()));
         let time_max = Duration::from_secs_f64(self.seconds) + OVERHEAD_MAX;
         let outcome = run_to_end(ringload.arg("--json").arg(&file), time_max);
         outcome.map_err(|error| server.explain(&*error))?;
         let text = fs::read_to_string(&file)?;
         fs::remove_file(&file)?;
-        let result: Value = serde_json::from_str(&text)?;
-        let number = |field: &str| result.pointer(field).and_then(Value::as_f64);
-        Ok(Sample {
-            value: number(field).ok_or_else(|| format!("ringload wrote no {field}: {text}"))?,
-            per_second: number("/rate_per_second"),
-            p50_us: number("/latency_us/p50"),
-            p99_us: number(latency(Quantile::P99)),
-            warnings: warnings(&result),
-        })
+        Ok(serde_json::from_str(&text)?)
     }
 }
 

@@ -160,11 +160,31 @@ fn medians(rows: &[&Outcome], notes: &mut Notes) -> String {
         text.push('\n');
     }
     for row in rows {
+        text += &agreements(row);
         for absence in &row.absent {
             text += &format!("\n{}: {} is missing, {}.\n", row.name, absence.name, absence.reason);
         }
     }
     text
+}
+
+/// What was agreed with whom, where the row is about it.
+fn agreements(row: &Outcome) -> String {
+    let mut all: Vec<(&str, Vec<&str>)> = Vec::new();
+    for subject in &row.subjects {
+        let agreements = subject.samples.iter().filter_map(|sample| sample.agreement.as_deref());
+        for agreement in agreements.take(1) {
+            match all.iter_mut().find(|(known, _)| *known == agreement) {
+                Some((_, names)) => names.push(&subject.name),
+                None => all.push((agreement, vec![&subject.name])),
+            }
+        }
+    }
+    let told: Vec<String> = all
+        .iter()
+        .map(|(agreement, names)| format!("{agreement} ({})", names.join(", ")))
+        .collect();
+    if told.is_empty() { String::new() } else { format!("\n{}: {}.\n", row.name, told.join(", ")) }
 }
 
 /// A median with its spread.
@@ -253,6 +273,18 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\nis not in\n{text}");
         }
+    }
+
+    #[test]
+    fn what_was_agreed_on_is_told_with_those_who_agreed() {
+        let mut record = sample();
+        for (index, suite) in [(0, "AES"), (1, "ChaCha"), (3, "AES")] {
+            let samples = &mut record.rows[0].subjects[index].samples;
+            samples.iter_mut().for_each(|sample| sample.agreement = Some(suite.into()));
+        }
+        let line = "\na row: AES (ringsock, uWebSockets), ChaCha (raw-ring).\n";
+        assert!(full(&record, None).contains(line));
+        assert!(!full(&sample(), None).contains("\na row: AES"));
     }
 
     #[test]
