@@ -1,4 +1,5 @@
-//! Times of the engine's small pieces of work; what they are is in `ringsock_bench::work`.
+//! Times of the engine's small pieces of work, and of what they are compared with; what they are is
+//! in `ringsock_bench::work`.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringsock_bench::work;
 
 fn functions(criterion: &mut Criterion) {
-    for work in work::all() {
+    for work in work::all().into_iter().chain(work::yardsticks()) {
         let (group, parameter) = work.name.split_once('/').unwrap_or((&work.name, ""));
         let mut group = criterion.benchmark_group(group);
         if let Some(bytes) = work.payload_bytes {

@@ -11,7 +11,6 @@ use ringsock_bench::frame_sizes::frame_bytes;
 use crate::load::{Load, Work};
 use crate::materials::Materials;
 use crate::peers::Peer;
-use crate::rows::Row;
 
 /// The name of the server under test, with the driver that is measured unless asked otherwise.
 pub(crate) const OWN: &str = "ringsock";
@@ -58,32 +57,6 @@ pub(crate) struct Place<'a> {
     pub(crate) address: SocketAddr,
 }
 
-/// One who takes part in a row.
-pub(crate) struct Entrant<'a> {
-    /// As it is printed and recorded.
-    pub(crate) name: String,
-    pub(crate) contestant: &'a Contestant,
-    pub(crate) load: Load,
-}
-
-/// All who can do a row's work, the server under test first, and those of ours again with the
-/// row's baseline.
-pub(crate) fn entrants<'a>(row: &Row, all: &'a [Contestant]) -> Vec<Entrant<'a>> {
-    let able = || all.iter().filter(|contestant| contestant.can(row.load));
-    let entrant = |contestant: &'a Contestant| {
-        let name = contestant.name().to_owned();
-        Entrant { name, contestant, load: row.load }
-    };
-    let again = row.baseline.iter().flat_map(|baseline| {
-        let ours = able().filter(|contestant| contestant.is_ours());
-        ours.map(move |contestant| {
-            let name = format!("{}, {}", contestant.name(), baseline.label);
-            Entrant { name, contestant, load: baseline.load }
-        })
-    });
-    able().map(entrant).chain(again).collect()
-}
-
 /// A server of others, alone.
 pub(crate) fn of(peer: Peer) -> Contestant {
     Contestant { kind: Kind::Peer(peer) }
@@ -110,7 +83,7 @@ impl Contestant {
     }
 
     /// Whether it is one of this project.
-    fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         !matches!(self.kind, Kind::Peer(_))
     }
 
@@ -203,68 +176,4 @@ fn tied(command: &Command, cores: &[usize]) -> Command {
     }
     tied.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     tied
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rows::ROWS;
-
-    #[test]
-    fn the_server_under_test_comes_first_and_no_name_twice() {
-        let all = all(Vec::new());
-        for row in ROWS {
-            let entrants = entrants(row, &all);
-            let names: Vec<&str> = entrants.iter().map(|entrant| &*entrant.name).collect();
-            assert_eq!(names[0], OWN, "{}", row.name);
-            for (index, name) in names.iter().enumerate() {
-                assert!(!names[..index].contains(name), "{}: {name}", row.name);
-            }
-        }
-    }
-
-    #[test]
-    fn every_target_is_against_somebody_who_may_take_part() {
-        let peers = ["uWebSockets", "ws", "Bun", "sockudo-ws"];
-        let all = all(Vec::new());
-        for row in ROWS {
-            let entrants = entrants(row, &all);
-            for name in row.targets.iter().flat_map(|target| target.against) {
-                let known = entrants.iter().any(|entrant| entrant.name == *name);
-                assert!(known || peers.contains(name), "{}: {name}", row.name);
-            }
-        }
-    }
-
-    #[test]
-    fn a_second_shard_gets_a_core_of_its_own() {
-        let row = ROWS.iter().find(|row| row.load.shards() > 1 && row.baseline.is_some()).unwrap();
-        let commands = commands(row);
-        assert!(commands[0].contains("\"--cores\" \"3,5\""), "{commands:?}");
-        assert!(commands[2].contains("\"--core\" \"3\""), "{commands:?}");
-        assert!(commands[2].contains("\"--further-cores\" \"5\""), "{commands:?}");
-        assert!(commands[3].contains("\"--cores\" \"3\""), "{commands:?}");
-    }
-
-    #[test]
-    fn only_what_is_compared_with_plain_speaks_tls() {
-        let row = ROWS.iter().find(|row| row.load.tls && row.baseline.is_some()).unwrap();
-        let tls: Vec<bool> =
-            commands(row).iter().map(|command| command.contains("--tls-cert")).collect();
-        assert_eq!(tls, [true, true, false, false]);
-    }
-
-    fn commands(row: &Row) -> Vec<String> {
-        let materials = Materials::new().unwrap();
-        let command = |entrant: &Entrant<'_>| {
-            let place = Place {
-                binaries: Path::new("x"),
-                materials: &materials,
-                cores: &[3, 5][..entrant.load.shards()],
-                address: "127.0.0.1:4711".parse().unwrap(),
-            };
-            format!("{:?}", entrant.contestant.command(&place, entrant.load))
-        };
-        entrants(row, &all(Vec::new())).iter().map(command).collect()
-    }
 }

@@ -10,6 +10,7 @@
 
 mod check;
 mod contestants;
+mod entrants;
 mod findings;
 mod functions;
 mod idle;
@@ -26,6 +27,7 @@ mod process;
 mod record;
 mod rows;
 mod run;
+mod stopwatch;
 mod tables;
 mod wire;
 mod witness;
@@ -37,7 +39,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use crate::contestants::{Contestant, entrants};
+use crate::contestants::Contestant;
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::outcome::{Outcome, Standing};
@@ -74,8 +76,8 @@ fn main() -> Result<()> {
     for row in rows {
         outcomes.push(measure(&bench, row, &contestants, options.rounds())?);
     }
-    let functions = functions::read(bench.binaries());
-    outcomes.extend(functions::unmask(&functions));
+    let criterion = std::env::var_os("CRITERION_HOME").map(PathBuf::from);
+    let functions = criterion.map(|folder| functions::read(&folder)).unwrap_or_default();
     let peers = contestants.iter().filter_map(Contestant::peer).map(|peer| PeerVersion {
         name: peer.name.clone(),
         version: peer.version.clone(),
@@ -123,16 +125,16 @@ fn present(record: &Record, folder: &Path, publish: bool) -> Result<()> {
     Ok(())
 }
 
-/// Runs the servers of a row in turns. Every other round goes backwards, so that none of them is
+/// Runs those of a row in turns. Every other round goes backwards, so that none of them is
 /// always the first one after a pause.
 fn measure(bench: &Bench, row: &Row, all: &[Contestant], rounds: usize) -> Result<Outcome> {
     say(&format!("{} ", row.name))?;
-    let mut turns = entrants(row, all);
+    let mut turns = entrants::of(row, all);
     let mut outcome = Outcome::new(row, turns.iter().map(|entrant| &*entrant.name));
     for _ in 0..rounds {
         let mut failed = Vec::new();
         for entrant in &turns {
-            match bench.run(entrant.contestant, entrant.load) {
+            match bench.run(&entrant.task) {
                 Ok(sample) => outcome.add(&entrant.name, sample),
                 Err(error) => {
                     outcome.leave_out(&entrant.name, error.to_string());

@@ -110,7 +110,7 @@ impl Outcome {
         Self {
             name: row.name.into(),
             group: row.group.into(),
-            unit: row.load.unit().into(),
+            unit: row.unit().into(),
             subjects: names.into_iter().map(subject).collect(),
             absent: Vec::new(),
             verdicts: Vec::new(),

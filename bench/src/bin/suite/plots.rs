@@ -9,10 +9,10 @@ use std::fs;
 use std::path::Path;
 
 use crate::Result;
-use crate::contestants::OWN;
 use crate::numbers::with_unit;
 use crate::outcome::{Outcome, Subject};
 use crate::record::Record;
+use crate::rows::FUNCTIONS;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -63,7 +63,7 @@ fn figure(record: &Record, group: &str, rows: &[&Outcome]) -> String {
     let title = match group {
         "connections" => "What a connection costs the server".into(),
         "latency" => "Latency at a fixed rate, from when a message was due".into(),
-        "unmask" => "Unmasking".into(),
+        FUNCTIONS => "CPU time of single functions".into(),
         group => format!("Server CPU: {group}"),
     };
     format!(
@@ -93,7 +93,7 @@ fn panel(svg: &mut String, row: &Outcome, top: f64) -> f64 {
             .unwrap_or(std::cmp::Ordering::Equal)
     });
     let longest = subjects.iter().map(|subject| subject.spread().1).fold(0.0, f64::max);
-    let own = row.subjects.first().map_or(longest, Subject::median);
+    let own = row.own().map_or(longest, Subject::median);
     let scale = Scale { longest: longest.min(own * LONGEST) };
     let y = top + 14.0;
     let _ =
@@ -117,7 +117,7 @@ fn panel(svg: &mut String, row: &Outcome, top: f64) -> f64 {
 
 fn bar(svg: &mut String, row: &Outcome, subject: &Subject, scale: &Scale, top: f64) {
     let (median, (lowest, highest)) = (subject.median(), subject.spread());
-    let own = subject.name == OWN || subject.name == "apply_mask";
+    let own = row.own().is_some_and(|own| own.name == subject.name);
     let class = match () {
         () if own => "bar-own",
         () if is_raw(subject) => "bar-raw",
@@ -186,6 +186,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contestants::OWN;
     use crate::outcome::tests::outcome;
     use crate::record::tests::record;
 

@@ -7,11 +7,31 @@ pub(crate) struct Row {
     /// As it is printed and selected by.
     pub(crate) name: &'static str,
     pub(crate) group: &'static str,
-    pub(crate) load: Load,
-    /// What our servers do as well, in turns with the load, for a target to compare with.
-    pub(crate) baseline: Option<Baseline>,
+    pub(crate) measured: Measured,
     pub(crate) targets: &'static [Target],
 }
+
+/// What takes turns in a row.
+pub(crate) enum Measured {
+    /// Servers under a load; ours do the baseline as well, for a target to compare with.
+    Servers { load: Load, baseline: Option<Baseline> },
+    /// Pieces of work by the names that they have in the table and in `ringsock_bench::work`; the
+    /// value is CPU nanoseconds per operation.
+    Functions(&'static [(&'static str, &'static str)]),
+}
+
+impl Row {
+    /// The unit of the values.
+    pub(crate) fn unit(&self) -> &'static str {
+        match &self.measured {
+            Measured::Servers { load, .. } => load.unit(),
+            Measured::Functions(_) => "ns/operation",
+        }
+    }
+}
+
+/// The group of rows that need no server.
+pub(crate) const FUNCTIONS: &str = "functions";
 
 /// An easier load that a harder one is compared with.
 pub(crate) struct Baseline {
@@ -57,24 +77,37 @@ const fn row(
     load: Load,
     targets: &'static [Target],
 ) -> Row {
-    Row { name, group, load, baseline: None, targets }
+    Row { name, group, measured: Measured::Servers { load, baseline: None }, targets }
 }
 
 /// The same work on two shards and on one.
 const fn two_shards(name: &'static str, load: Load) -> Row {
-    Row {
-        name,
-        group: "fan-out",
-        load: load.on_shards(2),
-        baseline: Some(Baseline { label: "one shard", load: load.on_shards(1) }),
-        targets: &[Target { against: &["ringsock, one shard"], at_most: 1.15 }],
-    }
+    let baseline = Some(Baseline { label: "one shard", load: load.on_shards(1) });
+    let targets = &[Target { against: &["ringsock, one shard"], at_most: 1.15 }];
+    let measured = Measured::Servers { load: load.on_shards(2), baseline };
+    Row { name, group: "fan-out", measured, targets }
 }
 
 /// Echoes over TLS and without.
 const fn echo_over_tls(name: &'static str, load: Load, targets: &'static [Target]) -> Row {
     let baseline = Some(Baseline { label: "plain", load });
-    Row { name, group: "TLS", load: load.over_tls(), baseline, targets }
+    let measured = Measured::Servers { load: load.over_tls(), baseline };
+    Row { name, group: "TLS", measured, targets }
+}
+
+/// Unmasking and the copy of the same bytes.
+const fn unmask(name: &'static str, pieces: &'static [(&'static str, &'static str)]) -> Row {
+    let targets = &[Target { against: &["memcpy"], at_most: 1.10 }];
+    Row { name, group: FUNCTIONS, measured: Measured::Functions(pieces), targets }
+}
+
+/// Publishing where it reaches nobody.
+const fn publish_to_nobody(
+    name: &'static str,
+    pieces: &'static [(&'static str, &'static str)],
+) -> Row {
+    let targets = const { &[value(50.0)] };
+    Row { name, group: FUNCTIONS, measured: Measured::Functions(pieces), targets }
 }
 
 const fn raw(at_most: f64) -> Target {
@@ -189,6 +222,26 @@ pub(crate) const ROWS: &[Row] = &[
         Load::new(Work::Idle, 2_000, 20).over_tls(),
         &[value(12.0 * 1024.0)],
     ),
+    unmask("unmask 1 KiB", &[("apply_mask", "unmask/1024 B"), ("memcpy", "memcpy/1024 B")]),
+    unmask("unmask 16 KiB", &[("apply_mask", "unmask/16384 B"), ("memcpy", "memcpy/16384 B")]),
+    unmask("unmask 64 KiB", &[("apply_mask", "unmask/65536 B"), ("memcpy", "memcpy/65536 B")]),
+    unmask("unmask 1 MiB", &[("apply_mask", "unmask/1048576 B"), ("memcpy", "memcpy/1048576 B")]),
+    publish_to_nobody(
+        "publish to nobody, no topics",
+        &[("publish", "publish to nobody/no topics")],
+    ),
+    publish_to_nobody(
+        "publish to nobody, others have topics",
+        &[("publish", "publish to nobody/other topics")],
+    ),
+    publish_to_nobody(
+        "publish to nobody, others have a pattern",
+        &[("publish", "publish to nobody/a pattern")],
+    ),
+    publish_to_nobody(
+        "publish to nobody, topics have rules",
+        &[("publish", "publish to nobody/topic rules")],
+    ),
 ];
 
 #[cfg(test)]
@@ -199,6 +252,16 @@ mod tests {
     fn no_two_rows_have_the_same_name() {
         for (index, row) in ROWS.iter().enumerate() {
             assert!(ROWS[..index].iter().all(|other| other.name != row.name), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn every_function_is_a_piece_of_work() {
+        for row in ROWS {
+            let Measured::Functions(pieces) = &row.measured else { continue };
+            for (_, piece) in *pieces {
+                assert!(ringsock_bench::work::find(piece).is_some(), "{}: {piece}", row.name);
+            }
         }
     }
 }

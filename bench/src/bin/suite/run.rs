@@ -8,16 +8,20 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::contestants::{Contestant, PROGRAMS, Place, core_list};
+use crate::entrants::Task;
 use crate::idle;
 use crate::load::{Cores, Load, Quantile, Work};
 use crate::materials::Materials;
 use crate::outcome::Sample;
 use crate::process::{RunningServer, run_to_end};
 use crate::wire::Caller;
-use crate::{Options, Result, witness};
+use crate::{Options, Result, stopwatch, witness};
 
 /// What a run may take beyond the seconds of load: connecting, warming up, writing the result.
 const OVERHEAD_MAX: Duration = Duration::from_secs(60);
+
+/// What single functions get of the time of a run: they need no warming up to speak of.
+const COMPUTED_SHARE: f64 = 0.1;
 
 /// How runs are made: the binaries and files, the cores, the time.
 pub(crate) struct Bench {
@@ -62,8 +66,19 @@ impl Bench {
         &self.binaries
     }
 
-    /// Puts a server under load and returns what it cost, in the unit of the load.
-    pub(crate) fn run(&self, contestant: &Contestant, load: Load) -> Result<Sample> {
+    /// Has somebody do something for a while and returns what it cost, in the unit of the row.
+    pub(crate) fn run(&self, task: &Task<'_>) -> Result<Sample> {
+        match task {
+            Task::Serve(contestant, load) => self.load(contestant, *load),
+            Task::Compute(work) => {
+                let span = Duration::from_secs_f64(self.seconds * COMPUTED_SHARE);
+                Ok(Sample::of(stopwatch::nanoseconds(work, self.server_core, span)?))
+            }
+        }
+    }
+
+    /// Puts a server under load.
+    fn load(&self, contestant: &Contestant, load: Load) -> Result<Sample> {
         let mut server = self.start(contestant, load)?;
         let agreement = self.witness(&server, load)?;
         let (mode, pace, field) = match load.work {

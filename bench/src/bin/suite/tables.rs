@@ -11,6 +11,7 @@ use crate::notes::Notes;
 use crate::numbers::{deviation, with_spread, with_unit};
 use crate::outcome::{Outcome, Standing, Subject, Verdict};
 use crate::record::Record;
+use crate::rows::FUNCTIONS;
 
 /// What stands around the generated part of a page.
 const BEGIN: &str = "<!-- measured: begin; written by scripts/bench, not by hand -->";
@@ -34,7 +35,7 @@ pub(crate) fn headline(record: &Record, folder: &str) -> String {
     text += &"---|".repeat(peers.len());
     text.push('\n');
     let mut notes = Notes::default();
-    for outcome in record.rows.iter().filter(|outcome| outcome.group != "unmask") {
+    for outcome in record.rows.iter().filter(|outcome| outcome.group != FUNCTIONS) {
         let raw = RAW.iter().filter_map(|name| outcome.subject(name));
         let raw = raw.min_by(|a, b| a.median().total_cmp(&b.median()));
         let own = brief(outcome, outcome.subject(OWN), &mut notes);
@@ -83,7 +84,7 @@ pub(crate) fn full(record: &Record, findings: Option<&str>) -> String {
     }
     text += &notes.paragraphs();
     if !record.functions.is_empty() {
-        text += "\n#### Functions\n\n| function | time |\n|---|---|\n";
+        text += "\n#### More functions, by criterion\n\n| function | time |\n|---|---|\n";
         for function in &record.functions {
             let time = with_unit(function.nanoseconds, "ns");
             text += &format!("| `{}` | {time} |\n", function.name);
