@@ -4,6 +4,7 @@
 //! Nothing is measured here.
 
 mod deflate;
+mod fan_out;
 mod frames;
 mod handshakes;
 mod masks;
@@ -61,6 +62,13 @@ pub fn yardsticks() -> Vec<Work> {
     masks::yardsticks().collect()
 }
 
+/// Sharing and copying what a topic's subscribers get, at many sizes. It is a matter of caches, so
+/// times tell something and counts of instructions do not.
+#[must_use]
+pub fn sweep() -> Vec<Work> {
+    fan_out::all().collect()
+}
+
 /// The piece or yardstick with this name.
 #[must_use]
 pub fn find(name: &str) -> Option<Work> {
@@ -74,7 +82,7 @@ mod tests {
     #[test]
     fn every_piece_can_be_done_twice_and_has_a_name_of_its_own() {
         let all = all();
-        for work in all.iter().chain(&yardsticks()) {
+        for work in all.iter().chain(&yardsticks()).chain(&sweep()) {
             let mut pass = work.prepare();
             pass();
             pass();
