@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::numbers::with_unit;
 use crate::rows::{Row, Target};
 
 /// What came out for one row.
@@ -174,13 +175,16 @@ impl Outcome {
     /// What came out, in a few words.
     pub(crate) fn summary(&self) -> String {
         let word = |verdict: &Verdict| {
-            let against = verdict.against.as_deref().unwrap_or("value");
-            let ratio = verdict.reached.map_or(f64::NAN, |reached| reached.ratio);
+            let number = |value: f64| match &verdict.against {
+                Some(_) => format!("{value:.3}"),
+                None => with_unit(value, &self.unit),
+            };
+            let against = verdict.against.as_deref().unwrap_or("itself");
+            let reached = verdict.reached.map_or_else(String::new, |it| number(it.ratio));
+            let wanted = number(verdict.at_most);
             match self.standing(verdict) {
-                Standing::Met => format!(" {against} {ratio:.3} of {:.2}: met", verdict.at_most),
-                Standing::Missed => {
-                    format!(" {against} {ratio:.3} of {:.2}: MISSED", verdict.at_most)
-                }
+                Standing::Met => format!(" {against} {reached} of {wanted}: met"),
+                Standing::Missed => format!(" {against} {reached} of {wanted}: MISSED"),
                 Standing::NotMeasured => format!(" {against}: not measured"),
             }
         };

@@ -19,7 +19,7 @@ const STYLE: &str = include_str!("style.css");
 const WIDTH: f64 = 860.0;
 const MARGIN: f64 = 28.0;
 /// Where bars begin and the longest ends; values are written behind them.
-const BAR_LEFT: f64 = 178.0;
+const BAR_LEFT: f64 = 204.0;
 const BAR_RIGHT: f64 = WIDTH - MARGIN - 84.0;
 const HEADER_HEIGHT: f64 = 102.0;
 const PANEL_HEADER_HEIGHT: f64 = 34.0;
@@ -36,7 +36,12 @@ pub(crate) fn write(record: &Record, folder: &Path) -> Result<Vec<String>> {
     groups.dedup();
     let mut names = Vec::new();
     for group in groups {
-        let rows: Vec<&Outcome> = record.rows.iter().filter(|row| row.group == group).collect();
+        // A single bar compares nothing.
+        let is_drawn = |row: &&Outcome| row.group == group && row.subjects.len() > 1;
+        let rows: Vec<&Outcome> = record.rows.iter().filter(is_drawn).collect();
+        if rows.is_empty() {
+            continue;
+        }
         let name = format!("{}.svg", group.replace(' ', "-"));
         fs::write(folder.join(&name), figure(record, group, &rows))?;
         names.push(name);
@@ -104,8 +109,9 @@ fn panel(svg: &mut String, row: &Outcome, top: f64) -> f64 {
         bar(svg, row, subject, &scale, line);
         line += LINE_HEIGHT;
     }
-    let raw = subjects.iter().filter(|subject| is_raw(subject)).map(|subject| subject.median());
-    if let Some(limit) = raw.reduce(f64::min) {
+    // What bears an easier load marks no limit of this one.
+    let limits = subjects.iter().filter(|subject| is_raw(subject) && !subject.name.contains(','));
+    if let Some(limit) = limits.map(|subject| subject.median()).reduce(f64::min) {
         let (x, from, to) = (scale.place(limit), bars_top - 8.0, line - 4.0);
         let _ = writeln!(
             svg,
@@ -205,6 +211,19 @@ mod tests {
         assert!((width("bar") / width("bar-own") - LONGEST).abs() < 0.05);
         assert_eq!(svg.matches("class=\"break\"").count(), 1);
         assert!(svg.contains(">9,000 ns<"));
+    }
+
+    #[test]
+    fn rows_of_one_are_not_drawn_and_easier_loads_mark_no_limit() {
+        let folder = std::env::temp_dir().join(format!("ringsock-plots-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let alone = Outcome { group: "alone".into(), ..outcome(&[(OWN, &[100.0])]) };
+        let both = outcome(&[(OWN, &[100.0]), ("raw-ring, one shard", &[80.0])]);
+        let names = write(&record(vec![alone, both]), &folder).unwrap();
+        let svg = fs::read_to_string(folder.join("echo.svg")).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(names, ["echo.svg"]);
+        assert!(!svg.contains("class=\"limit\""));
     }
 
     #[test]

@@ -188,19 +188,27 @@ fn agreements(row: &Outcome) -> String {
     if told.is_empty() { String::new() } else { format!("\n{}: {}.\n", row.name, told.join(", ")) }
 }
 
-/// A median with its spread.
+/// A median with its spread, if there is more than one run.
 fn cell(outcome: &Outcome, subject: Option<&Subject>, notes: &mut Notes) -> String {
     let Some(subject) = subject else { return "-".into() };
-    let marks = notes.marks([subject]);
-    with_spread(subject.median(), subject.spread(), &outcome.unit) + &marks
+    let (median, unit) = (subject.median(), &outcome.unit);
+    let value = match subject.samples.len() {
+        1 => with_unit(median, unit),
+        _ => with_spread(median, subject.spread(), unit),
+    };
+    value + &notes.marks([subject])
 }
 
-/// A median and how far runs were from it, where there is less room.
+/// The same with how far runs were from the median, where there is less room.
 fn brief(outcome: &Outcome, subject: Option<&Subject>, notes: &mut Notes) -> String {
     let Some(subject) = subject else { return "-".into() };
-    let (median, marks) = (subject.median(), notes.marks([subject]));
-    let median_text = with_unit(median, &outcome.unit);
-    format!("{median_text} {}{marks}", deviation(median, subject.spread()))
+    let median = subject.median();
+    let value = with_unit(median, &outcome.unit);
+    let value = match subject.samples.len() {
+        1 => value,
+        _ => format!("{value} {}", deviation(median, subject.spread())),
+    };
+    value + &notes.marks([subject])
 }
 
 fn versions(record: &Record) -> String {
@@ -255,7 +263,7 @@ mod tests {
         assert!(text.contains(
             "| server CPU, memory or latency | kernel alone | **ringsock** | uWebSockets |\n"
         ));
-        let row = "| a row | 100 ns ± 0 % | **105 ns ± 2 %** | 150 ns ± 0 % |\n";
+        let row = "| a row | 100 ns ± 0 % | **105 ns ± 2 %** | 150 ns |\n";
         assert!(text.contains(row), "{text}");
         assert!(text.contains("Targets: 1 met, 1 missed, 1 not measured."), "{text}");
     }
