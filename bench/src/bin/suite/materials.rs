@@ -45,6 +45,11 @@ impl Materials {
     pub(crate) fn document(&self) -> PathBuf {
         self.folder.join("document.json")
     }
+
+    /// Where the load generator writes what came out.
+    pub(crate) fn result(&self) -> PathBuf {
+        self.folder.join("result.json")
+    }
 }
 
 impl Drop for Materials {

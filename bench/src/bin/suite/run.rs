@@ -191,7 +191,7 @@ impl Bench {
 
     /// Runs the load generator and reads what it wrote.
     fn result_of(&self, ringload: &mut Command, server: &mut RunningServer) -> Result<Value> {
-        let file = std::env::temp_dir().join(format!("ringsock-suite-{}.json", server.id()));
+        let file = self.materials.result();
         let time_max = Duration::from_secs_f64(self.seconds) + OVERHEAD_MAX;
         let outcome = run_to_end(ringload.arg("--json").arg(&file), time_max);
         outcome.map_err(|error| server.explain(&*error))?;
