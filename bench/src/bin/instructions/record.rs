@@ -35,8 +35,8 @@ pub(crate) struct Comparison {
 /// Which way it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Not recorded for this instruction set.
-    New,
+    /// Not recorded for this instruction set, so nothing can be said.
+    NotRecorded,
     Same,
     Better,
     Worse,
@@ -71,7 +71,7 @@ impl Record {
         let comparison = |(name, &now): (&String, &f64)| {
             let before = recorded.and_then(|recorded| recorded.get(name)).copied();
             let change = match before {
-                None => Change::New,
+                None => Change::NotRecorded,
                 Some(before) => {
                     let allowed = before * TOLERANCE + TOLERANCE_INSTRUCTIONS;
                     match now - before {
@@ -91,12 +91,12 @@ impl fmt::Display for Comparison {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, now, before, change } = self;
         write!(formatter, "{name:<34} {now:>10.1}")?;
-        let Some(before) = before else { return write!(formatter, "  not recorded") };
+        let Some(before) = before else { return write!(formatter, "  NOT COMPARED") };
         let percent = (now / before - 1.0) * 100.0;
         match change {
             Change::Worse => write!(formatter, "  WORSE, was {before:.1} ({percent:+.1} %)"),
             Change::Better => write!(formatter, "  better, was {before:.1} ({percent:+.1} %)"),
-            Change::Same | Change::New => Ok(()),
+            Change::Same | Change::NotRecorded => Ok(()),
         }
     }
 }
@@ -130,7 +130,7 @@ mod tests {
         let mut record = Record::default();
         record.take(counts("avx2", &[("a", 10.0)]));
         for counts in [counts("neon", &[("a", 99.0)]), counts("avx2", &[("b", 99.0)])] {
-            assert_eq!(record.compare(&counts)[0].change, Change::New);
+            assert_eq!(record.compare(&counts)[0].change, Change::NotRecorded);
         }
     }
 
