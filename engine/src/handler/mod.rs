@@ -38,7 +38,7 @@ pub use outbound::{Outbound, OutboundRequest};
 pub use page::Page;
 pub use peer::{Gone, Peer, RemotePeer};
 pub use policy::{
-    AllowedHosts, AllowedOrigins, Authentication, Credentials, ResponseHeaders, Secrets,
+    AllowedHosts, AllowedOrigins, Authentication, Credentials, Paths, ResponseHeaders, Secrets,
     Subprotocols, Verifier, secrets_equal,
 };
 pub use prepared::Prepared;

@@ -45,6 +45,7 @@ pub(crate) use extensions::read_extensions;
 pub use forwarded::ForwardedHeader;
 pub use handshake_error::HandshakeError;
 pub use limits::{HEADER_LINES_CAP, HandshakeLimits};
+pub(crate) use query::check_path;
 pub use rejection::Rejection;
 pub use request::{HeaderStorage, Request};
 pub use response::{write_page, write_page_with_headers, write_switching_protocols};
