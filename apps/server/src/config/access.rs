@@ -71,20 +71,11 @@ fn list<T, E: ToString>(
     make(setting.values.clone()).map(Some).map_err(named)
 }
 
-/// Names and secrets come from a file, a pair on each line, so that no secret stands in the
-/// configuration.
+/// Names and secrets come from a file, so that no secret stands in the configuration.
 fn authentication(settings: &Settings) -> Result<Option<Authentication>, String> {
     let secrets = settings.read("access.secrets_file", |path| {
         let text = std::fs::read_to_string(path).map_err(|error| format!("'{path}': {error}"))?;
-        let mut pairs = Vec::new();
-        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
-            let pair = line.split_once(' ').filter(|(_, secret)| !secret.trim().is_empty());
-            let (name, secret) = pair.ok_or_else(|| {
-                format!("{path}:{}: a line is a name, a space and a secret", number + 1)
-            })?;
-            pairs.push((name.to_owned(), secret.trim().to_owned()));
-        }
-        if pairs.is_empty() { Err(format!("'{path}' names nobody")) } else { Ok(pairs) }
+        secrets(path, &text)
     })?;
     let places = settings.get("access.secrets_in");
     let Some(secrets) = secrets else {
@@ -110,4 +101,38 @@ fn authentication(settings: &Settings) -> Result<Option<Authentication>, String>
         };
     }
     Ok(Some(authentication))
+}
+
+/// The pairs of a file: a name, a space and a secret on each line. Lines without anything and such that
+/// begin with `#` say nothing.
+fn secrets(path: &str, text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut pairs = Vec::new();
+    for (number, line) in text.lines().map(str::trim).enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let pair = line.split_once(char::is_whitespace);
+        let (name, secret) = pair.ok_or_else(|| {
+            format!("{path}:{}: a line is a name, a space and a secret", number + 1)
+        })?;
+        pairs.push((name.to_owned(), secret.trim().to_owned()));
+    }
+    if pairs.is_empty() { Err(format!("'{path}' names nobody")) } else { Ok(pairs) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_is_nobodys_secret() {
+        let text =
+            "# production tokens\n\nanna sesame\n  # old\n \t\nbert  pep per \r\nanna other\n";
+        let pair = |name: &str, secret: &str| (name.to_owned(), secret.to_owned());
+        let expected = [pair("anna", "sesame"), pair("bert", "pep per"), pair("anna", "other")];
+        assert_eq!(secrets("s", text).unwrap(), expected);
+        assert!(secrets("s", "# anna sesame\n").unwrap_err().contains("'s' names nobody"));
+        assert!(secrets("s", "#\nanna\n").unwrap_err().starts_with("s:2: "));
+        assert!(secrets("s", "anna \n").unwrap_err().starts_with("s:1: "));
+    }
 }
