@@ -65,6 +65,9 @@ fn check_config(arguments: &ServeArguments) -> Result<(), String> {
             ));
         }
     }
+    for variable in &settings.foreign {
+        cli::say(&format!("{variable} is left alone: ours are RINGSOCK_SECTION__KEY"));
+    }
     cli::say(&format!("{}: good", settings.file_name()));
     Ok(())
 }

@@ -43,6 +43,10 @@ pub(crate) fn serve(arguments: &ServeArguments, echo: bool) -> Result<(), String
     let running = apps.start(server).map_err(text)?;
     let controller = running.controller();
     service::ready(config.handover.is_some());
+    if !settings.foreign.is_empty() {
+        let variables = settings.foreign.join(" ");
+        tracing::info!(variables, "left alone: ours are RINGSOCK_SECTION__KEY");
+    }
     let watchdog = Watchdog::start(&controller);
     let watcher = signals.handle();
     let handler = SignalHandler {

@@ -93,6 +93,8 @@ pub(crate) struct Mount {
 pub(crate) struct Settings {
     set: BTreeMap<String, Setting>,
     pub(crate) mounts: Vec<Mount>,
+    /// Variables that look like ours and are not.
+    pub(crate) foreign: Vec<String>,
     pub(crate) file: Option<PathBuf>,
 }
 
@@ -151,7 +153,8 @@ impl Settings {
     }
 
     /// Takes what the environment says. A variable is `RINGSOCK_SECTION__KEY`; a list is separated
-    /// by spaces. `RUST_LOG`, known from other programs, stands in for `RINGSOCK_LOG__LEVEL`.
+    /// by spaces. Others that begin like that are not ours: Kubernetes tells of a service named
+    /// `ringsock` so. `RUST_LOG`, known from other programs, stands in for `RINGSOCK_LOG__LEVEL`.
     pub(crate) fn read_environment(
         &mut self,
         variables: impl Iterator<Item = (String, String)>,
@@ -162,6 +165,10 @@ impl Settings {
         for (name, value) in variables {
             let key = match name.strip_prefix("RINGSOCK_") {
                 Some("CONFIG") => continue,
+                Some(rest) if !rest.contains("__") => {
+                    self.foreign.push(name);
+                    continue;
+                }
                 Some(rest) => rest.to_ascii_lowercase().replacen("__", ".", 1),
                 None if name == "RUST_LOG" => "log.level".to_owned(),
                 None => continue,
@@ -238,6 +245,15 @@ mod tests {
         assert_eq!(settings.get("log.level").unwrap().values, ["debug"]);
         let origin = &settings.get("log.level").unwrap().origin;
         assert_eq!(origin.to_string(), "environment RINGSOCK_LOG__LEVEL");
+    }
+
+    #[test]
+    fn variables_of_others_are_kept_apart() {
+        // What Kubernetes adds for a Service of that name.
+        let foreign = ["RINGSOCK_PORT_9001_TCP", "RINGSOCK_SERVICE_HOST", "RINGSOCK_PORT"];
+        let settings = variables(&foreign.map(|name| (name, "10.0.0.1"))).unwrap();
+        assert_eq!(settings.foreign, foreign);
+        assert_eq!(settings.differences(&Settings::default()), [""; 0]);
     }
 
     #[test]

@@ -109,6 +109,22 @@ fn a_good_configuration_is_called_good_and_a_bad_one_named_with_its_line() {
 }
 
 #[test]
+fn variables_of_others_are_left_alone_and_told() {
+    // What Kubernetes adds for a Service of that name.
+    let foreign = [
+        ("RINGSOCK_PORT", "tcp://10.0.0.1:9001"),
+        ("RINGSOCK_PORT_9001_TCP", "tcp://10.0.0.1:9001"),
+        ("RINGSOCK_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let page = printed(&["check-config"], &foreign);
+    assert!(page.contains("RINGSOCK_PORT_9001_TCP") && page.contains("no file: good"), "{page}");
+    let mut command = ringsock(&["check-config"]);
+    command.env("RINGSOCK_LIMITS__PING_INTERVALL", "5s");
+    let line = failure(command);
+    assert!(line.contains("RINGSOCK_LIMITS__PING_INTERVALL"), "{line}");
+}
+
+#[test]
 fn the_example_is_good() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/ringsock.toml");
     printed(&["check-config", "--config", example], &[]);
