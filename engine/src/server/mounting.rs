@@ -193,7 +193,7 @@ impl ServerBuilder {
         })
     }
 
-    fn check_paths(&mut self) -> Result<()> {
-        self.routes.wrong.take().map_or(Ok(()), |reason| Err(SetupError::BadPath(reason)))
+    pub(super) fn check_paths(&self) -> Result<()> {
+        self.routes.wrong.clone().map_or(Ok(()), |reason| Err(SetupError::BadPath(reason)))
     }
 }
