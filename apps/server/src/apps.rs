@@ -20,13 +20,13 @@ pub(crate) enum Apps {
 
 impl Apps {
     /// What the file mounts.
-    pub(crate) fn mounted(mounts: &[Mount], file: &str) -> Result<Self, String> {
+    pub(crate) fn mounted(mounts: Vec<Mount>, file: &str) -> Result<Self, String> {
         if mounts.is_empty() {
             return Err(format!(
                 "{file}: nothing is mounted: add an [[app]] with kind and path, or use 'ringsock echo'"
             ));
         }
-        for Mount { kind, line, .. } in mounts {
+        for Mount { kind, line, .. } in &mounts {
             if !KINDS.contains(&kind.as_str()) {
                 let known = KINDS.join(", ");
                 return Err(format!(
@@ -34,7 +34,7 @@ impl Apps {
                 ));
             }
         }
-        Ok(Self::Mounted(mounts.to_vec()))
+        Ok(Self::Mounted(mounts))
     }
 
     /// The limits they work best with.
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn an_application_that_is_none_is_named_with_those_there_are() {
-        let error = Apps::mounted(&[mount("eko", "/")], "r.toml").unwrap_err();
+        let error = Apps::mounted(vec![mount("eko", "/")], "r.toml").unwrap_err();
         assert!(error.contains("r.toml:3") && error.contains("'eko'") && error.contains("echo"));
-        assert!(Apps::mounted(&[], "r.toml").unwrap_err().contains("[[app]]"));
+        assert!(Apps::mounted(Vec::new(), "r.toml").unwrap_err().contains("[[app]]"));
     }
 }

@@ -44,16 +44,16 @@ fn main() -> ExitCode {
 
 /// The applications of a configuration; echo for one that mounts none.
 fn apps_of(settings: &Settings) -> Result<Apps, String> {
-    match settings.mounts.is_empty() {
-        true => Ok(Apps::Echo),
-        false => Apps::mounted(&settings.mounts, &settings.file_name()),
+    match settings.mounts() {
+        mounts if mounts.is_empty() => Ok(Apps::Echo),
+        mounts => Apps::mounted(mounts, &settings.file_name()),
     }
 }
 
 fn check_config(arguments: &ServeArguments) -> Result<(), String> {
     let settings = config::gather(arguments)?;
     let config = Config::read(&settings, &apps_of(&settings)?.limits())?;
-    config.tls.as_ref().map(config::TlsFiles::load).transpose()?;
+    config.tls.as_ref().map(|files| files.load()).transpose()?;
     for address in config.listen_or_default().iter().chain(&config.admin) {
         if address.starts_with("unix:") {
             continue;

@@ -5,19 +5,20 @@ use ringsock::Controller;
 
 use crate::apps::Apps;
 use crate::cli::ServeArguments;
-use crate::config::{self, Config, Settings};
+use crate::config::{self, Access, Config, Settings};
 use crate::log::LogLevel;
 
 /// What runs at present.
 pub(crate) struct Reloader {
     pub(crate) settings: Settings,
     pub(crate) apps: Apps,
+    pub(crate) access: Access,
     pub(crate) level: LogLevel,
 }
 
 impl Reloader {
-    /// Reads the configuration again, from where the arguments say, and applies what has
-    /// changed; the files of certificates are read again as well.
+    /// Reads the configuration and the files that it names again, from where the arguments say, and
+    /// applies what has changed.
     pub(crate) fn reload(&mut self, arguments: &ServeArguments, controller: &Controller) {
         let limits = self.apps.limits();
         let read = config::gather(arguments)
@@ -29,10 +30,12 @@ impl Reloader {
                 return;
             }
         };
-        if let Err(error) = controller.set_limits(config.limits) {
+        let applied = controller.set_admin_token(config.admin_token);
+        if let Err(error) = applied.and_then(|()| controller.set_limits(config.limits)) {
             tracing::error!(%error, "the configuration is kept as it was");
             return;
         }
+        self.access.take_over(config.access);
         if let Err(error) = controller.reload_tls() {
             tracing::error!(%error, "the certificates are kept as they were");
         }
@@ -42,7 +45,7 @@ impl Reloader {
         if !fixed.is_empty() {
             tracing::warn!(keys = fixed.join(" "), "changed, but only a restart takes that over");
         }
-        tracing::info!(keys = live.join(" "), "configuration read again");
+        tracing::info!(keys = live.join(" "), "configuration read again, with the files it names");
         self.settings.take_over(settings, &live);
     }
 }

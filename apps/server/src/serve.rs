@@ -17,22 +17,22 @@ use crate::service::{self, Watchdog};
 /// Serves echo at every path, or what the configuration mounts, until a signal has ended it.
 pub(crate) fn serve(arguments: &ServeArguments, echo: bool) -> Result<(), String> {
     let settings = config::gather(arguments)?;
+    let (mounts, file) = (settings.mounts(), settings.file_name());
     let apps = match echo {
-        true if settings.mounts.is_empty() => Apps::Echo,
+        true if mounts.is_empty() => Apps::Echo,
         true => {
-            let file = settings.file_name();
             return Err(format!(
                 "{file} mounts applications: use 'ringsock serve --config {file}'"
             ));
         }
-        false => Apps::mounted(&settings.mounts, &settings.file_name())?,
+        false => Apps::mounted(mounts, &file)?,
     };
-    let mut config = Config::read(&settings, &apps.limits())?;
+    let config = Config::read(&settings, &apps.limits())?;
     let level = log::begin(&config.log_level, config.log_format);
     let text = |error: SetupError| error.to_string();
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| format!("signals cannot be received: {error}"))?;
-    let mut server = std::mem::take(&mut config.access).apply(builder(&config));
+    let mut server = builder(&config).policy(config.access.clone());
     if arguments.test_tiny_buffers {
         server = server.tiny_buffers();
     }
@@ -50,7 +50,7 @@ pub(crate) fn serve(arguments: &ServeArguments, echo: bool) -> Result<(), String
     let watchdog = Watchdog::start(&controller);
     let watcher = signals.handle();
     let handler = SignalHandler {
-        reloader: Reloader { settings, apps, level },
+        reloader: Reloader { settings, apps, access: config.access, level },
         arguments: arguments.clone(),
         controller,
         with_successors: config.handover.is_some(),

@@ -7,19 +7,21 @@ mod groups;
 mod print;
 mod proxies;
 mod settings;
+mod tls;
 mod value;
 
 use std::path::PathBuf;
 
-use ringsock::{Cores, Deflate, Driver, Latency, Limits, Tls, TrustedProxies};
+use ringsock::{Cores, Deflate, Driver, Latency, Limits, TrustedProxies};
 
 use crate::cli::ServeArguments;
 use crate::log::LogFormat;
-use access::Access;
+pub(crate) use access::Access;
 use groups::{FIXED_LIMITS, Group};
 pub(crate) use print::print;
 use settings::{Form, Origin};
 pub(crate) use settings::{Mount, Settings};
+use tls::TlsFiles;
 use value::Value;
 
 /// Where it listens unless told otherwise.
@@ -50,44 +52,6 @@ pub(crate) struct Config {
     pub(crate) tls: Option<TlsFiles>,
     /// Compression, if it is to be accepted.
     pub(crate) deflate: Option<Deflate>,
-    pub(crate) mounts: Vec<Mount>,
-}
-
-/// What TLS is spoken with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TlsFiles {
-    certificate: PathBuf,
-    key: PathBuf,
-    /// Who may issue the certificates of clients, if those are to show one.
-    client_roots: Option<PathBuf>,
-}
-
-impl TlsFiles {
-    fn read(settings: &Settings) -> Result<Option<Self>, String> {
-        let path = |key| {
-            settings.read(key, |text| match text {
-                "" => Err("it is empty".to_owned()),
-                text => Ok(PathBuf::from(text)),
-            })
-        };
-        let (certificate, key) = (path("tls.certificate")?, path("tls.key")?);
-        let client_roots = path("tls.client_roots")?;
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Ok(Some(Self { certificate, key, client_roots })),
-            (None, None) if client_roots.is_none() => Ok(None),
-            _ => Err("tls needs both certificate and key (--tls-cert, --tls-key)".to_owned()),
-        }
-    }
-
-    /// Reads the files.
-    pub(crate) fn load(&self) -> Result<Tls, String> {
-        let tls = Tls::pem(&self.certificate, &self.key);
-        let tls = tls.and_then(|tls| match &self.client_roots {
-            Some(roots) => tls.client_certificates(roots),
-            None => Ok(tls),
-        });
-        tls.map_err(|error| error.to_string())
-    }
 }
 
 /// Gathers what was said, wherever it was.
@@ -141,6 +105,7 @@ fn header_value(text: &str) -> Result<String, String> {
 fn read_token(settings: &Settings) -> Result<Option<String>, String> {
     let whole = |text: &str| match text.trim() {
         "" => Err("it is empty".to_owned()),
+        text if text.contains(char::is_whitespace) => Err("a token has no blanks".to_owned()),
         text => Ok(text.to_owned()),
     };
     let token = settings.read("admin.token", whole)?;
@@ -188,7 +153,6 @@ impl Config {
             proxies: proxies::read(settings)?,
             tls: TlsFiles::read(settings)?,
             deflate: deflates.then_some(deflate),
-            mounts: settings.mounts.clone(),
         })
     }
 
@@ -202,6 +166,7 @@ impl Config {
 pub(crate) fn is_live(key: &str) -> bool {
     match key.split_once('.') {
         Some(("limits", name)) => !FIXED_LIMITS.contains(&name),
-        _ => key == "log.level",
+        Some(("access", _)) => true,
+        _ => matches!(key, "log.level" | "admin.token" | "admin.token_file"),
     }
 }

@@ -239,11 +239,57 @@ fn who_may_connect_is_configured() {
     for (setting, named) in [
         ("access.origins=good.example", "access.origins"),
         ("access.hosts=a/b", "access.hosts"),
-        ("access.origin_required=true", "only with access.origins"),
-        ("access.secrets_in=bearer", "only with access.secrets_file"),
+        ("access.origin_required=true", "access.origin_required: of use only with origins"),
+        ("access.secrets_in=bearer", "access.secrets_in: of use only with secrets_file"),
         ("access.secrets_file=/nonexistent", "'/nonexistent'"),
     ] {
         let line = failure(ringsock(&["check-config", "--set", setting]));
         assert!(line.contains(named), "{line}");
     }
+}
+
+#[test]
+fn who_may_connect_where_is_configured_and_every_refusal_has_the_headers() {
+    let place = Place::new("access-at");
+    let (all, staff) = (place.write("all", "anna sesame\n"), place.write("staff", "bert pepper\n"));
+    let text = format!(
+        "[access]\nheaders = [\"Strict-Transport-Security: max-age=9\"]\nhosts = [\"a\"]\n\
+         secrets_file = {all:?}\nsecrets_in = [\"query:token\"]\n\
+         [[access.at]]\npaths = [\"/staff/{{*rest}}\", \"/board\"]\n\
+         secrets_file = {staff:?}\nheaders = [\"X-Where: staff\"]\n\
+         [[access.at]]\npaths = [\"/board\"]\norigins = [\"https://a.example\"]\norigin_required = true\n"
+    );
+    let file = place.write("r.toml", &text);
+    let page = printed(&["print-config", "--config", &file], &[]);
+    assert!(page.contains(&format!("[[access.at]] # {file}:6\n")), "{page}");
+    let arguments = ["echo", "--listen", "127.0.0.1:0", "--cores", "0", "--config", &file];
+    let server = Serving::start(ringsock(&arguments));
+    let bearer = "Authorization: Bearer pepper\r\n";
+    let from_board = format!("{bearer}Origin: https://a.example\r\n");
+    for (path, headers, status) in [
+        ("/", "", "401"),
+        ("/?token=sesame", "", "101"),
+        ("/staff?token=sesame", "", "401"),
+        ("/staff/?token=sesame", bearer, "101"),
+        ("/staff/a?token=sesame", "", "401"),
+        ("/st%61ff/a?token=sesame", "", "401"),
+        ("/staff/a?token=sesame", bearer, "101"),
+        ("/staff/a", bearer, "401"),
+        ("/board?token=sesame", bearer, "403"),
+        ("/board?token=sesame", &from_board, "101"),
+        ("/boards?token=sesame", "", "101"),
+    ] {
+        let head = upgrade(&mut server.raw(), &format!("{path} HTTP/1.1\r\n{headers}X:"));
+        let head = head.expect("an answer");
+        assert_eq!(&head[9..12], status, "{path} {headers}");
+        assert!(head.contains("\r\nStrict-Transport-Security: max-age=9\r\n"), "{head}");
+        let of_staff = path.contains("ff") || path.contains("board?");
+        assert_eq!(head.contains("\r\nX-Where: staff\r\n"), of_staff, "{path}: {head}");
+    }
+    let request = "GET / HTTP/1.1\r\nHost: elsewhere\r\n\r\n";
+    let mut stream = server.raw();
+    std::io::Write::write_all(&mut stream, request.as_bytes()).expect("it can be sent");
+    let answer = std::io::read_to_string(stream).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+    assert!(answer.contains("\r\nStrict-Transport-Security: max-age=9\r\n"), "{answer}");
 }

@@ -5,6 +5,7 @@ mod operation;
 mod place;
 mod program;
 mod seccomp;
+mod tls;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::place::Place;
-use crate::program::{PATIENCE, Serving, echo, get, request, ringsock};
+use crate::program::{PATIENCE, Serving, echo, get, request, ringsock, upgrade};
 
 /// A service manager's end of the notifications.
 struct Notified(UnixDatagram);
@@ -135,6 +135,70 @@ fn a_changed_configuration_is_taken_over_and_a_bad_one_is_not() {
     server.signal("TERM");
     let (code, log) = server.wait();
     assert_eq!((code, log.as_str()), (Some(0), ""), "the log is off");
+}
+
+/// Whether a server takes this credential at a path.
+fn admits(server: &Serving, path: &str, token: &str) -> bool {
+    let head = upgrade(&mut server.raw(), &format!("{path}?token={token}")).expect("an answer");
+    assert!(head.starts_with("HTTP/1.1 101 ") || head.starts_with("HTTP/1.1 401 "), "{head}");
+    head.starts_with("HTTP/1.1 101 ")
+}
+
+#[test]
+fn changed_secrets_and_policies_are_taken_over_by_a_reload() {
+    let place = Place::new("reload-secrets");
+    let secrets = place.write("secrets", "anna first\n");
+    let staff = place.write("staff", "bert staff\n");
+    let token = place.write("token", "before\n");
+    let text = |origin: &str| {
+        format!(
+            "[admin]\nlisten = \"127.0.0.1:0\"\ntoken_file = {token:?}\n\
+             [access]\norigins = [\"{origin}\"]\n\
+             secrets_file = {secrets:?}\nsecrets_in = [\"query:token\"]\n\
+             [[access.at]]\npaths = [\"/staff/{{*rest}}\"]\n\
+             secrets_file = {staff:?}\nsecrets_in = [\"bearer\"]\n"
+        )
+    };
+    let file = place.write("r.toml", &text("https://one.example"));
+    let arguments = ["echo", "--listen", "127.0.0.1:0", "--cores", "0", "--config", &file];
+    let mut server = Serving::start(ringsock(&arguments));
+    let admin = server.address_after("admin on http://");
+    let tells = |token: &str| {
+        let head = format!("/metrics HTTP/1.1\r\nAuthorization: Bearer {token}\r\nX:");
+        get(admin, &head).starts_with("HTTP/1.1 200 ")
+    };
+    let address = server.address;
+    let status = |path: &str, headers: &str| {
+        let request = format!("{path}?token=second HTTP/1.1\r\n{headers}X:");
+        let mut stream = TcpStream::connect(address).expect("the server accepts");
+        upgrade(&mut stream, &request).expect("an answer")[9..12].to_owned()
+    };
+    assert!(admits(&server, "/", "first") && !admits(&server, "/", "second"));
+    assert!(tells("before") && !tells("after"));
+
+    place.write("secrets", "# in use since today\nanna second\n");
+    place.write("staff", "bert other\n");
+    place.write("token", "after\n");
+    server.signal("HUP");
+    server.wait_for_line("configuration read again");
+    assert!(admits(&server, "/", "second") && !admits(&server, "/", "first"));
+    assert!(tells("after") && !tells("before"));
+    assert_eq!(status("/staff/a", "Authorization: Bearer other\r\n"), "101");
+    assert_eq!(status("/staff/a", "Authorization: Bearer staff\r\n"), "401");
+    assert_eq!(status("/", "Origin: https://two.example\r\n"), "403");
+
+    place.write("r.toml", &text("https://two.example"));
+    server.signal("HUP");
+    let line = server.wait_for_line("configuration read again");
+    assert!(line.contains("access.origins"), "{line}");
+    assert_eq!(status("/", "Origin: https://two.example\r\n"), "101");
+    assert_eq!(status("/", "Origin: https://one.example\r\n"), "403");
+
+    place.write("secrets", "nobody\n");
+    server.signal("HUP");
+    let line = server.wait_for_line("kept as it was");
+    assert!(line.contains("secrets:1"), "{line}");
+    assert!(admits(&server, "/", "second"));
 }
 
 #[test]

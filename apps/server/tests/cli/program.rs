@@ -176,7 +176,8 @@ fn greeting(log: &mut impl BufRead) -> (String, Option<SocketAddr>) {
         if log.read_line(&mut text).expect("UTF-8") == 0 {
             return (text, None);
         }
-        if let Some((_, rest)) = text[before..].split_once("listening on ws://") {
+        if let Some((_, rest)) = text[before..].split_once("listening on ws") {
+            let (_, rest) = rest.split_once("://").expect("a URL");
             let (address, _) = rest.split_once('/').expect("a URL");
             let address = address.parse().expect("an address");
             return (text, Some(address));
@@ -204,12 +205,12 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> String {
 }
 
 /// Asks for an upgrade; the head of the answer, `None` if the connection ends instead.
-pub(crate) fn request(stream: &mut TcpStream) -> Option<String> {
+pub(crate) fn request(stream: &mut (impl Read + Write)) -> Option<String> {
     upgrade(stream, "/")
 }
 
 /// The same at this path.
-pub(crate) fn upgrade(stream: &mut TcpStream, path: &str) -> Option<String> {
+pub(crate) fn upgrade(stream: &mut (impl Read + Write), path: &str) -> Option<String> {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -225,7 +226,7 @@ pub(crate) fn upgrade(stream: &mut TcpStream, path: &str) -> Option<String> {
 }
 
 /// Sends a text of up to 125 bytes and waits for its echo.
-pub(crate) fn echo(stream: &mut TcpStream, text: &str) {
+pub(crate) fn echo(stream: &mut (impl Read + Write), text: &str) {
     // The mask is zero: the payload stands there as it is.
     let header = [0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
     stream.write_all(&[&header, text.as_bytes()].concat()).expect("it can be sent");
