@@ -45,16 +45,11 @@ impl Apps {
         }
     }
 
-    /// Starts the server with them.
-    pub(crate) fn start(&self, server: ServerBuilder) -> ringsock::Result<Running> {
-        let mounts = match self {
-            Self::Echo => {
-                let server = server.page("/", ringsock_echo::page());
-                return server.start(|_shard| ringsock_echo::Echo);
-            }
-            Self::Mounted(mounts) => mounts,
+    /// Puts them at their paths.
+    pub(crate) fn mount(&self, mut server: ServerBuilder) -> ServerBuilder {
+        let Self::Mounted(mounts) = self else {
+            return server.page("/", ringsock_echo::page());
         };
-        let mut server = server;
         if !mounts.iter().any(|mount| mount.path == "/") {
             server = server.page("/", Page::html(landing_page(mounts)));
         }
@@ -64,7 +59,15 @@ impl Apps {
                 server = server.page(mount.path.clone(), ringsock_echo::page());
             }
         }
-        server.start_routes()
+        server
+    }
+
+    /// Starts a server in which they are mounted.
+    pub(crate) fn start(&self, server: ServerBuilder) -> ringsock::Result<Running> {
+        match self {
+            Self::Echo => server.start(|_shard| ringsock_echo::Echo),
+            Self::Mounted(_) => server.start_routes(),
+        }
     }
 }
 

@@ -83,7 +83,8 @@ fn secrets_are_not_shown() {
 fn a_good_configuration_is_called_good_and_a_bad_one_named_with_its_line() {
     let place = Place::new("check");
     let good = place.write("good.toml", "[log]\nformat = \"json\"\n");
-    assert_eq!(printed(&["check-config", "--config", &good], &[]), format!("{good}: good\n"));
+    let page = printed(&["check-config", "--config", &good], &[]);
+    assert!(page.starts_with(&format!("{good}: good for 'ringsock echo'")), "{page}");
     for (name, text, named) in [
         ("key", "\n[limits]\nping_intervall = \"1s\"\n", "key.toml:3: there is no key"),
         ("unit", "[limits]\nping_interval = 30\n", "as in 30s"),
@@ -106,6 +107,47 @@ fn a_good_configuration_is_called_good_and_a_bad_one_named_with_its_line() {
     assert!(line.contains("ringsock serve"), "{line}");
     let line = failure(ringsock(&["serve", "--config", &good]));
     assert!(line.contains("[[app]]"), "{line}");
+}
+
+#[test]
+fn what_cannot_start_is_not_called_good() {
+    let place = Place::new("cannot-start");
+    let app = |path: &str| format!("[[app]]\nkind = \"echo\"\npath = \"{path}\"\n");
+    let long = "x".repeat(108);
+    for (name, text, named) in [
+        ("relative", app("one"), "'one' does not begin with /"),
+        ("conflict", app("/a/{b}") + &app("/a/{c}"), "'/a/{c}'"),
+        ("twice", app("/a") + &app("/a"), "'/a'"),
+        ("brace", app("/a/{"), "'/a/{'"),
+        ("escape", app("/a%20b"), "has an escape"),
+        ("dots", app("/a/../b"), ". or .. segment"),
+        (
+            "exposed",
+            "[admin]\nlisten = \"0.0.0.0:9601\"\n".to_owned(),
+            "admin address 0.0.0.0:9601",
+        ),
+        ("admin", "[admin]\nlisten = \"9601\"\n".to_owned(), "HOST:PORT"),
+        ("unix", "[server]\nlisten = [\"unix:foo\"]\n".to_owned(), "'unix:foo'"),
+        ("mode", "[server]\nlisten = [\"unix:/foo,mode=9\"]\n".to_owned(), "as in 660"),
+        ("long", format!("[server]\nlisten = [\"unix:/{long}\"]\n"), "cannot listen on"),
+        ("handover", format!("[server]\nhandover = \"/{long}\"\n"), "no hand-over at"),
+        ("core", "[server]\ncores = \"0,4095\"\n".to_owned(), "core 4095"),
+        (
+            "tls",
+            "[tls]\ncertificate = \"/none.pem\"\nkey = \"/none.key\"\n".to_owned(),
+            "/none.pem",
+        ),
+        ("origin", "[access]\norigins = [\"x\"]\n".to_owned(), "'x' is no origin"),
+        ("at", "[[access.at]]\npaths = [\"x\"]\n".to_owned(), "'x'"),
+    ] {
+        let file = place.write(&format!("{name}.toml"), &text);
+        let checked = failure(ringsock(&["check-config", "--config", &file]));
+        assert!(checked.contains(named), "{name}: {checked}");
+        // And it is what the start says.
+        let command = if text.contains("[[app]]") { "serve" } else { "echo" };
+        let started = failure(ringsock(&[command, "--config", &file]));
+        assert_eq!(started, checked, "{name}");
+    }
 }
 
 #[test]
