@@ -45,6 +45,11 @@ impl Apps {
         }
     }
 
+    /// Whether somebody runs them for others, and not just echo to see or to measure something.
+    pub(crate) fn are_deployed(&self) -> bool {
+        matches!(self, Self::Mounted(_))
+    }
+
     /// Puts them at their paths.
     pub(crate) fn mount(&self, mut server: ServerBuilder) -> ServerBuilder {
         let Self::Mounted(mounts) = self else {

@@ -58,8 +58,8 @@ pub(crate) struct ServeArguments {
     /// auto (io_uring where it works, else epoll), ring or epoll [default: auto].
     #[arg(long, value_name = "NAME", value_parser = checked::<Driver>)]
     driver: Option<String>,
-    /// Where /healthz, /readyz, /metrics and /debug/connections are served, HOST:PORT, as in
-    /// 127.0.0.1:9601 [default: nowhere].
+    /// Where /healthz, /readyz, /metrics and /debug/connections are served, HOST:PORT, or off
+    /// [default: 127.0.0.1:9601 for serve, off for echo].
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
     /// A path at which a server hands its listening sockets over to the next one that is started

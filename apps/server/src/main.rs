@@ -68,7 +68,7 @@ fn check_config(arguments: &ServeArguments) -> Result<(), String> {
 
 fn print_config(arguments: &ServeArguments) -> Result<(), String> {
     let settings = config::gather(arguments)?;
-    let page = config::print(&settings, &apps_of(&settings)?.limits())?;
+    let page = config::print(&settings, &apps_of(&settings)?)?;
     cli::say(page.trim_end());
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use ringsock::{Server, ServerBuilder, SetupError};
 
 use crate::apps::Apps;
-use crate::config::{Config, Settings};
+use crate::config::{Admin, Config, Settings};
 
 /// A server that could start.
 pub(crate) struct Plan {
@@ -18,7 +18,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// Reads each setting and looks at the whole as a start does, without binding anything.
     pub(crate) fn make(settings: Settings, apps: Apps) -> Result<Self, String> {
-        let config = Config::read(&settings, &apps.limits())?;
+        let config = Config::read(&settings, &apps)?;
         let plan = Self { settings, apps, config };
         let rehearsal = plan.describe(Server::builder().dry_run(), Vec::new())?;
         rehearsal.check().map_err(|error| error.to_string())?;
@@ -66,9 +66,11 @@ impl Plan {
         if let Some(path) = &config.handover {
             server = server.handover(path)?;
         }
-        if let Some(address) = &config.admin {
-            server = server.admin(address)?;
-        }
+        server = match &config.admin {
+            Admin::Off => server,
+            Admin::Usual(address) => server.admin_if_free(address)?,
+            Admin::At(address) => server.admin(address)?,
+        };
         if has_passed && config.listen.is_empty() {
             return server.listen_inherited();
         }

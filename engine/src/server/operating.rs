@@ -70,6 +70,22 @@ impl ServerBuilder {
         Ok(self)
     }
 
+    /// As [`admin`](Self::admin), but if the address cannot be had, the server starts without it and
+    /// says so in the log: for an address that nobody has asked for.
+    ///
+    /// # Errors
+    /// [`SetupError::BadAddress`]; starting fails with [`SetupError::AdminExposed`].
+    pub fn admin_if_free(mut self, address: &str) -> Result<Self> {
+        match self.bind(address) {
+            Ok(listener) => self.admin = Some(listener),
+            Err(error @ SetupError::Bind { .. }) => {
+                tracing::warn!(%error, "no admin address: health and metrics are not served");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(self)
+    }
+
     /// What `/metrics` and `/debug/connections` ask for, as `Authorization: Bearer TOKEN`. Without
     /// one they answer those who ask by address or as `localhost`.
     /// [`Controller::set_admin_token`] changes it.

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use ringsock::{Cores, Deflate, Driver, Latency, Limits, TrustedProxies};
 
+use crate::apps::Apps;
 use crate::cli::ServeArguments;
 use crate::log::LogFormat;
 pub(crate) use access::Access;
@@ -26,6 +27,10 @@ use value::Value;
 
 /// Where it listens unless told otherwise.
 const LISTEN: &str = "127.0.0.1:9001";
+/// Where the admin address of applications is unless told otherwise.
+const ADMIN: &str = "127.0.0.1:9601";
+/// What says that there shall be none.
+const OFF: &str = "off";
 /// What is logged unless told otherwise.
 const LOG_LEVEL: &str = "info";
 
@@ -39,7 +44,7 @@ pub(crate) struct Config {
     /// The value of the `Server` header; empty for none.
     pub(crate) server_name: String,
     pub(crate) handover: Option<PathBuf>,
-    pub(crate) admin: Option<String>,
+    pub(crate) admin: Admin,
     pub(crate) admin_token: Option<String>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
@@ -52,6 +57,17 @@ pub(crate) struct Config {
     pub(crate) tls: Option<TlsFiles>,
     /// Compression, if it is to be accepted.
     pub(crate) deflate: Option<Deflate>,
+}
+
+/// Where the admin address is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Admin {
+    /// There is none.
+    Off,
+    /// Where nobody has asked for it: a server goes without it if it cannot be had.
+    Usual(&'static str),
+    /// Where somebody wants it.
+    At(String),
 }
 
 /// Gathers what was said, wherever it was.
@@ -101,6 +117,16 @@ fn header_value(text: &str) -> Result<String, String> {
     }
 }
 
+fn read_admin(settings: &Settings, apps: &Apps) -> Result<Admin, String> {
+    let asked = settings.read("admin.listen", |text| match text {
+        "" => Err(format!("it is empty: give HOST:PORT, or {OFF} for none")),
+        OFF => Ok(Admin::Off),
+        address => Ok(Admin::At(address.to_owned())),
+    })?;
+    let usual = if apps.are_deployed() { Admin::Usual(ADMIN) } else { Admin::Off };
+    Ok(asked.unwrap_or(usual))
+}
+
 /// The admin token: itself, or what a file holds, which a service manager can keep from others.
 fn read_token(settings: &Settings) -> Result<Option<String>, String> {
     let whole = |text: &str| match text.trim() {
@@ -120,12 +146,12 @@ fn read_token(settings: &Settings) -> Result<Option<String>, String> {
 }
 
 impl Config {
-    /// Reads each value; what nobody has set is the default, for limits that of `base`.
-    pub(crate) fn read(settings: &Settings, base: &Limits) -> Result<Self, String> {
+    /// Reads each value; what nobody has set is the default, or what suits the applications.
+    pub(crate) fn read(settings: &Settings, apps: &Apps) -> Result<Self, String> {
         let some = |text: &str| {
             if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
         };
-        let limits = read_group(settings, base.clone())?;
+        let limits = read_group(settings, apps.limits())?;
         limits.validate().map_err(|reason| format!("limits: {reason}"))?;
         let latency = read_group(settings, Latency::default())?;
         latency.validate().map_err(|reason| format!("latency: {reason}"))?;
@@ -141,7 +167,7 @@ impl Config {
                 .read("server.name", header_value)?
                 .unwrap_or_else(|| "ringsock".to_owned()),
             handover: settings.read("server.handover", some)?.map(PathBuf::from),
-            admin: settings.read("admin.listen", some)?,
+            admin: read_admin(settings, apps)?,
             admin_token: read_token(settings)?,
             log_level: settings
                 .read("log.level", crate::log::check_level)?

@@ -5,14 +5,15 @@ use std::fmt::Write;
 
 use ringsock::{Deflate, Latency, Limits};
 
-use super::Config;
 use super::groups::Group;
 use super::settings::{Form, Origin, Settings, keys, table_form, table_names};
+use super::{Admin, Config, OFF};
+use crate::apps::Apps;
 
 /// The whole configuration as a file that can be read again, each value with where it came from.
 /// Secrets are not shown.
-pub(crate) fn print(settings: &Settings, base: &Limits) -> Result<String, String> {
-    let config = Config::read(settings, base)?;
+pub(crate) fn print(settings: &Settings, apps: &Apps) -> Result<String, String> {
+    let config = Config::read(settings, apps)?;
     let mut page = String::new();
     let mut open = String::new();
     for (key, form) in keys() {
@@ -68,6 +69,11 @@ fn default_of(config: &Config, section: &str, name: &str) -> Option<String> {
         ("server", "cores") => Some(quoted("all")),
         ("server", "driver") => Some(quoted("auto")),
         ("server", "name") => Some(quoted(&config.server_name)),
+        ("admin", "listen") => Some(quoted(match &config.admin {
+            Admin::Off => OFF,
+            Admin::Usual(address) => address,
+            Admin::At(address) => address,
+        })),
         ("tls", "minimum_version") if config.tls.is_some() => Some(quoted("1.2")),
         ("log", "level") => Some(quoted(&config.log_level)),
         ("log", "format") => Some(quoted("text")),

@@ -220,6 +220,43 @@ fn the_admin_address_tells_how_it_is() {
     assert!(open.contains("token"), "{open}");
 }
 
+/// What `ringsock serve` with one application writes on its way to the address it listens on.
+fn greeting_of_serve(place: &Place, admin: &str) -> (Serving, String) {
+    let text = format!("{admin}[[app]]\nkind = \"echo\"\npath = \"/echo\"\n");
+    let file = place.write("r.toml", &text);
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--cores", "0", "--config", &file];
+    let server = Serving::start(ringsock(&arguments));
+    let greeting = server.greeting.clone();
+    (server, greeting)
+}
+
+#[test]
+fn applications_have_an_admin_address_unless_its_port_is_taken_or_it_is_off() {
+    let place = Place::new("admin");
+    match TcpListener::bind("127.0.0.1:9601") {
+        Ok(holder) => {
+            let (server, greeting) = greeting_of_serve(&place, "");
+            assert!(greeting.contains("no admin address"), "{greeting}");
+            assert!(greeting.contains("127.0.0.1:9601") && greeting.contains("another program"));
+            echo(&mut server.connect_to("/echo"), "served without");
+            drop((server, holder));
+        }
+        Err(error) => eprintln!("not tested with a port that is taken: {error}"),
+    }
+    let (_server, greeting) = greeting_of_serve(&place, "");
+    if !greeting.contains("no admin address") {
+        assert!(greeting.contains("admin on http://127.0.0.1:9601/"), "{greeting}");
+    }
+    let (_server, greeting) = greeting_of_serve(&place, "[admin]\nlisten = \"off\"\n");
+    assert!(!greeting.contains("admin"), "{greeting}");
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = holder.local_addr().expect("its address").to_string();
+    let file = place.path("r.toml");
+    let asked = ["serve", "--listen", "127.0.0.1:0", "--config", &file, "--admin", &taken];
+    let line = crate::program::failure(ringsock(&asked));
+    assert!(line.contains(&taken) && line.contains("another program listens there"), "{line}");
+}
+
 /// Connects, echoes and closes until told to end; how often.
 fn churn(address: SocketAddr, over: &AtomicBool) -> usize {
     let mut cycles = 0;
