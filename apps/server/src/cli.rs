@@ -20,7 +20,8 @@ use crate::log::{LogFormat, check_level};
     version,
     after_help = "Every setting can stand in a file (--config), in the environment (RINGSOCK_SECTION__KEY) and in a \
         flag; later ones go first. 'ringsock print-config' shows all keys, their values and where they came from.\n\
-        SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads the configuration again."
+        SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads the configuration again; SIGUSR2 starts the \
+        program anew, to take over by --handover."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -9,6 +9,7 @@ mod plan;
 mod reload;
 mod serve;
 mod service;
+mod successor;
 
 use std::process::ExitCode;
 

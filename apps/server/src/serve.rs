@@ -4,7 +4,7 @@
 use std::thread;
 
 use ringsock::{Controller, Server, SetupError};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::apps::Apps;
@@ -14,6 +14,7 @@ use crate::log;
 use crate::plan::Plan;
 use crate::reload::Reloader;
 use crate::service::{self, Watchdog};
+use crate::successor::Successor;
 
 /// Serves echo at every path, or what the configuration mounts, until a signal has ended it.
 pub(crate) fn serve(arguments: &ServeArguments, echo: bool) -> Result<(), String> {
@@ -31,7 +32,7 @@ pub(crate) fn serve(arguments: &ServeArguments, echo: bool) -> Result<(), String
     let plan = Plan::make(settings, apps)?;
     let level = log::begin(&plan.config.log_level, plan.config.log_format);
     let text = |error: SetupError| error.to_string();
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])
         .map_err(|error| format!("signals cannot be received: {error}"))?;
     let mut server = plan.describe(Server::builder(), service::passed_sockets()?)?;
     if arguments.test_tiny_buffers {
@@ -51,8 +52,8 @@ pub(crate) fn serve(arguments: &ServeArguments, echo: bool) -> Result<(), String
     let handler = SignalHandler {
         reloader: Reloader::new(plan, level),
         arguments: arguments.clone(),
+        successor: with_successors.then(|| Successor::new(&controller)),
         controller,
-        with_successors,
     };
     let thread = thread::spawn(move || handler.obey(signals));
     let outcome = running.join();
@@ -70,7 +71,8 @@ struct SignalHandler {
     reloader: Reloader,
     arguments: ServeArguments,
     controller: Controller,
-    with_successors: bool,
+    /// What starts the next server, if this one would hand over to it.
+    successor: Option<Successor>,
 }
 
 impl SignalHandler {
@@ -81,8 +83,12 @@ impl SignalHandler {
                 SIGHUP => {
                     service::reloading();
                     self.reloader.reload(&self.arguments, &self.controller);
-                    service::ready(self.with_successors);
+                    service::ready(self.successor.is_some());
                 }
+                SIGUSR2 => match &self.successor {
+                    Some(successor) => successor.start(),
+                    None => tracing::error!("no successor is started: it needs --handover"),
+                },
                 _ if self.controller.is_draining() => {
                     tracing::info!("ending now: open connections are cut");
                     self.controller.stop();

@@ -34,6 +34,13 @@ impl Notified {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// Forgets what has come.
+    fn forget(&self) {
+        self.0.set_nonblocking(true).expect("a socket can be made non-blocking");
+        while self.0.recv(&mut [0; 1_024]).is_ok() {}
+        self.0.set_nonblocking(false).expect("and blocking again");
+    }
+
     /// Waits for a notification with this line; all of its lines.
     fn wait_for(&self, line: &str) -> Vec<String> {
         loop {
@@ -327,6 +334,78 @@ fn restarts_with_a_hand_over_refuse_and_reset_nobody() {
         for path in [&path, &unix] {
             assert!(!Path::new(path).exists(), "nothing is left behind");
         }
+    }
+}
+
+/// A process that is not our child, ended when dropped.
+struct Grandchild(String);
+
+impl Drop for Grandchild {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", &self.0]).stderr(Stdio::null()).status();
+    }
+}
+
+#[test]
+fn a_signal_starts_a_successor_that_takes_over_and_is_watched_in_its_turn() {
+    let place = Place::new("successor");
+    let (path, notify) = (place.path("handover.sock"), place.path("notify.sock"));
+    let manager = Notified::bind(&notify);
+    // A service manager's variables: the watchdog is for the process with this number.
+    let script = "WATCHDOG_USEC=300000 WATCHDOG_PID=$$ exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    // One that is free now: with port 0 the successor would listen elsewhere.
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = free.expect("a free port").to_string();
+    command.args(["-c", script, env!("CARGO_BIN_EXE_ringsock"), "echo", "--listen", &address]);
+    command.args(["--cores", "0", "--handover", &path, "--set", "limits.drain_window=300ms"]);
+    command.env("NOTIFY_SOCKET", &notify).stdin(Stdio::null()).stderr(Stdio::piped());
+    let server = Serving::start(command);
+    manager.wait_for("READY=1");
+    server.signal("USR2");
+    let ready = manager.wait_for("READY=1");
+    let main = ready.iter().find_map(|line| line.strip_prefix("MAINPID=")).expect("a number");
+    let successor = Grandchild(main.to_owned());
+    assert_ne!(main, server.id().to_string());
+    let address = server.address;
+    // The log goes on: it is the successor's as well, and ends with it.
+    assert_eq!(server.wait_silently(), Some(0));
+    manager.forget();
+    for _ in 0..3 {
+        assert_eq!(manager.next(), ["WATCHDOG=1"]);
+    }
+    let mut stream = TcpStream::connect(address).expect("the successor accepts");
+    assert!(request(&mut stream).expect("an answer").starts_with("HTTP/1.1 101 "));
+    echo(&mut stream, "succeeded");
+    drop(stream);
+    let ended = Command::new("kill").args(["-TERM", &successor.0]).status().expect("kill runs");
+    assert!(ended.success());
+    manager.wait_for("STOPPING=1");
+    let started = Instant::now();
+    while TcpStream::connect(address).is_ok() {
+        assert!(started.elapsed() < PATIENCE, "it listens on");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_successor_that_fails_and_one_that_is_not_wanted_change_nothing() {
+    let place = Place::new("no-successor");
+    let arguments = ["echo", "--listen", "127.0.0.1:0", "--cores", "0"];
+    let mut server = Serving::start(ringsock(&arguments));
+    server.signal("USR2");
+    server.wait_for_line("it needs --handover");
+    echo(&mut server.connect(), "serves on");
+    let file = place.write("r.toml", "[server]\nname = \"first\"\n");
+    let path = place.path("handover.sock");
+    let further = ["--config", &file, "--handover", &path];
+    let mut server = Serving::start(ringsock(&[&arguments[..], &further].concat()));
+    place.write("r.toml", "[server]\nname = 1 2\n");
+    for _ in 0..2 {
+        server.signal("USR2");
+        let line = server.wait_for_line("ended before it took over");
+        assert!(line.contains("exit status: 2"), "{line}");
+        echo(&mut server.connect(), "serves on");
     }
 }
 

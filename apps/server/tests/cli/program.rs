@@ -123,17 +123,26 @@ impl Serving {
 
     /// Waits for the end: the exit code, and what else it wrote.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
+        let code = self.wait_for_end();
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).expect("UTF-8");
+        (code, log)
+    }
+
+    /// The same where others write to its log as well, so that it may go on.
+    pub(crate) fn wait_silently(mut self) -> Option<i32> {
+        self.wait_for_end()
+    }
+
+    fn wait_for_end(&mut self) -> Option<i32> {
         let started = Instant::now();
-        let status = loop {
+        loop {
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
-                break status;
+                return status.code();
             }
             assert!(started.elapsed() < PATIENCE, "it has not ended");
             thread::sleep(Duration::from_millis(5));
-        };
-        let mut log = String::new();
-        self.log.read_to_string(&mut log).expect("UTF-8");
-        (status.code(), log)
+        }
     }
 
     /// A connection that has completed its handshake.
