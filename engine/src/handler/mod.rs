@@ -2,6 +2,7 @@
 //! a socket or waits; what a handler does is queued and leaves at the end of the turn.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod admission;
 mod command;
 mod conn;
@@ -25,6 +26,7 @@ mod upgrade;
 use crate::connection::CloseInfo;
 use crate::protocol::handshake::Request;
 
+pub(crate) use addresses::{AddressKey, Addresses, Bucket, Excess};
 pub use admission::{Admission, Policy};
 pub(crate) use command::{Command, Token};
 pub use conn::{Conn, Subscribed};

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use core_affinity::CoreId;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -294,6 +295,8 @@ impl ServerBuilder {
             deflate: self.deflate,
             tls: self.tls.clone(),
             exchange: Arc::clone(&exchange),
+            addresses: Arc::default(),
+            started: Instant::now(),
             shard: 0,
             shards: cores.len(),
         };

@@ -17,8 +17,8 @@ use socket2::SockRef;
 use super::core::{Core, Side};
 use crate::buffer::Batch;
 use crate::connection::Phase;
-use crate::driver::TICK;
 use crate::driver::epoll::{EpollStream, Readiness, Round};
+use crate::driver::{TICK, peer_address};
 use crate::handler::{Handler, Token};
 
 /// Bytes of the shared receive buffer.
@@ -395,13 +395,11 @@ async fn accept<H: Handler>(
 
 fn adopt<H: Handler>(shared: &Rc<Shared<H>>, socket: TcpStream) {
     let mut core = shared.core.borrow_mut();
-    if core.refuses_connection() {
-        return;
-    }
-    let Ok(stream) = EpollStream::new(socket) else { return };
-    let stream = Rc::new(stream);
     core.read_clock();
-    let token = core.accepted(None, EpollSide::new(Rc::clone(&stream), false));
+    let Some(counted) = core.admit(|| peer_address(socket.as_fd())) else { return };
+    let Ok(stream) = EpollStream::new(socket) else { return core.release(counted) };
+    let stream = Rc::new(stream);
+    let token = core.accepted(None, EpollSide::new(Rc::clone(&stream), false), counted);
     drop(core);
     shared.spawn(serve(Rc::clone(shared), token, stream));
 }

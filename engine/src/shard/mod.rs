@@ -3,6 +3,7 @@
 //! below, who listens where above.
 #![forbid(unsafe_code)]
 
+mod admitting;
 mod core;
 mod drain;
 mod epoll_loop;

@@ -15,8 +15,8 @@ use socket2::SockRef;
 use super::core::{Core, Side};
 use crate::connection::{Millis, Phase, ReceivedBuffer};
 use crate::driver::epoll::{Readiness, Round};
-use crate::driver::outbound_socket;
 use crate::driver::ring::{Completion, DataRing, Lease, Received, RingConfig, prefetch};
+use crate::driver::{outbound_socket, peer_address};
 use crate::handler::{Handler, Token};
 
 /// Payload bytes still missing from which on a receive goes straight into the assembly.
@@ -276,13 +276,14 @@ impl<H: Handler> RingLoop<H> {
     fn accepted(&mut self, listener: u32, result: io::Result<OwnedFd>, more: bool) {
         let mut backoff = false;
         match result {
-            Ok(socket) if self.core.refuses_connection() => {
-                self.ring.close(socket);
-            }
-            Ok(socket) => {
-                let token = self.core.accepted(Some(socket), RingSide::new(false));
-                self.core.mark_dirty(token);
-            }
+            Ok(socket) => match self.core.admit(|| peer_address(socket.as_fd())) {
+                Some(counted) => {
+                    let side = RingSide::new(false);
+                    let token = self.core.accepted(Some(socket), side, counted);
+                    self.core.mark_dirty(token);
+                }
+                None => self.ring.close(socket),
+            },
             // Out of descriptors or memory: trying again at once would only spin.
             Err(error) => {
                 backoff = matches!(

@@ -14,6 +14,7 @@ mod recorder;
 mod seccomp;
 mod served;
 
+mod addresses;
 mod admin;
 mod bounds;
 mod client_role;
