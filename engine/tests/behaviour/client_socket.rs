@@ -241,6 +241,37 @@ fn each_step_that_fails_says_which_against_whom_and_why() {
     server.join().unwrap();
 }
 
+#[test]
+fn no_error_tells_the_secrets_of_an_address() {
+    let (silent, server) = listener(|mut stream| {
+        read_head(&mut stream);
+        let _ = stream.read(&mut [0]);
+    });
+    let (refusing, other) = listener(|mut stream| {
+        let head = read_head(&mut stream);
+        assert!(head.starts_with("GET /feed?token=s3cret HTTP/1.1\r\n"), "{head}");
+        stream.write_all(b"HTTP/1.1 401 Unauthorized\r\n\r\n").unwrap();
+    });
+    let short = Limits { handshake_timeout: Duration::from_millis(200), ..Limits::default() };
+    let asked = |address: SocketAddr| Client::new(format!("ws://{address}/feed?token=s3cret"));
+    assert!(!format!("{:?}", asked(silent).header("Cookie", "s3cret")).contains("s3cret"));
+    block_on(async {
+        for client in [
+            asked(silent).limits(short),
+            asked(refusing),
+            Client::new("ws://user:s3cret@127.0.0.1/"),
+            Client::new("ws://127.0.0.1:x/?token=s3cret"),
+        ] {
+            let error = client.connect().await.unwrap_err();
+            for text in [error.to_string(), format!("{error:?}")] {
+                assert!(!text.contains("s3cret") && text.contains("127.0.0.1"), "{text}");
+            }
+        }
+    });
+    server.join().unwrap();
+    other.join().unwrap();
+}
+
 /// A proxy for one connection that answers `answer`, and tells the head it was asked with.
 fn proxy(answer: &'static [u8]) -> (SocketAddr, mpsc::Receiver<String>, JoinHandle<()>) {
     let (told, heads) = mpsc::channel();

@@ -53,4 +53,5 @@ pub use scanner::HeadScanner;
 pub use status::Status;
 pub use tokens::is_valid_header;
 pub use upgrade::{SUBPROTOCOLS_MAX, UpgradeFacts, choose_subprotocol};
+pub(crate) use websocket_url::without_secrets;
 pub use websocket_url::{UrlError, WebSocketUrl};
