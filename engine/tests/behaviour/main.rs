@@ -35,6 +35,7 @@ mod routes;
 mod server;
 mod setup_errors;
 mod stopping;
+mod subscribing;
 mod succession;
 mod tiny_buffers;
 mod tls;
