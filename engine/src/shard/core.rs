@@ -22,7 +22,6 @@ use crate::handler::{
     Site, Token,
 };
 use crate::limits::Limits;
-use crate::protocol::CloseCode;
 use crate::protocol::deflate::Deflate;
 use crate::pubsub::{Audience, Exchange, Hub, LagBounds};
 use crate::tls::Tls;
@@ -87,7 +86,7 @@ pub(super) struct Core<H: Handler, D> {
     pub(super) services: Services,
     pub(super) outbound: Outbound<H::State>,
     pub(super) local: Rc<LocalShard>,
-    drain: Option<Box<Drain>>,
+    pub(super) drain: Option<Box<Drain>>,
     pub(super) stopped: bool,
     wheel: Wheel,
     hub: Hub,
@@ -269,9 +268,10 @@ impl<H: Handler, D: Side> Core<H, D> {
         }
     }
 
-    /// The next connection to settle. Topics are delivered when no other is left.
+    /// The next connection to settle. Topics are delivered before any: what a handler says of a
+    /// publish must not leave before the publish has.
     pub(super) fn next_dirty(&mut self) -> Option<Token> {
-        if self.dirty.is_empty() && self.hub.has_deliveries() {
+        if self.hub.has_deliveries() {
             self.deliver();
         }
         if self.dirty.is_empty()
@@ -312,7 +312,7 @@ impl<H: Handler, D: Side> Core<H, D> {
         }
     }
 
-    fn deliver(&mut self) {
+    pub(super) fn deliver(&mut self) {
         let bounds = LagBounds::of(&self.services.limits);
         let (slots, services, dirty) = (&mut self.slots, &mut self.services, &mut self.dirty);
         self.hub.deliver(bounds, &mut Subscribers { slots, services, dirty });
@@ -482,44 +482,6 @@ impl<H: Handler, D: Side> Core<H, D> {
                 self.wheel.set(token.slot, slot.due);
             }
         }
-    }
-
-    fn begin_drain(&mut self, refuse: bool) {
-        if self.drain.is_some() {
-            self.stopped = true;
-            return;
-        }
-        let services = &mut self.services;
-        let (now, window) = (services.now, services.limits.drain_window);
-        let drain = Drain::new(self.slots.tokens(), refuse, now, window, &mut services.masks);
-        self.drain = Some(Box::new(drain));
-        self.continue_drain();
-    }
-
-    /// Closes the connections whose time has come. A handshake has the whole window.
-    fn continue_drain(&mut self) {
-        let now = self.services.now;
-        let Some(mut drain) = self.drain.take() else { return };
-        while let Some(token) = drain.next(now) {
-            self.send_away(token);
-        }
-        if drain.is_over(now) {
-            for token in self.slots.tokens() {
-                self.send_away(token);
-                self.with(token, |connection, services, glue| {
-                    if connection.phase() == Phase::Handshake {
-                        connection.handle_end(true, services, glue);
-                    }
-                });
-            }
-        }
-        self.drain = Some(drain);
-    }
-
-    fn send_away(&mut self, token: Token) {
-        self.with(token, |connection, services, _| {
-            connection.close(CloseCode::GOING_AWAY, "the server is going away", services);
-        });
     }
 
     /// Whether nothing more is to be accepted.

@@ -1,10 +1,12 @@
-//! Which connections a draining shard closes when: in random order, evenly over the window. It
-//! closes none itself and knows no connection but by its token.
+//! How a shard drains: its connections are closed in random order, evenly over the window, each behind
+//! what was published before. Accepting ends elsewhere.
 
 use std::time::Duration;
 
-use crate::connection::{Masks, Millis};
-use crate::handler::Token;
+use super::core::{Core, Side};
+use crate::connection::{Masks, Millis, Phase};
+use crate::handler::{Handler, Token};
+use crate::protocol::CloseCode;
 
 /// A drain under way.
 #[derive(Debug)]
@@ -60,6 +62,51 @@ impl Drain {
             _ => self.first.after(self.span.mul_f64(passed as f64 / self.listed as f64)),
         };
         if now.reached(due) { self.waiting.pop() } else { None }
+    }
+}
+
+impl<H: Handler, D: Side> Core<H, D> {
+    pub(super) fn begin_drain(&mut self, refuse: bool) {
+        if self.drain.is_some() {
+            self.stopped = true;
+            return;
+        }
+        let services = &mut self.services;
+        let (now, window) = (services.now, services.limits.drain_window);
+        let drain = Drain::new(self.slots.tokens(), refuse, now, window, &mut services.masks);
+        self.drain = Some(Box::new(drain));
+        self.continue_drain();
+    }
+
+    /// Closes the connections whose time has come. A handshake has the whole window.
+    pub(super) fn continue_drain(&mut self) {
+        let now = self.services.now;
+        if self.drain.is_some() {
+            // Whoever is sent away gets first what was published before.
+            self.collect_published();
+            self.deliver();
+        }
+        let Some(mut drain) = self.drain.take() else { return };
+        while let Some(token) = drain.next(now) {
+            self.send_away(token);
+        }
+        if drain.is_over(now) {
+            for token in self.slots.tokens() {
+                self.send_away(token);
+                self.with(token, |connection, services, glue| {
+                    if connection.phase() == Phase::Handshake {
+                        connection.handle_end(true, services, glue);
+                    }
+                });
+            }
+        }
+        self.drain = Some(drain);
+    }
+
+    fn send_away(&mut self, token: Token) {
+        self.with(token, |connection, services, _| {
+            connection.close(CloseCode::GOING_AWAY, "the server is going away", services);
+        });
     }
 }
 

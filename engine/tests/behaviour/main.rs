@@ -26,6 +26,7 @@ mod faults;
 mod flow;
 mod latency;
 mod later;
+mod ledger;
 mod nodes;
 mod out_of_files;
 mod peers;
