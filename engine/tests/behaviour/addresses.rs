@@ -10,7 +10,7 @@ use ringsock::{Cores, Counters, Driver, Limits, Server, ServerBuilder, TrustedPr
 
 use crate::client::{Client, PATIENCE, upgrade_request};
 use crate::process;
-use crate::served::{Echo, Served, for_each_driver};
+use crate::served::{Echo, Served, among_others, for_each_driver};
 
 fn address(text: &str) -> SocketAddr {
     SocketAddr::new(text.parse().expect("an address"), 4_711)
@@ -22,6 +22,7 @@ fn few() -> Limits {
 
 #[test]
 fn an_address_has_as_many_connections_as_allowed_and_one_more_is_refused() {
+    let _shared = among_others();
     let mut server = MemoryServer::new(few(), Echo).unwrap();
     let mut connect = |text: &str| server.connect_from(address(text));
     let mut peers: Vec<_> = (0..3).map(|_| connect("192.0.2.7").expect("room")).collect();
@@ -45,6 +46,7 @@ fn an_address_has_as_many_connections_as_allowed_and_one_more_is_refused() {
 
 #[test]
 fn an_address_connects_as_fast_as_allowed_and_once_more_is_refused() {
+    let _shared = among_others();
     let limits = Limits { accepts_per_address_per_second: 5, ..Limits::default() };
     let mut server = MemoryServer::new(limits, Echo).unwrap();
     for _ in 0..3 {
@@ -62,6 +64,7 @@ fn an_address_connects_as_fast_as_allowed_and_once_more_is_refused() {
 
 #[test]
 fn a_shard_accepts_as_fast_as_allowed_and_once_more_is_refused() {
+    let _shared = among_others();
     let limits = Limits { accepts_per_second: 5, ..Limits::default() };
     let mut server = MemoryServer::new(limits, Echo).unwrap();
     for _ in 0..3 {

@@ -15,7 +15,7 @@ use ringsock::{
 
 use crate::client::PATIENCE;
 use crate::random::Random;
-use crate::served::{Echo, Served, for_each_driver};
+use crate::served::{Echo, Served, among_others, for_each_driver};
 
 fn large_limits() -> Limits {
     Limits { message_bytes_max: 32 * MIB, send_queue_bytes_max: 64 * MIB, ..Limits::default() }
@@ -196,6 +196,7 @@ fn accept_upgrade(stream: &mut TcpStream) {
 
 #[test]
 fn a_connection_that_breaks_is_told_from_one_that_ends() {
+    let _shared = among_others();
     for (bytes, code) in [(&b""[..], 1006), (b"\x83\x00", 1002), (b"\x81\x01\xff", 1007)] {
         let (address, server) = listener(move |mut stream| {
             accept_upgrade(&mut stream);
@@ -215,6 +216,7 @@ fn a_connection_that_breaks_is_told_from_one_that_ends() {
 
 #[test]
 fn each_step_that_fails_says_which_against_whom_and_why() {
+    let _shared = among_others();
     let closed_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (silent, server) = listener(|mut stream| {
         read_head(&mut stream);
@@ -243,6 +245,7 @@ fn each_step_that_fails_says_which_against_whom_and_why() {
 
 #[test]
 fn no_error_tells_the_secrets_of_an_address() {
+    let _shared = among_others();
     let (silent, server) = listener(|mut stream| {
         read_head(&mut stream);
         let _ = stream.read(&mut [0]);
@@ -303,6 +306,7 @@ fn proxy(answer: &'static [u8]) -> (SocketAddr, mpsc::Receiver<String>, JoinHand
 
 #[test]
 fn a_proxy_is_asked_for_a_tunnel_and_gone_through() {
+    let _shared = among_others();
     let driver = Driver::Auto;
     let server = Served::start(driver, |_| Echo);
     let address = server.address;
@@ -331,6 +335,7 @@ fn a_proxy_is_asked_for_a_tunnel_and_gone_through() {
 /// A message that is waited for with a timeout must not be lost when the timeout comes first.
 #[test]
 fn waiting_for_a_message_may_be_given_up_and_begun_again() {
+    let _shared = among_others();
     let (go, wait) = mpsc::channel::<()>();
     let (address, server) = listener(move |mut stream| {
         accept_upgrade(&mut stream);

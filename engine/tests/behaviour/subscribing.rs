@@ -5,6 +5,7 @@ use ringsock::testing::{MemoryConnection, MemoryServer};
 use ringsock::{Conn, Handler, Limits, Message, Text};
 
 use crate::client::{self, TEXT};
+use crate::served::among_others;
 
 /// Subscribes to what a message names, publishes `x` to it, and tells how many that reached, or the
 /// reason for refusing.
@@ -47,6 +48,7 @@ fn ask(server: &mut MemoryServer<Teller>, peer: MemoryConnection, text: &str) ->
 
 #[test]
 fn what_is_too_long_too_deep_or_too_much_is_refused_and_changes_nothing() {
+    let _shared = among_others();
     let limits = Limits { patterns_max: 3, ..Limits::default() };
     let mut server = MemoryServer::new(limits.clone(), Teller).unwrap();
     let peer = server.connect_open();

@@ -50,7 +50,7 @@ impl Policy for Access {
         let meant = || policies.iter().filter(|policies| policies.are_for(request.path()));
         meant()
             .filter_map(|own| own.headers.as_ref())
-            .try_for_each(|h| h.check(request, admission))?;
+            .try_for_each(|headers| headers.check(request, admission))?;
         meant().flat_map(|own| &own.asked).try_for_each(|policy| policy.check(request, admission))
     }
 }

@@ -304,6 +304,8 @@ fn who_may_connect_where_is_configured_and_every_refusal_has_the_headers() {
     let file = place.write("r.toml", &text);
     let page = printed(&["print-config", "--config", &file], &[]);
     assert!(page.contains(&format!("[[access.at]] # {file}:6\n")), "{page}");
+    let copy = place.write("copy.toml", &page);
+    assert!(printed(&["check-config", "--config", &copy], &[]).contains(": good"));
     let arguments = ["echo", "--listen", "127.0.0.1:0", "--cores", "0", "--config", &file];
     let server = Serving::start(ringsock(&arguments));
     let bearer = "Authorization: Bearer pepper\r\n";
