@@ -47,8 +47,8 @@ pub mod policy {
     //! What is asked about a request before a handler is: see [`Policy`](crate::Policy) and
     //! [`ServerBuilder::policy`](crate::ServerBuilder::policy).
     pub use crate::handler::{
-        Admission, AllowedHosts, AllowedOrigins, Authentication, Credentials, ResponseHeaders,
-        Secrets, Subprotocols, Verifier, secrets_equal,
+        Admission, AllowedHosts, AllowedOrigins, Authentication, Credentials, Paths,
+        ResponseHeaders, Secrets, Subprotocols, Verifier, secrets_equal,
     };
 }
 

@@ -117,6 +117,19 @@ pub struct Limits {
     /// Open connections of one shard; beyond it new ones are closed at once. Default 18,000,
     /// lowered at start to nine tenths of the file descriptors the process may open.
     pub connections_max: usize,
+    /// Connections a shard accepts a second, and at once after a second without; beyond it they are
+    /// closed at once. Default 100,000, more than a core has handshakes to give.
+    pub accepts_per_second: u32,
+    /// Open connections of one client address, on all shards together; beyond it new ones are closed
+    /// at once, or answered 429 when it is a header that tells the address. An IPv6 address counts
+    /// by its first 64 bits, which one customer has; behind trusted proxies the client's counts, as
+    /// soon as it is known, and not theirs. Loopback and Unix sockets are not counted. Default
+    /// 4,096: a company behind one address has room, and no address can fill a shard.
+    pub connections_per_address_max: usize,
+    /// New connections of one client address a second, and at once after a second without; what is
+    /// an address and what happens beyond it as above. Default 1,000: a company that comes back
+    /// after a restart gets in within seconds, and no address keeps a core busy with handshakes.
+    pub accepts_per_address_per_second: u32,
     /// Commands that may wait in a shard's mailbox. Default 65,536.
     pub mailbox_commands_max: usize,
     /// Topics one connection may subscribe to. Default 1,024.
@@ -176,6 +189,9 @@ impl Default for Limits {
             linger_bytes_max: 64 * KIB,
             memory_bytes_max: 1024 * MIB,
             connections_max: 18_000,
+            accepts_per_second: 100_000,
+            connections_per_address_max: 4_096,
+            accepts_per_address_per_second: 1_000,
             mailbox_commands_max: 65_536,
             subscriptions_max: 1_024,
             topic_bytes_max: 255,
@@ -214,6 +230,14 @@ impl Limits {
             ("receive_pause_bytes", self.receive_pause_bytes, 1, 1 << 40),
             ("linger_bytes_max", self.linger_bytes_max, 1, 1 << 30),
             ("connections_max", self.connections_max, 1, 1 << 24),
+            ("accepts_per_second", self.accepts_per_second as usize, 1, 10_000_000),
+            ("connections_per_address_max", self.connections_per_address_max, 1, 1 << 24),
+            (
+                "accepts_per_address_per_second",
+                self.accepts_per_address_per_second as usize,
+                1,
+                10_000_000,
+            ),
             ("mailbox_commands_max", self.mailbox_commands_max, 1, 1 << 24),
             ("subscriptions_max", self.subscriptions_max, 1, 1 << 24),
             ("topic_bytes_max", self.topic_bytes_max, 1, 64 * KIB),

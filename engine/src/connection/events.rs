@@ -1,6 +1,7 @@
 //! What a connection asks of the application above it, and how an end is described. No behaviour.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 
@@ -64,8 +65,18 @@ pub trait Application {
     fn expects_proxy_header(&self) -> bool {
         false
     }
+    /// A trusted proxy has told whose connection this is; whether it may go on.
+    fn admits(&mut self, client: SocketAddr, services: &mut Services) -> bool {
+        let _ = (client, services);
+        true
+    }
     /// Decides on a request whose head has been read; `Accept` counts only for a valid upgrade.
-    fn decide(&mut self, connection: &mut Connection, request: &Request<'_>) -> Decision;
+    fn decide(
+        &mut self,
+        connection: &mut Connection,
+        services: &mut Services,
+        request: &Request<'_>,
+    ) -> Decision;
     /// What a server chose of the things we asked for; [`opened`](Self::opened) follows.
     fn negotiated(&mut self, negotiated: Negotiated) {
         let _ = negotiated;

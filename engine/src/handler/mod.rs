@@ -2,6 +2,7 @@
 //! a socket or waits; what a handler does is queued and leaves at the end of the turn.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod admission;
 mod command;
 mod conn;
@@ -25,6 +26,7 @@ mod upgrade;
 use crate::connection::CloseInfo;
 use crate::protocol::handshake::Request;
 
+pub(crate) use addresses::{AddressKey, Addresses, Bucket, Excess};
 pub use admission::{Admission, Policy};
 pub(crate) use command::{Command, Token};
 pub use conn::{Conn, Subscribed};
@@ -38,7 +40,7 @@ pub use outbound::{Outbound, OutboundRequest};
 pub use page::Page;
 pub use peer::{Gone, Peer, RemotePeer};
 pub use policy::{
-    AllowedHosts, AllowedOrigins, Authentication, Credentials, ResponseHeaders, Secrets,
+    AllowedHosts, AllowedOrigins, Authentication, Credentials, Paths, ResponseHeaders, Secrets,
     Subprotocols, Verifier, secrets_equal,
 };
 pub use prepared::Prepared;
