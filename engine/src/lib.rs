@@ -60,10 +60,10 @@ pub mod testing {
 pub use client::{Client, ClientError, ClientSocket, Closed, block_on};
 pub use connection::{CloseInfo, ClosedBy, Compress, DropReason, Dropped, SendOutcome, SendPolicy};
 pub use handler::{
-    BadSetting, Binary, Compressed, Conn, ConnectionReport, Gone, Handler, MailboxError, Message,
-    Outbound, OutboundRequest, Outgoing, Page, Peer, Policy, Prepared, Publisher, RemotePeer,
-    ShardReport, Subscribed, Text, TrustedProxies, Uncompressed, Upgrade, publish, publisher,
-    spawn,
+    BadSetting, Binary, Chunk, Compressed, Conn, ConnectionReport, Gone, Handler, MailboxError,
+    Message, Outbound, OutboundRequest, Outgoing, Page, Peer, Policy, Prepared, Publisher,
+    RemotePeer, ShardReport, Subscribed, Text, TrustedProxies, Uncompressed, Upgrade, publish,
+    publisher, spawn,
 };
 pub use latency::Latency;
 pub use limits::{KIB, Limits, MIB};

@@ -32,6 +32,17 @@ pub struct CloseInfo<'a> {
     pub by: ClosedBy,
 }
 
+/// A piece of a received message.
+#[derive(Debug)]
+pub struct Piece<'a> {
+    /// Its bytes, unmasked. A piece of text may end within a character.
+    pub bytes: &'a mut [u8],
+    /// Whether it begins the message.
+    pub is_first: bool,
+    /// Whether it ends the message.
+    pub is_last: bool,
+}
+
 /// The answer to an HTTP request.
 #[derive(Debug)]
 pub enum Decision {
@@ -91,6 +102,16 @@ pub trait Application {
         kind: MessageKind,
         payload: Payload<'_>,
     );
+    /// A piece of a message, after [`Connection::receive_chunks`]; all text so far is valid UTF-8.
+    fn chunk(
+        &mut self,
+        connection: &mut Connection,
+        services: &mut Services,
+        kind: MessageKind,
+        piece: Piece<'_>,
+    ) {
+        let _ = (connection, services, kind, piece);
+    }
     /// A Pong with this payload.
     fn pong(&mut self, connection: &mut Connection, services: &mut Services, payload: &[u8]);
     /// Nothing more will be received. Called once for each [`opened`](Self::opened).

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod admission;
+mod chunk;
 mod command;
 mod conn;
 mod deciding;
@@ -28,6 +29,7 @@ use crate::protocol::handshake::Request;
 
 pub(crate) use addresses::{AddressKey, Addresses, Bucket, Excess};
 pub use admission::{Admission, Policy};
+pub use chunk::Chunk;
 pub(crate) use command::{Command, Token};
 pub use conn::{Conn, Subscribed};
 pub(crate) use deciding::{Decided, Deciding};
@@ -100,6 +102,42 @@ pub trait Handler: Sized + 'static {
 
     /// A whole message.
     fn on_message(&mut self, conn: &mut Conn<'_, Self::State>, message: Message<'_>);
+
+    /// A piece of a message, on a connection that was told to
+    /// [`receive_chunks`](Conn::receive_chunks); whole messages come as one piece, then. Whoever
+    /// cannot take more pauses:
+    ///
+    /// ```no_run
+    /// # use ringsock::{Chunk, Conn, Handler, Message, SendOutcome};
+    /// struct Mirror;
+    ///
+    /// impl Handler for Mirror {
+    ///     type State = ();
+    ///
+    ///     fn on_open(&mut self, conn: &mut Conn<'_, ()>) {
+    ///         conn.receive_chunks(true);
+    ///     }
+    ///
+    ///     fn on_chunk(&mut self, conn: &mut Conn<'_, ()>, chunk: Chunk<'_>) {
+    ///         match chunk.is_last() {
+    ///             true => conn.send_last_chunk(chunk),
+    ///             false => conn.send_chunk(chunk),
+    ///         };
+    ///         if conn.queued_bytes() > 64 * 1024 {
+    ///             conn.pause_receive();
+    ///         }
+    ///     }
+    ///
+    ///     fn on_drain(&mut self, conn: &mut Conn<'_, ()>) {
+    ///         conn.resume_receive();
+    ///     }
+    ///
+    ///     fn on_message(&mut self, _: &mut Conn<'_, ()>, _: Message<'_>) {}
+    /// }
+    /// ```
+    fn on_chunk(&mut self, conn: &mut Conn<'_, Self::State>, chunk: Chunk<'_>) {
+        let _ = (conn, chunk);
+    }
 
     /// A Pong with this payload, solicited or not (RFC 6455 section 5.5.3).
     fn on_pong(&mut self, conn: &mut Conn<'_, Self::State>, payload: &[u8]) {

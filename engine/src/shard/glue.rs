@@ -8,10 +8,10 @@ use rustix::net::AddressFamily;
 
 use super::admitting::{Counted, count_in};
 use crate::buffer::Payload;
-use crate::connection::{Application, CloseInfo, Connection, Decision, Services};
+use crate::connection::{Application, CloseInfo, Connection, Decision, Piece, Services};
 use crate::handler::{
-    Addresses, Admission, Conn, Deciding, Handler, Message, Neighbour, Outbound, Site, Token,
-    Upgrade, complete,
+    Addresses, Admission, Chunk, Conn, Deciding, Handler, Message, Neighbour, Outbound, Site,
+    Token, Upgrade, complete,
 };
 use crate::protocol::MessageKind;
 use crate::protocol::handshake::{Rejection, Request, RequestContext, Status};
@@ -206,6 +206,18 @@ impl<H: Handler> Application for Glue<'_, H> {
     ) {
         self.call(connection, services, |handler, conn| {
             handler.on_message(conn, Message::new(kind, payload));
+        });
+    }
+
+    fn chunk(
+        &mut self,
+        connection: &mut Connection,
+        services: &mut Services,
+        kind: MessageKind,
+        piece: Piece<'_>,
+    ) {
+        self.call(connection, services, |handler, conn| {
+            handler.on_chunk(conn, Chunk::new(kind, piece));
         });
     }
 

@@ -31,6 +31,7 @@ mod nodes;
 mod out_of_files;
 mod peers;
 mod proxies;
+mod receiving_chunks;
 mod refused;
 mod routes;
 mod server;

@@ -53,6 +53,7 @@ group! { Limits, "limits":
     handshake_timeout,
     tls_handshakes_per_turn,
     message_bytes_max,
+    chunked_message_bytes_max,
     deflate_contexts_bytes_max,
     assembly_timeout,
     messages_per_second,
