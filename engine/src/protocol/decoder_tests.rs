@@ -342,7 +342,7 @@ fn a_message_in_pieces_may_be_longer_than_any_that_is_assembled() {
     assert_eq!((decoder.held_bytes(), decoder.missing_bytes()), (0, 0));
     // Whole again from the next message on, and held to the limit again.
     decoder.receive_chunks(false);
-    let mut more = vec![7; 50];
+    let mut more = [7; 50];
     let event = decoder.next(&mut &mut more[..], &mut pool, 1000).unwrap();
     assert!(matches!(event, Some(Event::Chunk { is_first: false, .. })), "{event:?}");
 }
