@@ -90,6 +90,8 @@ class Bystander:
         self.seconds = []
         self.failures = []
         self._tasks = []
+        # Before Python 3.12 `wait_for` swallows a cancellation that comes together with what it waits for.
+        self._is_over = False
 
     async def __aenter__(self):
         self._tasks = [asyncio.create_task(self._talk()) for _ in range(self._connections)]
@@ -98,6 +100,7 @@ class Bystander:
         return self
 
     async def __aexit__(self, *_):
+        self._is_over = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -107,7 +110,7 @@ class Bystander:
         writer = None
         try:
             reader, writer = await open_socket(self._address, secured=self._secured)
-            while True:
+            while not self._is_over:
                 payload = os.urandom(64)
                 began = loop.time()
                 writer.write(frame(payload))

@@ -86,7 +86,8 @@ fn conclude(comparisons: &[Comparison], instruction_set: &str) -> Result<ExitCod
     let count = |wanted: fn(Change) -> bool| {
         comparisons.iter().filter(|comparison| wanted(comparison.change)).count()
     };
-    let worse = count(|change| change == Change::Worse);
+    let regressed = count(|change| change == Change::Regressed);
+    let worse = count(|change| change == Change::Worse) + regressed;
     let unknown = count(|change| change == Change::NotRecorded);
     if worse > 0 {
         say("if more is the price of something: bench/README.md says how to record anew\n")?;
@@ -97,9 +98,9 @@ fn conclude(comparisons: &[Comparison], instruction_set: &str) -> Result<ExitCod
              bench/README.md says how to\n"
         ))?;
     }
-    let passed = comparisons.len() - worse - unknown;
-    say(&format!("{passed} passed, {worse} failed\n"))?;
-    Ok(if worse + unknown == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let passed = comparisons.len() - regressed - unknown;
+    say(&format!("{passed} passed, {regressed} failed\n"))?;
+    Ok(if regressed + unknown == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn say(text: &str) -> Result<()> {

@@ -17,6 +17,9 @@ use crate::counter::Counts;
 /// instructions beside it for the shortest functions.
 const TOLERANCE: f64 = 0.03;
 const TOLERANCE_INSTRUCTIONS: f64 = 2.0;
+/// Beyond this no other machine can have made it: it fails. What lies between is told.
+const REGRESSION: f64 = 0.15;
+const REGRESSION_INSTRUCTIONS: f64 = 10.0;
 
 /// Instructions of one operation, by instruction set and name.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -39,7 +42,9 @@ pub(crate) enum Change {
     NotRecorded,
     Same,
     Better,
+    /// More than the record says, but no more than another machine may make of it.
     Worse,
+    Regressed,
 }
 
 impl Record {
@@ -74,7 +79,9 @@ impl Record {
                 None => Change::NotRecorded,
                 Some(before) => {
                     let allowed = before * TOLERANCE + TOLERANCE_INSTRUCTIONS;
+                    let regression = before * REGRESSION + REGRESSION_INSTRUCTIONS;
                     match now - before {
+                        more if more > regression => Change::Regressed,
                         more if more > allowed => Change::Worse,
                         less if less < -allowed => Change::Better,
                         _ => Change::Same,
@@ -94,7 +101,10 @@ impl fmt::Display for Comparison {
         let Some(before) = before else { return write!(formatter, "  NOT COMPARED") };
         let percent = (now / before - 1.0) * 100.0;
         match change {
-            Change::Worse => write!(formatter, "  WORSE, was {before:.1} ({percent:+.1} %)"),
+            Change::Regressed => {
+                write!(formatter, "  REGRESSED, was {before:.1} ({percent:+.1} %)")
+            }
+            Change::Worse => write!(formatter, "  worse, was {before:.1} ({percent:+.1} %)"),
             Change::Better => write!(formatter, "  better, was {before:.1} ({percent:+.1} %)"),
             Change::Same | Change::NotRecorded => Ok(()),
         }
@@ -120,6 +130,8 @@ mod tests {
     fn more_than_the_tolerance_is_worse_and_less_is_better() {
         assert_eq!(change(1000.0, 1032.0), Change::Same);
         assert_eq!(change(1000.0, 1033.0), Change::Worse);
+        assert_eq!(change(1000.0, 1160.0), Change::Worse);
+        assert_eq!(change(1000.0, 1161.0), Change::Regressed);
         assert_eq!(change(1000.0, 967.0), Change::Better);
         assert_eq!(change(10.0, 12.0), Change::Same);
         assert_eq!(change(10.0, 13.0), Change::Worse);
