@@ -21,6 +21,7 @@ mod client_role;
 mod client_socket;
 mod closing;
 mod compression;
+mod deadlines;
 mod fairness;
 mod faults;
 mod flow;
