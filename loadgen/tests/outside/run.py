@@ -23,6 +23,7 @@ from server_under_test import Server, ServerFailed, end_in_order_at_sigterm, fre
 
 HERE = Path(__file__).resolve().parent
 RIVALS = environment.ROOT / "bench" / "rivals"
+FANOUT = environment.TARGET / "release" / "examples" / "fanout"
 RUN_SECONDS_MAX = 90
 INSTALL_SECONDS_MAX = 240
 STOPPED_SECONDS = 1.0
@@ -150,7 +151,7 @@ def stopped_server(driver, sums):
 def stopped_fan_out(driver, sums):
     """The same for broadcasts, of which more are due meanwhile than a small memory would hold."""
     port = free_port()
-    command = [environment.TARGET / "release" / "examples" / "fanout", "--listen", f"127.0.0.1:{port}", "--driver", driver]
+    command = [FANOUT, "--listen", f"127.0.0.1:{port}", "--driver", driver]
     server = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: listens(port))
@@ -230,7 +231,7 @@ def pages(sums):
     folder.mkdir(parents=True, exist_ok=True)
     log = environment.ARTIFACTS / "logs" / "ringload-pages.log"
     with Server(environment.SERVER, "epoll", log) as server:
-        pid = ["--server-pid", server.pid]
+        pid, port = ["--server-pid", server.pid], free_port()
         made = {
             "echo": ["echo", server.address, "--rate", "2k", "--poisson", "--duration", 4, *pid, "--expect", "p99<1ns"],
             "idle": ["idle", server.address, "--connections", 200, "--ping-interval", 0.5, "--hold", 2, *pid],
@@ -239,6 +240,11 @@ def pages(sums):
             "search": ["search", server.address, "--slo", "p99<50ms", "--from", "1k", "--to", "8k", "--seconds-per-step", 0.5],
             "compare": ["compare", server.address, server.address, "--rounds", 3, "--seconds-per-run", 0.6, *pid,
                         "--server-pid-b", server.pid, "--name-a", "before", "--name-b", "after"],
+            "headers": ["headers", server.address, "--connections", 8, "--seconds-per-row", 0.2, *pid],
+            "churn": ["churn", server.address, "--connections", 8, "--duration", 2, *pid],
+            "slow": ["slow", server.address, "--connections", 20, "--rate", 200, "--duration", 2, *pid],
+            "fanout": ["fanout", f"ws://127.0.0.1:{port}/", "--server-cmd", f"{FANOUT} --listen 127.0.0.1:{port}",
+                       "--connections", 20, "--rate", 200, "--duration", 2],
         }
         for name, words in made.items():
             page = folder / f"{name}.html"
