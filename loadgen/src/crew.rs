@@ -274,6 +274,7 @@ impl Crew {
         self.pass("warming up", from_ns, watch)?;
         let before = self.start_counting()?;
         self.pass("measuring", to_ns, watch)?;
+        watch.conclude(&self.board);
         Ok(self.counted_since(&before))
     }
 

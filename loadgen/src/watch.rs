@@ -82,9 +82,22 @@ impl Watch {
             self.last = Some(self.look_at(at, totals));
         }
         let last = *self.last.get_or_insert(Look { at, totals: *totals, server_cpu_ns: None });
-        if at.duration_since(last.at) < self.tick {
-            return;
+        if at.duration_since(last.at) >= self.tick {
+            self.gather(board, totals, at, last);
         }
+    }
+
+    /// What was counted ends here: the interval that has begun ends with it, unless it is too short
+    /// for a rate.
+    pub(crate) fn conclude(&mut self, board: &Scoreboard) {
+        let at = Instant::now();
+        let begun = self.last.filter(|last| at.duration_since(last.at) >= self.tick / 10);
+        if let (Some(last), Some(_)) = (begun, self.counting_since) {
+            self.gather(board, &board.totals(), at, last);
+        }
+    }
+
+    fn gather(&mut self, board: &Scoreboard, totals: &Totals, at: Instant, last: Look) {
         board.harvest(&mut self.interval, &mut self.spares);
         let seconds = at.duration_since(last.at).as_secs_f64();
         let this = self.look_at(at, totals);

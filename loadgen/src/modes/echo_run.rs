@@ -188,6 +188,7 @@ impl Line {
         self.begin(crew.board(), crew.board().nanoseconds());
         let settled = |totals: &Totals| self.is_settled(crew.board(), totals, Some(due));
         crew.wait_until(Phase::Echo, watch, settled)?;
+        watch.conclude(crew.board());
         Ok(crew.counted_since(&before))
     }
 }

@@ -81,6 +81,16 @@ fn echo_for_a_time_counts_at_least_what_it_waited_for() {
 }
 
 #[test]
+fn the_run_over_time_has_the_whole_of_it() {
+    let words = ["--connections", "2", "--rate", "500", "--duration", "0.9", "--warmup", "0"];
+    let (code, json) = run((Driver::Epoll, "epoll"), "echo", "/", &words);
+    assert_eq!(code, 0, "{json:#}");
+    let last = json["timeline"].as_array().unwrap().last().unwrap();
+    // Intervals are a quarter of a second, so the last one is shorter.
+    assert!(number(last, "/at") > 0.8, "{json:#}");
+}
+
+#[test]
 fn headers_take_six_paths_and_all_are_right() {
     for driver in drivers() {
         let words = ["--connections", "2", "--seconds-per-row", "0.1", "--verify", "all"];
