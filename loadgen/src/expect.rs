@@ -57,6 +57,9 @@ const FIGURES: &[(&str, Dimension)] = &[
     ("bytes-per-connection", Dimension::Bytes),
 ];
 
+/// Figures of latency, and of the server's process.
+pub(crate) const LATENCY: [&str; 7] = ["mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
+pub(crate) const SERVER: [&str; 2] = ["cpu", "rss"];
 /// Figures that count what went wrong.
 pub(crate) const FAULTS: [&str; 7] =
     ["loss", "wrong", "duplicates", "reordered", "unsent", "lost-connections", "unopened"];
@@ -206,6 +209,11 @@ impl Expectation {
             })
         });
         thin.collect()
+    }
+
+    /// The figures that conditions are about.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|condition| condition.figure)
     }
 
     /// Whether a condition is about this figure: it then decides, and no rule of our own.

@@ -21,6 +21,7 @@ mod modes;
 mod output;
 mod page;
 mod pattern;
+mod precheck;
 mod procfs;
 mod readings;
 mod report;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
 
 /// Runs a mode and publishes its result; the exit code.
 fn run(mut mode: Mode) -> Result<u8, Failure> {
+    precheck::check(&mode)?;
     interrupt::watch()?;
     let server = start_server(&mut mode)?;
     let outcome = measure(&mode)?;

@@ -1,7 +1,7 @@
 //! Writing: results to standard output, errors to standard error, other forms to files. Nothing is
 //! computed but the look of numbers.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
@@ -26,6 +26,24 @@ pub(crate) fn write_file(option: &str, path: &Path, text: &str) -> Result<(), Fa
     }
     fs::write(path, text)
         .map_err(|error| Failure::usage(format!("{option} {}: {error}", path.display())))
+}
+
+/// Finds out whether such a file can be written, and leaves everything as it was. Only plain files
+/// are tried: who reads from a pipe would take this for the end.
+pub(crate) fn check_file(option: &str, path: &Path) -> Result<(), Failure> {
+    let cannot = |error: &dyn std::fmt::Display| {
+        Failure::usage(format!("{option} {}: {error}", path.display()))
+    };
+    let found = fs::metadata(path).ok();
+    if path.as_os_str() == "-" || found.as_ref().is_some_and(|found| !found.is_file()) {
+        let is_folder = found.is_some_and(|found| found.is_dir());
+        return if is_folder { Err(cannot(&"it is a folder")) } else { Ok(()) };
+    }
+    OpenOptions::new().append(true).create(true).open(path).map_err(|error| cannot(&error))?;
+    match found {
+        Some(_) => Ok(()),
+        None => fs::remove_file(path).map_err(|error| cannot(&error)),
+    }
 }
 
 /// A table for people: the first column on the left, numbers on the right.
@@ -127,9 +145,26 @@ mod tests {
     }
 
     #[test]
-    fn json_that_cannot_be_written_names_the_file() {
-        let error = write_file("--json", Path::new("/no/such/folder/file"), "{}").unwrap_err();
-        assert!(error.to_string().contains("--json /no/such/folder/file"));
-        assert_eq!(error.exit_code(), 2);
+    fn a_file_that_cannot_be_written_is_named_before_and_after() {
+        let path = Path::new("/no/such/folder/file");
+        for result in [check_file("--json", path), write_file("--json", path, "{}")] {
+            let error = result.unwrap_err();
+            assert!(error.to_string().contains("--json /no/such/folder/file: No such file"));
+            assert_eq!(error.exit_code(), 2);
+        }
+        let folder = check_file("--csv", &std::env::temp_dir()).unwrap_err();
+        assert!(folder.to_string().ends_with(": it is a folder"), "{folder}");
+    }
+
+    #[test]
+    fn finding_out_changes_no_file_and_leaves_none() {
+        let path = std::env::temp_dir().join(format!("ringload-check-{}", std::process::id()));
+        check_file("--json", &path).unwrap();
+        assert!(!path.exists());
+        fs::write(&path, "before").unwrap();
+        check_file("--json", &path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before");
+        fs::remove_file(path).unwrap();
+        check_file("--json", Path::new("-")).unwrap();
     }
 }

@@ -67,6 +67,11 @@ impl ServerArguments {
         };
         Target::parse(url, self.trust_peer, greeting)
     }
+
+    /// Whether the server's process is watched.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.server_pid.is_some() || self.server_cmd.is_some()
+    }
 }
 
 /// Compression offered to the server.
@@ -147,6 +152,19 @@ pub(crate) struct MessageArguments {
     /// comes after all, it counts with the whole of its latency
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = timeout)]
     answer_timeout: Duration,
+}
+
+impl OutputArguments {
+    /// The files, each with the option that names it.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let files = [
+            ("--json", &self.json),
+            ("--csv", &self.csv),
+            ("--hgrm", &self.hgrm),
+            ("--html", &self.html),
+        ];
+        files.into_iter().filter_map(|(option, file)| Some((option, file.as_deref()?)))
+    }
 }
 
 impl MessageArguments {

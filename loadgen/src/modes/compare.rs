@@ -70,6 +70,11 @@ impl Measure {
     }
 }
 
+/// What conditions may be about besides faults.
+pub(crate) fn ratio_figures() -> impl Iterator<Item = &'static str> {
+    MEASURES.into_iter().flat_map(|measure| measure.figures)
+}
+
 /// The JSON form.
 #[derive(Debug, Serialize)]
 struct CompareReport {

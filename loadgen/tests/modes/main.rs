@@ -1,6 +1,7 @@
 //! Every mode of the binary against servers in this process: what is right is found right, and
 //! each way of being wrong is found. No speed is judged.
 
+mod beforehand;
 mod program;
 mod server;
 mod studies;
