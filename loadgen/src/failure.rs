@@ -78,6 +78,7 @@ impl fmt::Display for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::{Greeting, Trust};
 
     #[test]
     fn a_refused_connect_is_told_from_a_refused_handshake() {
@@ -89,7 +90,7 @@ mod tests {
     #[test]
     fn a_server_that_cannot_be_reached_is_no_lost_message() {
         let target =
-            Target::parse("ws://127.0.0.1:9/", false, crate::target::Greeting::default()).unwrap();
+            Target::parse("ws://127.0.0.1:9/", Trust::Nothing, Greeting::default()).unwrap();
         let failure = Failure::of_server(&target, Phase::Connect, "refused");
         assert_eq!(
             (failure.exit_code(), failure.to_string().as_str()),

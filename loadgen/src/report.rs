@@ -172,13 +172,15 @@ pub(crate) struct Checked {
     pub(crate) received: u64,
     /// Of those received, how many were compared byte for byte.
     pub(crate) compared: u64,
+    /// Connections on which compression was agreed.
+    pub(crate) compressed_connections: u64,
 }
 
 impl Checked {
     /// Of a run with these sums.
     pub(crate) fn of(totals: &Totals) -> Self {
-        let Totals { sent, received, compared, .. } = *totals;
-        Self { sent, received, compared }
+        let Totals { sent, received, compared, compressed, .. } = *totals;
+        Self { sent, received, compared, compressed_connections: compressed }
     }
 }
 
@@ -298,6 +300,10 @@ pub(crate) fn check_lines(checked: &Checked, errors: &Errors) -> String {
         grouped(checked.received as f64),
         grouped(checked.compared as f64)
     );
+    if checked.compressed_connections > 0 {
+        let connections = grouped(checked.compressed_connections as f64);
+        text += &format!("deflate   agreed on {connections} connections\n");
+    }
     if !errors.is_empty() {
         text += &format!("WRONG     {}\n", errors.text());
     }
@@ -351,8 +357,11 @@ mod tests {
 
     #[test]
     fn faults_are_told_only_when_there_are_some() {
-        let checked = Checked { sent: 10, received: 9, compared: 1 };
+        let mut checked = Checked { sent: 10, received: 9, compared: 1, compressed_connections: 0 };
         let mut errors = Errors::default();
+        assert!(!check_lines(&checked, &errors).contains("deflate"));
+        checked.compressed_connections = 2;
+        assert!(check_lines(&checked, &errors).contains("deflate   agreed on 2 connections"));
         assert!(!check_lines(&checked, &errors).contains("WRONG"));
         errors.lost_messages = 1;
         errors.first = Some("connection 3 ended".to_owned());

@@ -47,6 +47,10 @@ pub(crate) struct Tally {
     pub(crate) started: Counter,
     /// Connections whose handshake is complete.
     pub(crate) opened: Counter,
+    /// Those on which compression was agreed.
+    pub(crate) compressed: Counter,
+    /// Those on which it was offered and not agreed.
+    pub(crate) uncompressed: Counter,
     /// Connections that could not be opened.
     pub(crate) unopened: Counter,
     /// Connections that ended although nobody here ended them.
@@ -98,6 +102,8 @@ impl Tally {
 pub(crate) struct Totals {
     pub(crate) started: u64,
     pub(crate) opened: u64,
+    pub(crate) compressed: u64,
+    pub(crate) uncompressed: u64,
     pub(crate) unopened: u64,
     pub(crate) lost: u64,
     pub(crate) sent: u64,
@@ -279,6 +285,8 @@ impl Scoreboard {
         for tally in tallies.iter() {
             totals.started += tally.started.get();
             totals.opened += tally.opened.get();
+            totals.compressed += tally.compressed.get();
+            totals.uncompressed += tally.uncompressed.get();
             totals.unopened += tally.unopened.get();
             totals.lost += tally.lost.get();
             totals.sent += tally.sent.get();

@@ -21,9 +21,20 @@ const SOURCES_OF_SHORT: usize = 64;
 pub(crate) struct Target {
     url: WebSocketUrl,
     address: SocketAddr,
-    trust_peer: bool,
+    trust: Trust,
     greeting: Greeting,
     tls: Option<ClientTls>,
+}
+
+/// What is taken on trust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Trust {
+    #[default]
+    Nothing,
+    /// The certificate.
+    Certificate,
+    /// The certificate and the answer to the handshake.
+    Everything,
 }
 
 /// What handshakes say besides the address.
@@ -60,18 +71,17 @@ impl Greeting {
 }
 
 impl Target {
-    /// Reads `ws://HOST:PORT/PATH` (or `wss://`) and looks the host up. With `trust_peer` neither the
-    /// answer to the handshake nor the certificate is verified.
-    pub(crate) fn parse(text: &str, trust_peer: bool, greeting: Greeting) -> Result<Self, Failure> {
+    /// Reads `ws://HOST:PORT/PATH` (or `wss://`) and looks the host up.
+    pub(crate) fn parse(text: &str, trust: Trust, greeting: Greeting) -> Result<Self, Failure> {
         let url = WebSocketUrl::parse(text).map_err(|error| Failure::usage(error.to_string()))?;
-        let tls = match (url.secure, trust_peer) {
+        let tls = match (url.secure, trust) {
             (false, _) => None,
-            (true, true) => Some(ClientTls::insecure()),
-            (true, false) => Some(ClientTls::system_roots()),
+            (true, Trust::Nothing) => Some(ClientTls::system_roots()),
+            (true, Trust::Certificate | Trust::Everything) => Some(ClientTls::insecure()),
         };
         let tls = tls.transpose().map_err(|error| Failure::usage(error.to_string()))?;
         let unresolved = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), url.port);
-        let mut target = Self { url, address: unresolved, trust_peer, greeting, tls };
+        let mut target = Self { url, address: unresolved, trust, greeting, tls };
         let found = (target.url.host.as_str(), target.url.port).to_socket_addrs();
         let found = found.map(|mut addresses| addresses.next());
         target.address = match found {
@@ -97,6 +107,11 @@ impl Target {
             true => format!("[{}]:{}", self.url.host, self.url.port),
             false => format!("{}:{}", self.url.host, self.url.port),
         }
+    }
+
+    /// Whether connections ask to compress.
+    pub(crate) fn offers_deflate(&self) -> bool {
+        self.greeting.deflate.is_some()
     }
 
     /// The address as given.
@@ -127,7 +142,10 @@ impl Target {
         };
         let request = self.client_request(number)?;
         let handshake = ClientHandshake::new(request).map_err(|error| failed(&error))?;
-        let handshake = if self.trust_peer { handshake.without_verification() } else { handshake };
+        let handshake = match self.trust {
+            Trust::Everything => handshake.without_verification(),
+            Trust::Nothing | Trust::Certificate => handshake,
+        };
         let handshake = match &self.tls {
             None => handshake,
             Some(tls) => handshake.over_tls(tls, &self.url.host).map_err(|error| failed(&error))?,
@@ -160,13 +178,15 @@ mod tests {
 
     #[test]
     fn sources_are_spread_over_loopback_only() {
-        let target = Target::parse("ws://127.0.0.1:9001/chat", false, Greeting::default()).unwrap();
+        let target =
+            Target::parse("ws://127.0.0.1:9001/chat", Trust::Nothing, Greeting::default()).unwrap();
         let source = |number| target.request(number).unwrap().source;
         assert_eq!(source(14_999), None);
         assert_eq!(source(15_000), Some("127.0.0.2".parse().unwrap()));
         assert_eq!(source(45_000), Some("127.0.0.4".parse().unwrap()));
         assert_eq!(target.short_request(3).unwrap().source, Some("127.0.0.4".parse().unwrap()));
-        let elsewhere = Target::parse("ws://192.0.2.1/", false, Greeting::default()).unwrap();
+        let elsewhere =
+            Target::parse("ws://192.0.2.1/", Trust::Nothing, Greeting::default()).unwrap();
         assert_eq!(elsewhere.request(45_000).unwrap().source, None);
     }
 
@@ -193,14 +213,15 @@ mod tests {
 
     #[test]
     fn another_path_keeps_the_server() {
-        let target = Target::parse("ws://127.0.0.1:9001/", false, Greeting::default()).unwrap();
+        let target =
+            Target::parse("ws://127.0.0.1:9001/", Trust::Nothing, Greeting::default()).unwrap();
         assert_eq!(target.at("/runCase?case=1").url(), "ws://127.0.0.1:9001/runCase?case=1");
         assert_eq!(target.endpoint(), "127.0.0.1:9001");
     }
 
     #[test]
     fn what_cannot_be_spoken_or_found_is_refused_with_its_phase() {
-        let error = |text| Target::parse(text, false, Greeting::default()).unwrap_err();
+        let error = |text| Target::parse(text, Trust::Nothing, Greeting::default()).unwrap_err();
         assert!(error("http://h/").to_string().contains("neither ws nor wss"));
         let unknown = error("ws://no-such-host.invalid:9001/");
         assert!(

@@ -41,6 +41,12 @@ pub(crate) fn doubts(window: &Window, demanded_rate: Option<f64>, recorded: &Rec
     if let Some(rate) = demanded_rate {
         doubts.of_rate(window, rate);
     }
+    if recorded.uncompressed > 0 {
+        doubts.warn(format!(
+            "the server did not agree to --deflate on {} connections: nothing was compressed on them",
+            grouped(recorded.uncompressed as f64)
+        ));
+    }
     if recorded.unanswered > 0 {
         doubts.warn(format!(
             "{} messages had no answer: they count in the latency with their age at the end of the \
@@ -160,6 +166,7 @@ mod tests {
             "sent late",
             "own lateness",
             "demanded",
+            "did not agree to --deflate on 3 connections",
             "had no answer",
         ];
         let doubts = doubts(window, rate, recorded);
@@ -204,6 +211,13 @@ mod tests {
     fn latencies_that_are_known_only_from_below_are_told() {
         let recorded = Recorded { unanswered: 7, ..Recorded::default() };
         assert_eq!(found(&window(0.1, None, 0.0), None, &recorded), ["had no answer"]);
+    }
+
+    #[test]
+    fn a_server_that_does_not_compress_is_told_apart() {
+        let recorded = Recorded { uncompressed: 3, ..Recorded::default() };
+        let told = ["did not agree to --deflate on 3 connections"];
+        assert_eq!(found(&window(0.1, None, 0.0), None, &recorded), told);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Recorded {
     pub(crate) timeline: Vec<Point>,
     /// Latencies among the readings that are known only from below: of messages without an answer.
     pub(crate) unanswered: u64,
+    /// Connections on which compression was offered and not agreed.
+    pub(crate) uncompressed: u64,
 }
 
 /// The main thread's view of a run.
@@ -133,6 +135,7 @@ impl Watch {
         self.view.clear();
         board.harvest(&mut self.all, &mut self.spares);
         let unanswered = self.all.settle(board.nanoseconds());
-        Recorded { readings: self.all, timeline: self.timeline, unanswered }
+        let uncompressed = board.totals().uncompressed;
+        Recorded { readings: self.all, timeline: self.timeline, unanswered, uncompressed }
     }
 }

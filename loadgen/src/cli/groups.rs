@@ -14,7 +14,7 @@ use crate::expect::Expectation;
 use crate::failure::Failure;
 use crate::pattern::{Pattern, Verify};
 use crate::schedule::Arrivals;
-use crate::target::{Greeting, Target};
+use crate::target::{Greeting, Target, Trust};
 use crate::template::Template;
 
 /// The server, how connections greet it, and how it is watched.
@@ -37,6 +37,10 @@ pub(crate) struct ServerArguments {
     /// raw servers that answer with canned bytes. With wss:// also any certificate
     #[arg(long, help_heading = "Server")]
     pub(crate) trust_peer: bool,
+    /// With wss:// take any certificate, such as one that the server has issued itself; what comes
+    /// back is compared all the same
+    #[arg(long, help_heading = "Server")]
+    insecure: bool,
     /// Send this header in every handshake; {connection} and {token} are replaced
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header, help_heading = "Handshake")]
     headers: Vec<(String, String)>,
@@ -65,7 +69,12 @@ impl ServerArguments {
             deflate: self.compression.deflate,
             tokens: self.token_file.as_deref().map(tokens).transpose()?.unwrap_or_default(),
         };
-        Target::parse(url, self.trust_peer, greeting)
+        let trust = match (self.trust_peer, self.insecure) {
+            (true, _) => Trust::Everything,
+            (false, true) => Trust::Certificate,
+            (false, false) => Trust::Nothing,
+        };
+        Target::parse(url, trust, greeting)
     }
 
     /// Whether the server's process is watched.

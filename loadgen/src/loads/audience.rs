@@ -256,7 +256,7 @@ impl Handler for Audience {
         }
         self.opener.note_opened();
         // Afterwards: who sees that all are open may publish.
-        self.place.tally.opened.add(1);
+        self.place.welcome(&self.plan.target, conn);
         self.open(conn.outbound(), 1);
     }
 

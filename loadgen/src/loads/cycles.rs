@@ -92,7 +92,7 @@ impl Handler for Cycles {
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Cycle>) {
-        self.place.tally.opened.add(1);
+        self.place.welcome(&self.plan.target, conn);
         (self.has_opened, self.refused_in_a_row) = (true, 0);
         self.send(conn);
     }

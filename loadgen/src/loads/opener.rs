@@ -77,11 +77,12 @@ impl Opener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::{Greeting, Trust};
 
     #[test]
     fn a_server_that_refuses_everybody_is_not_asked_for_ever() {
         let target = Arc::new(
-            Target::parse("ws://127.0.0.1:9/", false, crate::target::Greeting::default()).unwrap(),
+            Target::parse("ws://127.0.0.1:9/", Trust::Nothing, Greeting::default()).unwrap(),
         );
         let shard = ShardInfo { shard: 1, shards: 2, core: 0 };
         let mut opener = Opener::new(&target, &Scoreboard::new(), shard, 10_000);
@@ -101,7 +102,7 @@ mod tests {
     #[test]
     fn shards_share_all_numbers_among_them_and_none_twice() {
         let target = Arc::new(
-            Target::parse("ws://127.0.0.1:9/", false, crate::target::Greeting::default()).unwrap(),
+            Target::parse("ws://127.0.0.1:9/", Trust::Nothing, Greeting::default()).unwrap(),
         );
         let board = Scoreboard::new();
         for (connections, shards) in [(0, 1), (1, 3), (10, 3), (9, 3), (100, 1)] {

@@ -58,7 +58,7 @@ impl Handler for Paced {
         let number = conn.state().number;
         conn.state_mut().lane = self.lanes.borrow_mut().join(conn.peer(), number);
         self.opener.note_opened();
-        self.place.tally.opened.add(1);
+        self.place.welcome(&self.plan.target, conn);
         self.open(conn.outbound(), 1);
     }
 

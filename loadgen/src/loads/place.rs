@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ringsock::{CloseInfo, ClosedBy, Message, ShardInfo};
+use ringsock::{CloseInfo, ClosedBy, Conn, Message, ShardInfo};
 
 use crate::content::Content;
 use crate::failure::{Failure, Phase};
@@ -20,6 +20,16 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// A connection is open, with what was agreed on it.
+    pub(crate) fn welcome<S>(&self, target: &Target, conn: &Conn<'_, S>) {
+        match conn.compression() {
+            Some(_) => self.tally.compressed.add(1),
+            None if target.offers_deflate() => self.tally.uncompressed.add(1),
+            None => {}
+        }
+        self.tally.opened.add(1);
+    }
+
     /// Judges an echo of a message, told by its connection's and its own number, and counts the
     /// verdict.
     pub(crate) fn judge(

@@ -158,7 +158,7 @@ impl Handler for Settlers {
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Settler>) {
-        self.place.tally.opened.add(1);
+        self.place.welcome(&self.plan.target, conn);
         self.opener.note_opened();
         if self.plan.ping_rate.is_some() {
             self.peers.borrow_mut().push(conn.peer());

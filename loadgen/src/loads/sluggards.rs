@@ -146,7 +146,7 @@ impl Handler for Sluggards {
             conn.pause_receive();
         }
         self.opener.note_opened();
-        self.place.tally.opened.add(1);
+        self.place.welcome(&self.plan.target, conn);
         self.open(conn.outbound(), 1);
     }
 

@@ -102,7 +102,7 @@ impl Handler for Swarm {
         self.opener.note_opened();
         self.plan.line.arrive(conn.peer().remote(), conn.state().number);
         // Afterwards: who sees that all are open may let them begin.
-        self.place.tally.opened.add(1);
+        self.place.welcome(&self.plan.target, conn);
         self.open(conn.outbound(), 1);
     }
 

@@ -14,7 +14,7 @@ use crate::failure::{Failure, Phase};
 use crate::loads::{FuzzedClient, Progress};
 use crate::output::grouped;
 use crate::report::Outcome;
-use crate::target::{Greeting, Target};
+use crate::target::{Greeting, Target, Trust};
 use crate::watch::Watch;
 
 /// Connections that may end while others begin.
@@ -39,7 +39,7 @@ struct FuzzingReport {
 /// Runs the mode.
 pub(crate) fn run(arguments: &FuzzingArguments) -> Result<Outcome, Failure> {
     let greeting = Greeting { deflate: arguments.compression.deflate, ..Greeting::default() };
-    let target = Target::parse(&arguments.url, false, greeting)?;
+    let target = Target::parse(&arguments.url, Trust::Nothing, greeting)?;
     let progress = Arc::new(Progress::default());
     let load = LoadSize {
         connections: CONNECTIONS_MAX,

@@ -2,6 +2,7 @@
 //! each way of being wrong is found. No speed is judged.
 
 mod beforehand;
+mod greeting;
 mod program;
 mod server;
 mod studies;

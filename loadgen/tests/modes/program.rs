@@ -26,7 +26,13 @@ impl Finished {
 
 /// Runs `ringload` with these words.
 pub(crate) fn ringload(words: &[&str]) -> Finished {
+    ringload_with(&[], words)
+}
+
+/// Runs `ringload` with these variables and words.
+pub(crate) fn ringload_with(variables: &[(&str, &str)], words: &[&str]) -> Finished {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ringload"))
+        .envs(variables.iter().copied())
         .args(words)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

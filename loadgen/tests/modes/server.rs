@@ -8,13 +8,13 @@ use std::thread;
 use ringsock::protocol::handshake::Status;
 use ringsock::{
     Binary, CloseCode, Conn, Cores, Deflate, Driver, Handler, Limits, Message, Request, Running,
-    SendOutcome, Server, ServerBuilder, Text, Upgrade,
+    SendOutcome, Server, ServerBuilder, Text, Tls, Upgrade,
 };
 
 /// What a connection does, by its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Behaviour {
-    /// `/`: sends everything back.
+    /// `/`: sends everything back; so does `/members` to those whom it lets in.
     Echo,
     /// `/corrupt`: changes a byte of the tenth message.
     Corrupt,
@@ -49,6 +49,9 @@ impl Handler for Subject {
             "/greet" => Behaviour::Greet,
             "/fanout" => Behaviour::Fanout,
             "/fanout-twice" => Behaviour::FanoutTwice,
+            "/members" if is_member(request) => {
+                return Upgrade::accept((Behaviour::Echo, 0)).subprotocol("v2");
+            }
             "/getCaseCount" => Behaviour::CaseCount,
             "/runCase" => Behaviour::Case,
             "/updateReports" => Behaviour::Report,
@@ -95,6 +98,14 @@ impl Handler for Subject {
     }
 }
 
+/// Who offers the subprotocol `v2`, comes from `http://here` and has one of two tokens.
+fn is_member(request: &Request<'_>) -> bool {
+    let has_token =
+        ["Bearer one", "Bearer two"].map(Some).contains(&request.header("authorization"));
+    let offers = request.subprotocols().any(|name| name == "v2");
+    has_token && offers && request.origin() == Some("http://here")
+}
+
 fn queue(conn: &mut Conn<'_, (Behaviour, u32)>, text: &str) {
     assert_eq!(conn.send(Text(text)), SendOutcome::Queued);
 }
@@ -102,6 +113,7 @@ fn queue(conn: &mut Conn<'_, (Behaviour, u32)>, text: &str) {
 /// A running server; it is ended when this is dropped.
 pub(crate) struct TestServer {
     running: Option<Running>,
+    scheme: &'static str,
 }
 
 impl TestServer {
@@ -121,6 +133,13 @@ impl TestServer {
         Self::start_built(Server::builder().limits(limits), driver)
     }
 
+    /// Starts one that speaks TLS.
+    pub(crate) fn start_secure(driver: Driver, tls: Tls) -> Self {
+        let mut server = Self::start_built(Server::builder().tls(tls), driver);
+        server.scheme = "wss";
+        server
+    }
+
     fn start_built(builder: ServerBuilder, driver: Driver) -> Self {
         let running = builder
             .cores(Cores::List(vec![first_core()]))
@@ -128,13 +147,13 @@ impl TestServer {
             .listen("127.0.0.1:0")
             .and_then(|server| server.start(|_shard| Subject))
             .unwrap();
-        Self { running: Some(running) }
+        Self { running: Some(running), scheme: "ws" }
     }
 
     /// The address of a path.
     pub(crate) fn url(&self, path: &str) -> String {
         let running = self.running.as_ref().unwrap();
-        format!("ws://{}{path}", running.addresses()[0])
+        format!("{}://{}{path}", self.scheme, running.addresses()[0])
     }
 }
 

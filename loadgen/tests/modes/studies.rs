@@ -222,26 +222,3 @@ fn several_publishers_reach_everybody_in_both_loops() {
         }
     }
 }
-
-#[test]
-fn compressed_echoes_are_right_whether_the_server_agrees_or_not() {
-    let template = "{connection} says hello hello hello hello hello hello {sequence}";
-    for driver in drivers() {
-        for server in [TestServer::start(driver.0), TestServer::start_compressing(driver.0)] {
-            let (url, name) = (server.url("/"), driver.1);
-            let words = [
-                "echo",
-                &url,
-                "--driver",
-                name,
-                "--deflate=takeover,threshold=0",
-                "--template",
-                template,
-            ];
-            let more = ["--connections", "3", "--messages", "50", "--verify", "all"];
-            let finished = ringload(&[&words[..], &more, &["--json", "-"]].concat());
-            assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
-            assert_eq!(number(&finished.json(), "/checked/compared"), 150.0);
-        }
-    }
-}
