@@ -28,6 +28,7 @@ mod flow;
 mod latency;
 mod later;
 mod ledger;
+mod limit_values;
 mod nodes;
 mod out_of_files;
 mod peers;
