@@ -67,11 +67,12 @@ impl Doubts {
         let percent = |share: f64| format!("{:.0} %", share.min(1.0) * 100.0);
         let ran = window.share(window.client.busiest_ns);
         let wanted = window.share(window.client.saturated_ns);
-        let server = window.server.map(|server| window.share(server.busiest_ns));
+        // Where both wait for the same core, neither is the bottleneck.
+        let server = window.server.map(|server| window.share(server.saturated_ns));
         if wanted >= BUSY && server.is_none_or(|server| server < BUSY) {
             self.client_limited = true;
             let (verb, known) = match server {
-                Some(server) => ("is", format!("the server's {}", percent(server))),
+                Some(server) => ("is", format!("the server's wanted {}", percent(server))),
                 None => ("may be", "the server's is not known without --server-pid".to_owned()),
             };
             self.warn(format!(
@@ -148,7 +149,11 @@ mod tests {
     /// What is told of a second in which the client ran and was kept waiting for such shares.
     fn window(client: f64, server: Option<f64>, kept_waiting: f64) -> Window {
         let busy = |share: f64| (share * 1e9) as u64;
-        let used = |share| ProcessUse { busiest_ns: busy(share), ..ProcessUse::default() };
+        let used = |share| ProcessUse {
+            busiest_ns: busy(share),
+            saturated_ns: busy(share),
+            ..ProcessUse::default()
+        };
         let client = ProcessUse {
             kept_waiting_ns: busy(kept_waiting),
             saturated_ns: busy(client + kept_waiting),
@@ -198,6 +203,10 @@ mod tests {
         let both = ["is the bottleneck", "waited"];
         assert_eq!(found(&window(0.58, Some(0.4), 0.42), None, &none), both);
         assert_eq!(found(&window(0.58, Some(0.4), 0.2), None, &none), ["waited"]);
+        let mut shared = window(0.58, Some(0.4), 0.42);
+        let server = shared.server.as_mut().unwrap();
+        server.saturated_ns = 1_000_000_000;
+        assert_eq!(found(&shared, None, &none), ["waited"], "the server waits as well");
     }
 
     #[test]
