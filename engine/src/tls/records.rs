@@ -15,6 +15,8 @@ use super::{Failure, FailureReason};
 
 /// Bytes of a record's header.
 pub(super) const HEADER_BYTES: usize = 5;
+/// The first byte of an alert's record.
+pub(super) const ALERT: u8 = 21;
 /// Longest plaintext of a record.
 pub(super) const PLAINTEXT_BYTES_MAX: usize = 16 * 1024;
 /// What a record may be longer than its plaintext: TLS 1.3, and 1.2.
