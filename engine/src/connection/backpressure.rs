@@ -376,8 +376,8 @@ impl Connection {
     /// Bytes that this connection makes the shard hold.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        let assembly = self.assembly_kib as usize * 1024;
-        self.queue.queued_bytes() + assembly
+        let received = self.received_kib as usize * 1024;
+        self.queue.queued_bytes() + received
     }
 
     /// Lets the connection go because the shard holds too much and this one has the largest part:

@@ -75,8 +75,13 @@ impl Connection {
         application: &mut impl Application,
     ) {
         let mut input = bytes;
-        if self.phase == Phase::Handshake && self.pass_preface(&mut input, services, application) {
-            self.receive_opening(&mut input, services, application);
+        if self.phase == Phase::Handshake {
+            if self.pass_preface(&mut input, services, application) {
+                self.receive_opening(&mut input, services, application);
+            }
+            if self.opening.is_some() || self.received_kib > 0 {
+                self.note_held(services);
+            }
         }
         match self.phase {
             Phase::Open | Phase::CloseSent => {
@@ -182,7 +187,7 @@ impl Connection {
     fn note_assembly(&mut self, services: &mut Services) {
         if !self.decoder.is_assembling() {
             self.assembly_since = Since::NEVER;
-            if self.assembly_kib > 0 {
+            if self.received_kib > 0 {
                 self.note_held(services);
             }
             return;
@@ -541,8 +546,11 @@ impl Connection {
             services.pool.give(std::mem::take(&mut rare.stash));
             rare.stash_used = 0;
         }
+        if let Some(opening) = &mut self.opening {
+            opening.forget();
+        }
         self.holds.set(Holds::ASKED | Holds::STASHED | Holds::FINISHED, false);
-        if self.assembly_kib > 0 {
+        if self.received_kib > 0 {
             self.note_held(services);
         }
     }
@@ -551,6 +559,9 @@ impl Connection {
     pub(super) fn abandon(&mut self, services: &mut Services) {
         self.abandon_chunks(services);
         self.queue.clear(&mut services.pool);
+        if let Some(tls) = &mut self.tls {
+            self.queue.sent(tls.release(&mut services.pool));
+        }
         self.forget_received(services);
         self.enter(Phase::Ended, services.now);
     }

@@ -85,6 +85,18 @@ impl Opening {
         Self { preface: Some(Vec::new()), ..Self::server(HeadScanner::new(), Vec::new()) }
     }
 
+    /// Memory of what the peer has sent.
+    pub(super) fn held_bytes(&self) -> usize {
+        let optional = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::capacity);
+        self.head.capacity() + optional(&self.early) + optional(&self.preface)
+    }
+
+    /// Forgets what the peer has sent.
+    pub(super) fn forget(&mut self) {
+        self.head = Vec::new();
+        (self.early, self.preface) = (None, None);
+    }
+
     pub(super) fn client(handshake: ClientHandshake) -> Self {
         let client = Some(Box::new(handshake));
         Self { client, ..Self::server(HeadScanner::for_response(), Vec::new()) }
@@ -279,13 +291,14 @@ impl Connection {
                 self.answer_upgrade(&request, &facts, decision, services, application);
             }
             // The limits may have been changed meanwhile.
-            Err(rejection) => return self.reject(&rejection, false, services),
+            Err(rejection) => self.reject(&rejection, false, services),
         }
         if self.phase == Phase::Open
             && let Some(mut early) = opening.early
         {
             self.receive_bytes(&mut early, services, application);
         }
+        self.note_held(services);
     }
 
     fn answer_upgrade(

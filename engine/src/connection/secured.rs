@@ -17,6 +17,7 @@ impl Connection {
         application: &mut impl Application,
     ) {
         self.receive_wire(bytes, services, application);
+        self.note_secured(services);
     }
 
     fn receive_wire(
@@ -48,6 +49,15 @@ impl Connection {
         self.step_handshake(services, application);
     }
 
+    /// Counts what TLS holds, where there is news of it.
+    #[inline]
+    fn note_secured(&mut self, services: &mut Services) {
+        let holds = self.tls.as_ref().is_some_and(|tls| tls.held_bytes() > 0);
+        if holds || self.received_kib > 0 || self.opening.is_some() {
+            self.note_held(services);
+        }
+    }
+
     /// Goes on with a TLS handshake of which a step was put off.
     pub fn resume_handshake(
         &mut self,
@@ -55,6 +65,7 @@ impl Connection {
         application: &mut impl Application,
     ) {
         self.step_handshake(services, application);
+        self.note_secured(services);
     }
 
     /// Makes a step of the TLS handshake, unless this turn has made enough of them already.
@@ -207,6 +218,7 @@ impl Connection {
         if sealed.is_none() {
             self.queue.sent(tls.take_in_flight_bytes());
         }
+        self.note_secured(services);
         sealed
     }
 
