@@ -47,8 +47,8 @@ pub mod policy {
     //! What is asked about a request before a handler is: see [`Policy`](crate::Policy) and
     //! [`ServerBuilder::policy`](crate::ServerBuilder::policy).
     pub use crate::handler::{
-        Admission, AllowedHosts, AllowedOrigins, Authentication, Credentials, ResponseHeaders,
-        Secrets, Subprotocols, Verifier, secrets_equal,
+        Admission, AllowedHosts, AllowedOrigins, Authentication, Credentials, Paths,
+        ResponseHeaders, Secrets, Subprotocols, Verifier, secrets_equal,
     };
 }
 
@@ -60,10 +60,10 @@ pub mod testing {
 pub use client::{Client, ClientError, ClientSocket, Closed, block_on};
 pub use connection::{CloseInfo, ClosedBy, Compress, DropReason, Dropped, SendOutcome, SendPolicy};
 pub use handler::{
-    BadSetting, Binary, Compressed, Conn, ConnectionReport, Gone, Handler, MailboxError, Message,
-    Outbound, OutboundRequest, Outgoing, Page, Peer, Policy, Prepared, Publisher, RemotePeer,
-    ShardReport, Subscribed, Text, TrustedProxies, Uncompressed, Upgrade, publish, publisher,
-    spawn,
+    BadSetting, Binary, Chunk, Compressed, Conn, ConnectionReport, Gone, Handler, MailboxError,
+    Message, Outbound, OutboundRequest, Outgoing, Page, Peer, Policy, Prepared, Publisher,
+    RemotePeer, ShardReport, Subscribed, Text, TrustedProxies, Uncompressed, Upgrade, publish,
+    publisher, spawn,
 };
 pub use latency::Latency;
 pub use limits::{KIB, Limits, MIB};

@@ -49,6 +49,12 @@ metrics! {
         refused_full,
         /// Connections closed at once because 90 % of the memory budget was held.
         refused_memory,
+        /// Connections closed at once because the shard had accepted as many within a second as it may.
+        refused_accept_rate,
+        /// Connections refused because their client's address had as many as it may.
+        refused_address_connections,
+        /// Connections refused because their client's address made them too fast.
+        refused_address_rate,
         /// Handshakes answered with 101.
         opened,
         /// Handshakes answered otherwise, and outbound ones that failed.

@@ -34,7 +34,7 @@ use crate::tls::{Session, TlsFacts};
 
 pub use backpressure::{DropReason, SendOutcome, SendPolicy};
 pub use compression::{Compress, Compression};
-pub use events::{Application, CloseInfo, ClosedBy, Decision};
+pub use events::{Application, CloseInfo, ClosedBy, Decision, Piece};
 use holds::Holds;
 pub use opening::ClientHandshake;
 pub use rare::Dropped;

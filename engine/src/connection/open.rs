@@ -3,7 +3,8 @@
 
 use super::time::Since;
 use super::{
-    Application, CloseInfo, ClosedBy, Compress, Connection, Holds, Phase, SendOutcome, Services,
+    Application, CloseInfo, ClosedBy, Compress, Connection, Holds, Phase, Piece, SendOutcome,
+    Services,
 };
 use crate::buffer::{HEADROOM_BYTES, Payload, Segment};
 use crate::protocol::{
@@ -168,7 +169,7 @@ impl Connection {
     }
 
     #[cold]
-    fn spend_message(
+    pub(super) fn spend_message(
         &mut self,
         services: &mut Services,
         application: &mut impl Application,
@@ -213,6 +214,10 @@ impl Connection {
                 }
                 self.deliver(kind, payload, services, application);
             }
+            Event::Chunk { kind, mut payload, is_first, is_last } => {
+                let piece = Piece { bytes: payload.bytes_mut(), is_first, is_last };
+                self.receive_chunk(kind, piece, services, application);
+            }
             Event::Compressed { kind, payload } => {
                 self.assembly_since = Since::NEVER;
                 if self.holds.any(Holds::METERED) && !self.spend_message(services, application) {
@@ -249,6 +254,9 @@ impl Connection {
     ) {
         self.control_credit = services.limits.control_frames_burst * 1000;
         let deliver = self.phase == Phase::Open;
+        if deliver && self.decoder.gives_chunks() {
+            return self.deliver_as_chunk(kind, payload, services, application);
+        }
         if deliver {
             services.counters.messages_received += 1;
         }

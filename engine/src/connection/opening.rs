@@ -189,7 +189,7 @@ impl Connection {
         let head_only = request.method() == "HEAD";
         if !request.is_upgrade() {
             let answer = match request.check_http() {
-                Ok(()) => application.decide(self, &request),
+                Ok(()) => application.decide(self, services, &request),
                 Err(rejection) => Decision::Reject(rejection),
             };
             return match answer {
@@ -221,7 +221,7 @@ impl Connection {
             Ok(facts) => facts,
             Err(rejection) => return self.reject(&rejection, head_only, services),
         };
-        match application.decide(self, &request) {
+        match application.decide(self, services, &request) {
             Decision::Later => {
                 let mut opening = Opening::server(HeadScanner::new(), head.to_vec());
                 opening.early = Some(Vec::new());

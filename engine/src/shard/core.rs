@@ -11,13 +11,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::admitting::Counted;
 use super::drain::Drain;
 use super::glue::Glue;
 use super::slab::Slab;
 use super::wheel::Wheel;
 use crate::connection::{Connection, Millis, Phase, Services};
 use crate::handler::{
-    Command, Decided, Deciding, Handler, LocalShard, Outbound, OutboundRequest, Site, Token,
+    Addresses, Bucket, Command, Decided, Deciding, Handler, LocalShard, Outbound, OutboundRequest,
+    Site, Token,
 };
 use crate::limits::Limits;
 use crate::protocol::deflate::Deflate;
@@ -37,6 +39,8 @@ pub(super) struct Slot<S, D> {
     due: Millis,
     pub(super) driver: D,
     pub(super) state: Option<S>,
+    /// For which client address it counts.
+    counted: Counted,
 }
 
 impl<S, D: Side> Slot<S, D> {
@@ -65,6 +69,9 @@ pub(crate) struct CoreConfig {
     pub(crate) server_name: Option<String>,
     pub(crate) deflate: Option<Deflate>,
     pub(crate) exchange: Arc<Exchange>,
+    pub(crate) addresses: Arc<Addresses>,
+    /// Time zero, the same for all shards.
+    pub(crate) started: Instant,
     /// The shard's number, from 0.
     pub(crate) shard: usize,
     /// How many shards there are.
@@ -86,13 +93,15 @@ pub(super) struct Core<H: Handler, D> {
     pub(super) stopped: bool,
     wheel: Wheel,
     hub: Hub,
-    site: Arc<Site>,
+    pub(super) site: Arc<Site>,
     deciding: Rc<Deciding<H::State>>,
     dirty: Vec<Token>,
     /// Connections whose TLS handshake was put off, longest waiting first.
     handshakes: VecDeque<Token>,
     /// When time began; `None` where it is told.
     started: Option<Instant>,
+    pub(super) addresses: Arc<Addresses>,
+    pub(super) accepts: Bucket,
     expired: Vec<u32>,
     /// The turn in which connections were last let go for want of memory.
     shed_turn: u64,
@@ -124,7 +133,9 @@ impl<H: Handler, D: Side> Core<H, D> {
             deciding: Deciding::spawning(),
             dirty: Vec::new(),
             handshakes: VecDeque::new(),
-            started: Some(Instant::now()),
+            addresses: config.addresses,
+            accepts: Bucket::new(Millis(0)),
+            started: Some(config.started),
             expired: Vec::new(),
             shed_turn: u64::MAX,
             accept_failure_told: false,
@@ -152,16 +163,6 @@ impl<H: Handler, D: Side> Core<H, D> {
         self.handler.on_start(&mut self.outbound);
     }
 
-    /// Whether a new connection must be refused, which is counted by its reason.
-    pub(super) fn refuses_connection(&mut self) -> bool {
-        let counters = &mut self.services.counters;
-        let full = self.slots.len() >= self.services.limits.connections_max;
-        let memory = self.services.pool.budget.refuses_connections();
-        counters.refused_full += u64::from(full);
-        counters.refused_memory += u64::from(memory && !full);
-        full || memory
-    }
-
     /// Accepting failed and is tried again later. Told once until it succeeds.
     pub(super) fn accept_failed(&mut self, error: &std::io::Error) {
         self.services.counters.accept_backoffs += 1;
@@ -170,12 +171,17 @@ impl<H: Handler, D: Side> Core<H, D> {
         }
     }
 
-    /// Takes an accepted socket in.
-    pub(super) fn accepted(&mut self, socket: Option<OwnedFd>, driver: D) -> Token {
+    /// Takes an accepted socket in that was admitted.
+    pub(super) fn accepted(
+        &mut self,
+        socket: Option<OwnedFd>,
+        driver: D,
+        counted: Counted,
+    ) -> Token {
         self.services.counters.accepted += 1;
         self.accept_failure_told = false;
         let connection = Connection::server(self.services.now, &self.services);
-        self.insert(socket, connection, None, driver)
+        self.insert(socket, connection, None, driver, counted)
     }
 
     /// Takes an outbound socket in; its request is queued.
@@ -188,7 +194,7 @@ impl<H: Handler, D: Side> Core<H, D> {
     ) -> Token {
         let now = self.services.now;
         let connection = Connection::client(request.handshake, now, &mut self.services);
-        self.insert(socket, connection, Some(state), driver)
+        self.insert(socket, connection, Some(state), driver, None)
     }
 
     fn insert(
@@ -197,10 +203,11 @@ impl<H: Handler, D: Side> Core<H, D> {
         connection: Connection,
         state: Option<H::State>,
         driver: D,
+        counted: Counted,
     ) -> Token {
         let due = connection.next_deadline(&self.services);
         let (dirty, lagging) = (false, false);
-        let slot = Slot { socket, connection, dirty, lagging, due, driver, state };
+        let slot = Slot { socket, connection, dirty, lagging, due, driver, state, counted };
         let token = self.slots.insert(slot);
         self.local.set_generation(token.slot, Some(token.generation));
         self.wheel.set(token.slot, due);
@@ -222,6 +229,8 @@ impl<H: Handler, D: Side> Core<H, D> {
             outbound: &mut self.outbound,
             refuses: self.drain.as_ref().is_some_and(|drain| drain.refuse),
             site: &self.site,
+            addresses: &self.addresses,
+            counted: &mut slot.counted,
             deciding: &self.deciding,
             token,
             socket: slot.socket.as_ref().map(AsFd::as_fd).or_else(|| slot.driver.socket()),
@@ -283,9 +292,10 @@ impl<H: Handler, D: Side> Core<H, D> {
         }
     }
 
-    /// The next connection to settle. Topics are delivered when no other is left.
+    /// The next connection to settle. Topics are delivered before any: what a handler says of a
+    /// publish must not leave before the publish has.
     pub(super) fn next_dirty(&mut self) -> Option<Token> {
-        if self.dirty.is_empty() && self.hub.has_deliveries() {
+        if self.hub.has_deliveries() {
             self.deliver();
         }
         if self.dirty.is_empty()
@@ -326,7 +336,7 @@ impl<H: Handler, D: Side> Core<H, D> {
         }
     }
 
-    fn deliver(&mut self) {
+    pub(super) fn deliver(&mut self) {
         let bounds = LagBounds::of(&self.services.limits);
         let (slots, services, dirty) = (&mut self.slots, &mut self.services, &mut self.dirty);
         self.hub.deliver(bounds, &mut Subscribers { slots, services, dirty });
@@ -424,6 +434,7 @@ impl<H: Handler, D: Side> Core<H, D> {
         self.wheel.clear(token.slot);
         self.local.set_generation(token.slot, None);
         self.hub.leave(token.slot);
+        self.release(slot.counted);
         Some(slot)
     }
 

@@ -1,5 +1,6 @@
 //! The end of a shard in order: which connections close when (in random order, evenly over the
-//! window), and who is left when there has been time enough. Nothing is sent or awaited here.
+//! window, each behind what was published before), and who is left when there has been time enough.
+//! Nothing is sent or awaited here.
 
 use std::time::Duration;
 
@@ -90,6 +91,11 @@ impl<H: Handler, D: Side> Core<H, D> {
     /// Closes the connections whose time has come. A handshake has the whole window.
     pub(super) fn continue_drain(&mut self) {
         let now = self.services.now;
+        if self.drain.is_some() {
+            // Whoever is sent away gets first what was published before.
+            self.collect_published();
+            self.deliver();
+        }
         let Some(mut drain) = self.drain.take() else { return };
         while let Some(token) = drain.next(now) {
             self.send_away(token);

@@ -1,8 +1,9 @@
 //! One core's share of a server: its connections, timers and mailbox, on a pinned thread that runs
-//! a monoio runtime. Shards share nothing but mailboxes. Which protocol rules hold is decided
-//! below, who listens where above.
+//! a monoio runtime. Shards share nothing but mailboxes and two tables. Which protocol rules hold is
+//! decided below, who listens where above.
 #![forbid(unsafe_code)]
 
+mod admitting;
 mod core;
 mod drain;
 mod epoll_loop;

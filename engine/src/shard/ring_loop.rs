@@ -17,7 +17,7 @@ use crate::driver::epoll::{Readiness, Round};
 use crate::driver::ring::{
     Completion, DataRing, KernelQueues, Lease, Queues, Received, RingConfig, prefetch,
 };
-use crate::driver::{ACCEPT_BACKOFF, concerns_one_connection, outbound_socket};
+use crate::driver::{ACCEPT_BACKOFF, concerns_one_connection, outbound_socket, peer_address};
 use crate::handler::{Handler, Token};
 
 /// Payload bytes still missing from which on a receive goes straight into the assembly.
@@ -326,13 +326,14 @@ impl<H: Handler, Q: Queues> RingLoop<H, Q> {
     fn accepted(&mut self, listener: u32, result: io::Result<OwnedFd>, more: bool) {
         let mut failure = None;
         match result {
-            Ok(socket) if self.core.refuses_connection() => {
-                self.ring.close(socket);
-            }
-            Ok(socket) => {
-                let token = self.core.accepted(Some(socket), RingSide::new(false));
-                self.core.mark_dirty(token);
-            }
+            Ok(socket) => match self.core.admit(|| peer_address(socket.as_fd())) {
+                Some(counted) => {
+                    let side = RingSide::new(false);
+                    let token = self.core.accepted(Some(socket), side, counted);
+                    self.core.mark_dirty(token);
+                }
+                None => self.ring.close(socket),
+            },
             Err(error) => failure = Some(error),
         }
         if more {

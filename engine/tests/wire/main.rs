@@ -24,7 +24,9 @@ mod subject;
 mod verdict;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use client::ClientRow;
@@ -34,7 +36,7 @@ use served::{Buffers, Deadlines, Served, Transport};
 use subject::{Effort, Link, Received, Subject};
 
 /// The tables for servers.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 8] = [
     ("request.toml", include_str!("request.toml")),
     ("upgrade.toml", include_str!("upgrade.toml")),
     ("frames.toml", include_str!("frames.toml")),
@@ -42,6 +44,7 @@ const TABLES: [(&str, &str); 7] = [
     ("closing.toml", include_str!("closing.toml")),
     ("deflate.toml", include_str!("deflate.toml")),
     ("deadlines.toml", include_str!("deadlines.toml")),
+    ("elsewhere.toml", include_str!("elsewhere.toml")),
 ];
 
 fn server_rows() -> (Vec<Row>, Vec<Elsewhere>) {
@@ -220,8 +223,29 @@ fn every_row_has_its_own_id_and_says_why() {
     }
 }
 
+/// Inputs of the catalogue.
+const INPUTS: std::ops::RangeInclusive<u32> = 1..=82;
+/// What there is nothing to test of: the bridge is not built.
+const NOT_BUILT: [&str; 1] = ["B81"];
+
+/// Whether there is a test of this name: `behaviour::routes::name` in the tests, else in the sources.
+fn is_test(name: &str) -> bool {
+    let mut place: Vec<&str> = name.split("::").collect();
+    let function = place.pop().unwrap_or_default();
+    let folder = if place.first() == Some(&"behaviour") { "tests" } else { "src" };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let file = root.join(place.join("/")).with_extension("rs");
+    // A module of tests may stand in the file of what it tests.
+    let above = root.join(place[..place.len().saturating_sub(1)].join("/")).with_extension("rs");
+    let text =
+        fs::read_to_string(&file).or_else(|_| fs::read_to_string(&above)).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let head = format!("fn {function}() {{");
+    lines.windows(2).any(|pair| pair[0] == "#[test]" && pair[1] == head)
+}
+
 #[test]
-fn every_input_of_the_catalogue_has_a_row_or_says_what_its_test_needs() {
+fn every_input_of_the_catalogue_has_a_row_or_names_its_tests() {
     let (rows, elsewhere) = server_rows();
     let number = |id: &str| -> Option<u32> {
         let digits: String =
@@ -231,11 +255,16 @@ fn every_input_of_the_catalogue_has_a_row_or_says_what_its_test_needs() {
     let mut covered: BTreeSet<u32> = rows.iter().filter_map(|row| number(&row.id)).collect();
     for left in &elsewhere {
         assert!(left.needs.contains(' '), "{} does not say what it needs", left.id);
+        let tests = left.test.as_slice();
+        assert_eq!(tests.is_empty(), NOT_BUILT.contains(&left.id.as_str()), "{}", left.id);
+        let missing = tests.iter().find(|test| !is_test(test));
+        assert!(missing.is_none(), "{} names a test that is not there: {missing:?}", left.id);
         let left = number(&left.id).expect("an id of the catalogue");
         assert!(covered.insert(left), "B{left} has a row and is left to others");
     }
-    let missing: Vec<_> = (1..=73).filter(|number| !covered.contains(number)).collect();
+    let missing: Vec<_> = INPUTS.filter(|number| !covered.contains(number)).collect();
     assert!(missing.is_empty(), "no row and no reason for {missing:?}");
+    assert!(!is_test("behaviour::routes::none") && !is_test("none::none") && !is_test(""));
 }
 
 /// A server that accepts every connection and never answers.

@@ -188,7 +188,12 @@ struct Recorder {
 }
 
 impl Application for Recorder {
-    fn decide(&mut self, _connection: &mut Connection, _request: &Request<'_>) -> Decision {
+    fn decide(
+        &mut self,
+        _connection: &mut Connection,
+        _services: &mut Services,
+        _request: &Request<'_>,
+    ) -> Decision {
         Decision::Accept { subprotocol: None, headers: Vec::new() }
     }
 

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -10,7 +11,7 @@ use rustix::net::{SocketFlags, accept_with};
 
 use super::{EpollSide, Shared, serve};
 use crate::driver::epoll::{EpollStream, Readiness};
-use crate::driver::{ACCEPT_BACKOFF, concerns_one_connection};
+use crate::driver::{ACCEPT_BACKOFF, concerns_one_connection, peer_address};
 use crate::handler::Handler;
 
 /// Accepts from one listener until nothing more is accepted.
@@ -47,13 +48,11 @@ pub(super) async fn accept<H: Handler>(
 
 fn adopt<H: Handler>(shared: &Rc<Shared<H>>, socket: TcpStream) {
     let mut core = shared.core.borrow_mut();
-    if core.refuses_connection() {
-        return;
-    }
-    let Ok(stream) = EpollStream::new(socket) else { return };
-    let stream = Rc::new(stream);
     core.read_clock();
-    let token = core.accepted(None, EpollSide::new(Rc::clone(&stream), false));
+    let Some(counted) = core.admit(|| peer_address(socket.as_fd())) else { return };
+    let Ok(stream) = EpollStream::new(socket) else { return core.release(counted) };
+    let stream = Rc::new(stream);
+    let token = core.accepted(None, EpollSide::new(Rc::clone(&stream), false), counted);
     drop(core);
     shared.spawn(serve(Rc::clone(shared), token, stream));
 }

@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::core::{Core, CoreConfig};
 use super::ring_loop::RingLoop;
@@ -65,6 +65,8 @@ impl<H: Handler> Simulation<H> {
                 deflate: None,
                 tls: None,
                 exchange: Arc::clone(&exchange),
+                addresses: Arc::default(),
+                started: Instant::now(),
                 shard,
                 shards,
             };
