@@ -267,6 +267,15 @@ impl SendQueue {
         pool.give(std::mem::take(&mut self.tail));
     }
 
+    /// Drops all that waits and was not taken, but for what goes before it.
+    pub fn clear_all_but_urgent(&mut self, pool: &mut Pool) {
+        let urgent = self.older.as_mut().map(|older| std::mem::take(&mut older.urgent));
+        self.clear(pool);
+        if let Some(urgent) = urgent.filter(|urgent| !urgent.is_empty()) {
+            self.older.get_or_insert_default().urgent = urgent;
+        }
+    }
+
     /// What the budget holds for this queue: all but what was taken.
     #[cfg(test)]
     pub fn counted_bytes(&self) -> usize {
@@ -374,6 +383,19 @@ mod tests {
         queue.append(&mut pool, 8, |out| out.extend_from_slice(b"waiting"));
         queue.clear(&mut pool);
         assert_eq!(queue.queued_bytes(), batch.len());
+        assert!(!queue.has_waiting());
+    }
+
+    #[test]
+    fn clearing_all_but_what_is_urgent_leaves_that_and_its_counts() {
+        let (mut pool, mut queue) = (Pool::new(), SendQueue::default());
+        queue.push(Segment::Shared(Bytes::from_static(b"shared")), &mut pool);
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"tail"));
+        queue.append_urgent(&mut pool, |out| out.extend_from_slice(b"urgent"));
+        queue.clear_all_but_urgent(&mut pool);
+        assert_eq!((queue.queued_bytes(), queue.counted_bytes()), (6, pool.budget.held_bytes()));
+        assert_eq!(flat(&queue.take().unwrap()), b"urgent");
+        queue.clear_all_but_urgent(&mut pool);
         assert!(!queue.has_waiting());
     }
 

@@ -269,7 +269,7 @@ impl Connection {
             return;
         }
         let messages = self.queue.count_waiting(messages_in);
-        self.queue.clear(&mut services.pool);
+        self.queue.clear_all_but_urgent(&mut services.pool);
         self.rare_mut().dropped.closing += messages;
         services.counters.dropped_closing += messages;
     }

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use super::{Application, Connection, Decision, Phase, Services};
+use crate::buffer::Pool;
 use crate::protocol::handshake::{
     ClientRequest, ClientResponse, HandshakeError, HandshakeLimits, HeadScanner, HeaderStorage,
     Rejection, Request, Status, UpgradeFacts, write_page_with_headers, write_switching_protocols,
@@ -318,15 +319,9 @@ impl Connection {
                 let contexts_bytes_max = services.limits.deflate_contexts_bytes_max;
                 let deflate = services.compression.choose(request, contexts_bytes_max);
                 let extensions = deflate.as_ref().map(|(_, answer)| answer.as_str());
-                self.queue.append(&mut services.pool, HEAD_BYTES, |out| {
-                    write_switching_protocols(
-                        out,
-                        &facts.accept,
-                        chosen,
-                        extensions,
-                        name,
-                        &headers,
-                    );
+                self.queue_head(&mut services.pool, |out| {
+                    let accept = &facts.accept;
+                    write_switching_protocols(out, accept, chosen, extensions, name, &headers);
                 });
                 if let Some((agreement, _)) = deflate {
                     self.agree(agreement, None, services);
@@ -339,6 +334,16 @@ impl Connection {
                 let rejection = Rejection::new(status, "a plain page, not a WebSocket");
                 self.reject(&rejection, head_only, services);
             }
+        }
+    }
+
+    /// Queues the answer to an upgrade. While TLS's own records are on their way, control frames go
+    /// before all that waits, but never before this.
+    fn queue_head(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.stalled_since.get().is_some() {
+            self.queue.append_urgent(pool, write);
+        } else {
+            self.queue.append(pool, HEAD_BYTES, write);
         }
     }
 
