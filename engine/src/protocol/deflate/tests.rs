@@ -133,6 +133,24 @@ fn zlib_restores_what_refers_to_earlier_messages_with_any_window() {
 }
 
 #[test]
+fn a_context_holds_between_messages_what_was_promised_and_no_more() {
+    for bits in 8..=15 {
+        let mut random = Random(u64::from(bits) + 100);
+        let (mut compressor, mut context) = (Compressor::new(), CompressionContext::new(bits));
+        for round in 0..60 {
+            let length = random.below(if round % 6 == 0 { 300_000 } else { 3_000 });
+            let noise: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
+            for message in [noise, random.message(length + 1)] {
+                compressor.compress_on(&mut context, &message, &mut Vec::new());
+                let (held, promised) =
+                    (context.held_bytes(), CompressionContext::memory_bytes(bits));
+                assert!(held <= promised, "{bits} bits: {held} bytes instead of {promised}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_becomes_longer_is_compressed_only_when_asked_for() {
     let mut random = Random(9);
     let noise: Vec<u8> = (0..200).map(|_| random.below(256) as u8).collect();
