@@ -16,6 +16,9 @@ use super::{Failure, TlsError};
 /// Longest alert, ticket or flight that is made room for at first; rustls says if it is longer.
 const FLIGHT_BYTES: usize = 2048;
 
+/// The alert decode_error as a record, for who has no keys (RFC 8446 sections 5.1 and 6.2).
+const DECODE_ERROR: [u8; 7] = [ALERT, 3, 3, 0, 2, 2, 50];
+
 /// What a handshake agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFacts {
@@ -47,6 +50,8 @@ pub(super) struct Handshake {
     made: Made,
     /// Bytes of what was kept that rustls has seen and still needs: messages in pieces.
     shown_bytes: usize,
+    /// Something was written for the peer.
+    has_spoken: bool,
 }
 
 enum Made {
@@ -73,7 +78,7 @@ enum Next {
 impl Handshake {
     pub(super) fn server(config: Arc<ServerConfig>) -> Result<Self, Failure> {
         let made = UnbufferedServerConnection::new(config).map_err(Failure::malformed)?;
-        Ok(Self { made: Made::Server(Box::new(made)), shown_bytes: 0 })
+        Ok(Self { made: Made::Server(Box::new(made)), shown_bytes: 0, has_spoken: false })
     }
 
     pub(super) fn client(
@@ -81,7 +86,7 @@ impl Handshake {
         name: ServerName<'static>,
     ) -> Result<Self, TlsError> {
         let made = UnbufferedClientConnection::new(config, name).map_err(TlsError::refused)?;
-        Ok(Self { made: Made::Client(Box::new(made)), shown_bytes: 0 })
+        Ok(Self { made: Made::Client(Box::new(made)), shown_bytes: 0, has_spoken: false })
     }
 
     /// Goes as far as the bytes allow. What was used of them is removed; what is to be sent goes to
@@ -94,15 +99,25 @@ impl Handshake {
         incoming: &mut Vec<u8>,
         outgoing: &mut Vec<u8>,
     ) -> Result<Progress, Failure> {
-        let (mut used, mut shown) = (0, self.shown_bytes);
+        // What is shown, and how much of it are whole records.
+        let (mut used, mut shown, mut whole) = (0, self.shown_bytes, self.shown_bytes);
         let outcome = loop {
             match self.step(&mut incoming[used..shown], &mut used, outgoing) {
                 Ok(Next::Again) => {}
-                Ok(Next::Stop(Progress::Blocked)) => match next_record(&incoming[shown..]) {
-                    [] => break Ok(Progress::Blocked),
-                    record if is_close_notify(record) => break Ok(Progress::Closed),
-                    record => shown += record.len(),
-                },
+                Ok(Next::Stop(Progress::Blocked)) => {
+                    match record_bytes(&incoming[shown..], false) {
+                        Ok(Some(size)) if size <= incoming.len() - shown => {
+                            if is_close_notify(&incoming[shown..shown + size]) {
+                                break Ok(Progress::Closed);
+                            }
+                            shown += size;
+                            whole = shown;
+                        }
+                        Ok(_) => break Ok(Progress::Blocked),
+                        // No record at all, which is for rustls to say.
+                        Err(_) => shown = incoming.len(),
+                    }
+                }
                 Ok(Next::Stop(progress)) => break Ok(progress),
                 Err(error) => {
                     // The alert that says so is still to be fetched, and what goes before it. No more
@@ -112,12 +127,16 @@ impl Handshake {
                             break;
                         }
                     }
+                    if !self.has_spoken && !matches!(error, Error::AlertReceived(_)) {
+                        // rustls has no word for messages that it cannot read.
+                        outgoing.extend_from_slice(&DECODE_ERROR);
+                    }
                     break Err(Failure::of_handshake(&error));
                 }
             }
         };
         incoming.drain(..used);
-        self.shown_bytes = shown - used;
+        self.shown_bytes = whole.saturating_sub(used);
         if self.shown_bytes > 0 && matches!(outcome, Ok(Progress::Done)) {
             return Err(Failure::malformed("a handshake message cut off by the handshake's end"));
         }
@@ -143,6 +162,7 @@ impl Handshake {
             Made::Client(made) => digest(made.process_tls_records(bytes), outgoing),
         };
         *used += discard;
+        self.has_spoken |= !outgoing.is_empty();
         next
     }
 
@@ -162,16 +182,6 @@ impl Handshake {
         };
         let (secrets, keys) = made.map_err(Failure::malformed)?;
         Traffic::new(secrets, keys, facts)
-    }
-}
-
-/// The record at the front, empty while it is cut; everything, if what is there is no record, which is
-/// for rustls to say.
-fn next_record(bytes: &[u8]) -> &[u8] {
-    match record_bytes(bytes, false) {
-        Ok(Some(size)) => bytes.get(..size).unwrap_or_default(),
-        Ok(None) => &[],
-        Err(_) => bytes,
     }
 }
 

@@ -281,12 +281,15 @@ fn tickets_and_key_updates_may_come_in_pieces() {
     }
 }
 
+/// Records to be sealed, one after another.
+type Records<'a> = &'a [(ContentType, &'a [u8])];
+
 #[test]
 fn what_does_not_belong_behind_a_handshake_ends_the_session() {
     use ContentType as Is;
     let files = Files::new();
     let long = [&[4, 0, 0x40, 1][..], &[0; 100]].concat();
-    let rows: [(&str, bool, &[(ContentType, &[u8])]); 14] = [
+    let rows: [(&str, bool, Records<'_>); 14] = [
         ("a ticket from a client", false, &[(Is::Handshake, &ticket(9))]),
         ("a hello from a client", false, &[(Is::Handshake, &[1, 0, 0, 1, 0])]),
         ("an unknown message", true, &[(Is::Handshake, &[99, 0, 0, 0])]),
