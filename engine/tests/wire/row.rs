@@ -19,7 +19,8 @@
 //! - `expect` is one answer or a list of acceptable ones. `frames` are whole messages and control
 //!   frames, in order; no others may come. `{}` is a connection that is dropped without a word.
 //! - Payloads are `"text"`, `{ hex = ".." }`, `{ letters = N }`, `{ octets = N }`,
-//!   `{ repeated = ["text", N] }` or `{ deflated = PAYLOAD }`. Numbers may be strings, so that `$each` can stand for them.
+//!   `{ repeated = ["text", N] }`, `{ repeated-hex = ["..", N] }`, `{ deflated = PAYLOAD }` or
+//!   `{ bomb = MIB }`. Numbers may be strings, so that `$each` can stand for them.
 //! - `opened = true` at the top of a file says that its rows begin after the opening handshake.
 
 use serde::Deserialize;
@@ -261,6 +262,10 @@ pub(crate) enum PayloadRule {
     Repeated(String, usize),
     /// Another payload in compressed form, as zlib writes it.
     Deflated(Box<Payload>),
+    /// Hexadecimal digits so many times.
+    RepeatedHex(String, usize),
+    /// The compressed form of so many MiB of zeros, a multiple of 16: about as many KiB.
+    Bomb(Number),
 }
 
 /// One acceptable answer.
