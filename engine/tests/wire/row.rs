@@ -17,7 +17,8 @@
 //!   `frame` (masked unless it says otherwise), `repeat`, `wait`, and the bare words
 //!   `"finish-sending"` and `"reset"`.
 //! - `expect` is one answer or a list of acceptable ones. `frames` are whole messages and control
-//!   frames, in order; no others may come. `{}` is a connection that is dropped without a word.
+//!   frames, in order; no others may come. `alert` is one of TLS. `{}` is a connection that is
+//!   dropped without a word.
 //! - Payloads are `"text"`, `{ hex = ".." }`, `{ letters = N }`, `{ octets = N }`,
 //!   `{ repeated = ["text", N] }`, `{ repeated-hex = ["..", N] }`, `{ deflated = PAYLOAD }` or
 //!   `{ bomb = MIB }`. Numbers may be strings, so that `$each` can stand for them.
@@ -278,6 +279,9 @@ pub(crate) struct Expectation {
     pub(crate) headers: Vec<String>,
     /// Header names a response must not have.
     pub(crate) absent: Vec<String>,
+    /// A fatal alert of one of these kinds must be the last record of TLS, and nothing else but
+    /// records may come (RFC 8446 section 6.2). Only where there are no keys yet.
+    pub(crate) alert: Option<OneOrMany<u8>>,
     /// The response announces a body but has none (HEAD).
     pub(crate) bodyless: bool,
     /// The messages and control frames that must follow, in order, and no others.
