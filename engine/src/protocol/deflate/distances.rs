@@ -234,11 +234,11 @@ impl Bits<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bits::BitWriter;
-    use super::super::block::BlockWriter;
-    use super::super::matches::Token;
     use super::*;
     use crate::protocol::MessageKind;
+    use crate::protocol::deflate::bits::BitWriter;
+    use crate::protocol::deflate::block::BlockWriter;
+    use crate::protocol::deflate::matches::Token;
     use crate::protocol::deflate::{Compressor, Inflater};
 
     /// A message that refers back exactly so far, in blocks of the form that its size calls for.
