@@ -547,22 +547,6 @@ impl Connection {
         self.announce_end(info, services, application);
     }
 
-    /// Drops what was received and not delivered.
-    fn forget_received(&mut self, services: &mut Services) {
-        self.decoder.release(&mut services.pool);
-        if let Some(rare) = &mut self.rare {
-            services.pool.give(std::mem::take(&mut rare.stash));
-            rare.stash_used = 0;
-        }
-        if let Some(opening) = &mut self.opening {
-            opening.forget();
-        }
-        self.holds.set(Holds::ASKED | Holds::STASHED | Holds::FINISHED, false);
-        if self.received_kib > 0 {
-            self.note_held(services);
-        }
-    }
-
     /// Ends at once: what waits is dropped.
     pub(super) fn abandon(&mut self, services: &mut Services) {
         self.abandon_chunks(services);

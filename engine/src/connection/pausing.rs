@@ -143,4 +143,20 @@ impl Connection {
         let received = self.received_bytes().div_ceil(1024) * 1024;
         self.queue.counted_bytes() + held_back + unsealed + received
     }
+
+    /// Drops what was received and not delivered.
+    pub(super) fn forget_received(&mut self, services: &mut Services) {
+        self.decoder.release(&mut services.pool);
+        if let Some(rare) = &mut self.rare {
+            services.pool.give(std::mem::take(&mut rare.stash));
+            rare.stash_used = 0;
+        }
+        if let Some(opening) = &mut self.opening {
+            opening.forget();
+        }
+        self.holds.set(Holds::ASKED | Holds::STASHED | Holds::FINISHED, false);
+        if self.received_kib > 0 {
+            self.note_held(services);
+        }
+    }
 }
