@@ -3,7 +3,9 @@
 
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec};
-use ringsock::protocol::deflate::{CompressionContext, Compressor, History, Inflater};
+use ringsock::protocol::deflate::{
+    CompressionContext, Compressor, History, Inflater, refers_beyond,
+};
 use ringsock::protocol::{MessageKind, ProtocolError};
 
 use super::cuts::Cuts;
@@ -31,12 +33,14 @@ fn there_and_back(cuts: Cuts, messages: &[u8], window_bits: u8) {
         let message = message.repeat(3);
         let mut alone = Vec::new();
         if compressor.compress(&message, window_bits, &mut alone) {
+            assert!(!refers_beyond(&alone, window_bits));
             assert_eq!(inflate(&mut inflater, &alone, None).as_deref(), Ok(&message[..]));
             alone.extend_from_slice(&END);
             assert_eq!(decompress_to_vec(&alone).ok(), Some(message.clone()));
         }
         let mut referring = Vec::new();
         if compressor.compress_on(&mut context, &message, &mut referring) {
+            assert!(!refers_beyond(&referring, window_bits));
             let restored = inflate(&mut inflater, &referring, Some(&mut history));
             assert_eq!(restored.as_deref(), Ok(&message[..]));
         }
@@ -45,6 +49,10 @@ fn there_and_back(cuts: Cuts, messages: &[u8], window_bits: u8) {
 
 fn anything(compressed: &[u8]) {
     let ours = inflate(&mut Inflater::new(), compressed, None);
+    if ours.is_ok() {
+        // No reference is farther back than the format lets it be.
+        assert!(!refers_beyond(compressed, 15));
+    }
     let input = [compressed, &END].concat();
     let mut out = vec![0; MESSAGE_BYTES_MAX + 1];
     let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;

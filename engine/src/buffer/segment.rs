@@ -61,11 +61,18 @@ impl Segment {
         self.len() == 0
     }
 
+    /// The memory of this connection alone, which is what it takes of the budget.
+    #[must_use]
+    pub fn counted_bytes(&self) -> usize {
+        match self {
+            Self::Owned { bytes, .. } | Self::Sealed(bytes) => bytes.capacity(),
+            Self::Shared(_) | Self::Lent { .. } => 0,
+        }
+    }
+
     /// Returns what was queued to where it came from.
     pub fn recycle(self, pool: &mut Pool) {
-        if let Self::Owned { .. } = &self {
-            pool.budget.release(self.len());
-        }
+        pool.budget.release(self.counted_bytes());
         self.discard(pool);
     }
 

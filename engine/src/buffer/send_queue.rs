@@ -12,11 +12,15 @@ const SEGMENTS_MAX: usize = 1024;
 /// neither be dropped nor replaced any more.
 const MARKED_BATCH_BYTES: usize = 64 * 1024;
 
+/// Segments from which on further ones are cut to size: the vectors of a few short messages cost less
+/// to keep as they are, those of many would hold far more than is sent.
+const ROOMY_SEGMENTS_MAX: usize = 16;
+
 /// The queue of one connection. An idle one owns no memory beyond itself.
 ///
 /// Invariant: `queued_bytes` = bytes in `older` + bytes in `tail` + bytes taken and not yet
-/// reported sent. The pool's budget holds what is in `Segment::Owned` and `tail`, from the moment
-/// it is queued until it is recycled.
+/// reported sent. The pool's budget holds the room of each vector that is this queue's own, from the
+/// moment it is queued until it is recycled.
 #[derive(Debug, Default)]
 pub struct SendQueue {
     /// What is before `tail`; absent unless something other than small frames was queued.
@@ -35,7 +39,10 @@ struct Older {
 }
 
 impl Older {
-    fn push(&mut self, segment: Segment, mark: Option<Mark>) {
+    fn push(&mut self, mut segment: Segment, mark: Option<Mark>, pool: &mut Pool) {
+        if self.segments.len() >= ROOMY_SEGMENTS_MAX {
+            cut_to_size(&mut segment, pool);
+        }
         self.segments.push_back(segment);
         if let Some(marks) = &mut self.marks {
             marks.push(mark);
@@ -104,33 +111,30 @@ impl SendQueue {
     /// Counts a segment no more that was set aside.
     pub fn bring_back(&mut self, segment: &Segment, pool: &mut Pool) {
         self.queued_bytes = self.queued_bytes.saturating_sub(segment.len());
-        if let Segment::Owned { .. } = segment {
-            pool.budget.release(segment.len());
-        }
+        pool.budget.release(segment.counted_bytes());
     }
 
     /// Appends through `write` to the contiguous tail; what it appends is counted. `expected` is
     /// about how many bytes that will be.
     #[inline]
     pub fn append(&mut self, pool: &mut Pool, expected: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.tail.capacity() == 0 {
+        let held = self.tail.capacity();
+        if held == 0 {
             self.tail = pool.take(expected);
         }
         let before = self.tail.len();
         write(&mut self.tail);
-        let bytes = self.tail.len().saturating_sub(before);
-        self.queued_bytes += bytes;
-        pool.budget.hold(bytes);
+        self.queued_bytes += self.tail.len().saturating_sub(before);
+        pool.budget.hold(self.tail.capacity().saturating_sub(held));
     }
 
     /// Appends through `write` to what goes before everything that waits.
     pub fn append_urgent(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
         let urgent = &mut self.older.get_or_insert_default().urgent;
-        let before = urgent.len();
+        let (before, held) = (urgent.len(), urgent.capacity());
         write(urgent);
-        let bytes = urgent.len().saturating_sub(before);
-        self.queued_bytes += bytes;
-        pool.budget.hold(bytes);
+        self.queued_bytes += urgent.len().saturating_sub(before);
+        pool.budget.hold(urgent.capacity().saturating_sub(held));
     }
 
     /// Bytes of what goes before everything that waits.
@@ -146,7 +150,7 @@ impl SendQueue {
 
     /// Appends a message that may be dropped or replaced while it waits. When one with the same
     /// key waits already, this one takes its place; how many messages that made superfluous.
-    pub fn push_marked(&mut self, segment: Segment, mark: Mark, pool: &mut Pool) -> u32 {
+    pub fn push_marked(&mut self, mut segment: Segment, mark: Mark, pool: &mut Pool) -> u32 {
         let older = self.older.get_or_insert_default();
         let known = older.segments.len();
         let marks = older.marks.get_or_insert_with(|| Marks::unmarked(known));
@@ -156,6 +160,9 @@ impl SendQueue {
             let place = &mut older.segments[index];
             self.queued_bytes = self.queued_bytes + segment.len() - place.len();
             hold(&segment, pool);
+            if known > ROOMY_SEGMENTS_MAX {
+                cut_to_size(&mut segment, pool);
+            }
             std::mem::replace(place, segment).recycle(pool);
             return marks.replace(index, mark);
         }
@@ -166,16 +173,16 @@ impl SendQueue {
     fn push_with(&mut self, segment: Segment, mark: Option<Mark>, pool: &mut Pool) {
         let bytes = segment.len();
         if bytes == 0 {
-            return segment.recycle(pool);
+            return segment.discard(pool);
         }
         self.queued_bytes += bytes;
         hold(&segment, pool);
         let older = self.older.get_or_insert_default();
         if !self.tail.is_empty() {
-            let tail = std::mem::take(&mut self.tail);
-            older.push(Segment::Owned { bytes: tail, start: 0 }, None);
+            let tail = Segment::Owned { bytes: std::mem::take(&mut self.tail), start: 0 };
+            older.push(tail, None, pool);
         }
-        older.push(segment, mark);
+        older.push(segment, mark, pool);
     }
 
     /// Drops the oldest of the marked messages that wait; how many messages that were. `None` when
@@ -197,8 +204,11 @@ impl SendQueue {
     /// Takes what waits, as much as one gathered send holds.
     pub fn take(&mut self) -> Option<Batch> {
         let Some(mut older) = self.older.take() else {
-            let tail = Segment::Owned { bytes: std::mem::take(&mut self.tail), start: 0 };
-            return (!tail.is_empty()).then_some(Batch::One(tail));
+            if self.tail.is_empty() {
+                return None;
+            }
+            let bytes = std::mem::take(&mut self.tail);
+            return Some(Batch::One(Segment::Owned { bytes, start: 0 }));
         };
         if older.marks.is_some() || older.segments.len() >= SEGMENTS_MAX - 1 {
             return self.take_some(older);
@@ -253,13 +263,42 @@ impl SendQueue {
             self.queued_bytes = self.queued_bytes.saturating_sub(batch.len());
             batch.recycle(pool);
         }
+        pool.budget.release(self.tail.capacity());
         pool.give(std::mem::take(&mut self.tail));
+    }
+
+    /// Drops all that waits and was not taken, but for what goes before it.
+    pub fn clear_all_but_urgent(&mut self, pool: &mut Pool) {
+        let urgent = self.older.as_mut().map(|older| std::mem::take(&mut older.urgent));
+        self.clear(pool);
+        if let Some(urgent) = urgent.filter(|urgent| !urgent.is_empty()) {
+            self.older.get_or_insert_default().urgent = urgent;
+        }
+    }
+
+    /// What the budget holds for this queue: all but what was taken.
+    #[cfg(test)]
+    pub fn counted_bytes(&self) -> usize {
+        let older = self.older.iter().map(|older| {
+            let segments = older.segments.iter().map(Segment::counted_bytes);
+            older.urgent.capacity() + segments.sum::<usize>()
+        });
+        older.sum::<usize>() + self.tail.capacity()
     }
 }
 
 fn hold(segment: &Segment, pool: &mut Pool) {
-    if let Segment::Owned { .. } = segment {
-        pool.budget.hold(segment.len());
+    pool.budget.hold(segment.counted_bytes());
+}
+
+/// Lets go of room that a counted segment does not use, if that is most of it.
+fn cut_to_size(segment: &mut Segment, pool: &mut Pool) {
+    if let Segment::Owned { bytes, .. } = segment
+        && bytes.capacity() > 2 * bytes.len()
+    {
+        let before = bytes.capacity();
+        bytes.shrink_to_fit();
+        pool.budget.release(before - bytes.capacity());
     }
 }
 
@@ -347,6 +386,19 @@ mod tests {
         assert!(!queue.has_waiting());
     }
 
+    #[test]
+    fn clearing_all_but_what_is_urgent_leaves_that_and_its_counts() {
+        let (mut pool, mut queue) = (Pool::new(), SendQueue::default());
+        queue.push(Segment::Shared(Bytes::from_static(b"shared")), &mut pool);
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"tail"));
+        queue.append_urgent(&mut pool, |out| out.extend_from_slice(b"urgent"));
+        queue.clear_all_but_urgent(&mut pool);
+        assert_eq!((queue.queued_bytes(), queue.counted_bytes()), (6, pool.budget.held_bytes()));
+        assert_eq!(flat(&queue.take().unwrap()), b"urgent");
+        queue.clear_all_but_urgent(&mut pool);
+        assert!(!queue.has_waiting());
+    }
+
     fn owned(bytes: &[u8]) -> Segment {
         Segment::Owned { bytes: bytes.to_vec(), start: 0 }
     }
@@ -393,8 +445,32 @@ mod tests {
         assert_eq!(queue.drop_oldest(&mut pool), Some(4));
         assert_eq!(queue.drop_oldest(&mut pool), None);
         assert_eq!(queue.queued_bytes(), 7);
-        assert_eq!(flat(&queue.take().unwrap()), b"control");
-        assert_eq!(pool.budget.held_bytes(), 7);
+        let batch = queue.take().unwrap();
+        assert_eq!(flat(&batch), b"control");
+        assert_eq!(pool.budget.held_bytes(), batch.segments()[0].counted_bytes());
+        batch.recycle(&mut pool);
+        assert_eq!(pool.budget.held_bytes(), 0);
+    }
+
+    #[test]
+    fn many_short_messages_hold_about_what_they_are() {
+        let (mut pool, mut queue) = (Pool::new(), SendQueue::default());
+        for round in 0..10_000u32 {
+            queue.append(&mut pool, 20, |out| out.extend_from_slice(&round.to_be_bytes()));
+            let mut message = pool.take(20);
+            message.extend_from_slice(&[1; 20]);
+            let segment = Segment::Owned { bytes: message, start: 0 };
+            match round % 3 {
+                0 => queue.push(Segment::Shared(Bytes::from_static(b"shared")), &mut pool),
+                1 => queue.push(segment, &mut pool),
+                _ => assert_eq!(queue.push_marked(segment, one(None), &mut pool), 0),
+            }
+            assert_eq!(queue.counted_bytes(), pool.budget.held_bytes());
+        }
+        let surplus = pool.budget.held_bytes() - queue.queued_bytes();
+        assert!(surplus < 70_000, "{surplus} bytes more than are queued");
+        queue.clear(&mut pool);
+        assert_eq!((queue.queued_bytes(), pool.budget.held_bytes()), (0, 0));
     }
 
     #[test]
@@ -455,6 +531,7 @@ mod tests {
                 }
             }
             assert_eq!(queue.queued_bytes(), 4 * list.len());
+            assert_eq!(queue.counted_bytes(), pool.budget.held_bytes());
         }
     }
 }

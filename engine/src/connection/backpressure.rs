@@ -269,7 +269,7 @@ impl Connection {
             return;
         }
         let messages = self.queue.count_waiting(messages_in);
-        self.queue.clear(&mut services.pool);
+        self.queue.clear_all_but_urgent(&mut services.pool);
         self.rare_mut().dropped.closing += messages;
         services.counters.dropped_closing += messages;
     }
@@ -376,8 +376,8 @@ impl Connection {
     /// Bytes that this connection makes the shard hold.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        let assembly = self.assembly_kib as usize * 1024;
-        self.queue.queued_bytes() + assembly
+        let received = self.received_kib as usize * 1024;
+        self.queue.queued_bytes() + received
     }
 
     /// Lets the connection go because the shard holds too much and this one has the largest part:

@@ -28,6 +28,11 @@ impl ChunkedSend {
         queue.set_aside(&segment, pool);
         self.held_back.push_back((segment, mark));
     }
+
+    #[cfg(test)]
+    pub(super) fn counted_bytes(&self) -> usize {
+        self.held_back.iter().map(|(segment, _)| segment.counted_bytes()).sum()
+    }
 }
 
 impl Connection {

@@ -228,7 +228,8 @@ impl Connection {
             contexts.receiving.get_or_insert_with(|| History::new(agreement.receive_window_bits))
         });
         let inflater = &mut services.compression.tools().inflater;
-        match inflater.inflate(kind, compressed, history, message_bytes_max, &mut vector) {
+        let restored = inflater.inflate(kind, compressed, history, message_bytes_max, &mut vector);
+        match restored.and_then(|()| agreement.check_window(compressed)) {
             Ok(()) => Ok(vector),
             Err(error) => {
                 services.pool.give(vector);

@@ -86,8 +86,8 @@ pub struct Connection {
     control_refilled: Millis,
     last_received: Millis,
     holds: Holds,
-    /// KiB of memory held for what was received and not delivered.
-    assembly_kib: u32,
+    /// KiB of memory held for what was received and not delivered, and for what TLS has to say.
+    received_kib: u32,
     /// What most connections never need.
     rare: Option<Box<Rare>>,
     /// What was agreed on compression.
@@ -115,6 +115,7 @@ impl Connection {
     pub fn client(mut handshake: ClientHandshake, now: Millis, services: &mut Services) -> Self {
         let mut connection = Self::new(Role::Client, now, services);
         connection.tls = handshake.take_session();
+        connection.note_held(services);
         connection.queue.append(&mut services.pool, HEAD_BYTES, |out| handshake.write_to(out));
         connection.opening = Some(Box::new(Opening::client(handshake)));
         connection.stalled_since = Since::at(now);
@@ -140,7 +141,7 @@ impl Connection {
             stalled_since: Since::NEVER,
             lingered_bytes: 0,
             holds: Holds::default(),
-            assembly_kib: 0,
+            received_kib: 0,
             rare: None,
             agreement: None,
         }

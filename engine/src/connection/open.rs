@@ -76,8 +76,13 @@ impl Connection {
         application: &mut impl Application,
     ) {
         let mut input = bytes;
-        if self.phase == Phase::Handshake && self.pass_preface(&mut input, services, application) {
-            self.receive_opening(&mut input, services, application);
+        if self.phase == Phase::Handshake {
+            if self.pass_preface(&mut input, services, application) {
+                self.receive_opening(&mut input, services, application);
+            }
+            if self.opening.is_some() || self.received_kib > 0 {
+                self.note_held(services);
+            }
         }
         match self.phase {
             Phase::Open | Phase::CloseSent => {
@@ -183,7 +188,7 @@ impl Connection {
     fn note_assembly(&mut self, services: &mut Services) {
         if !self.decoder.is_assembling() {
             self.assembly_since = Since::NEVER;
-            if self.assembly_kib > 0 {
+            if self.received_kib > 0 {
                 self.note_held(services);
             }
             return;
@@ -542,23 +547,13 @@ impl Connection {
         self.announce_end(info, services, application);
     }
 
-    /// Drops what was received and not delivered.
-    fn forget_received(&mut self, services: &mut Services) {
-        self.decoder.release(&mut services.pool);
-        if let Some(rare) = &mut self.rare {
-            services.pool.give(std::mem::take(&mut rare.stash));
-            rare.stash_used = 0;
-        }
-        self.holds.set(Holds::ASKED | Holds::STASHED | Holds::FINISHED, false);
-        if self.assembly_kib > 0 {
-            self.note_held(services);
-        }
-    }
-
     /// Ends at once: what waits is dropped.
     pub(super) fn abandon(&mut self, services: &mut Services) {
         self.abandon_chunks(services);
         self.queue.clear(&mut services.pool);
+        if let Some(tls) = &mut self.tls {
+            self.queue.sent(tls.release(&mut services.pool));
+        }
         self.forget_received(services);
         self.enter(Phase::Ended, services.now);
     }

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use super::{Application, Connection, Decision, Phase, Services};
+use crate::buffer::Pool;
 use crate::protocol::handshake::{
     ClientRequest, ClientResponse, HandshakeError, HandshakeLimits, HeadScanner, HeaderStorage,
     Rejection, Request, Status, UpgradeFacts, write_page_with_headers, write_switching_protocols,
@@ -83,6 +84,18 @@ impl Opening {
 
     pub(super) fn behind_proxy() -> Self {
         Self { preface: Some(Vec::new()), ..Self::server(HeadScanner::new(), Vec::new()) }
+    }
+
+    /// Memory of what the peer has sent.
+    pub(super) fn held_bytes(&self) -> usize {
+        let optional = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::capacity);
+        self.head.capacity() + optional(&self.early) + optional(&self.preface)
+    }
+
+    /// Forgets what the peer has sent.
+    pub(super) fn forget(&mut self) {
+        self.head = Vec::new();
+        (self.early, self.preface) = (None, None);
     }
 
     pub(super) fn client(handshake: ClientHandshake) -> Self {
@@ -279,13 +292,14 @@ impl Connection {
                 self.answer_upgrade(&request, &facts, decision, services, application);
             }
             // The limits may have been changed meanwhile.
-            Err(rejection) => return self.reject(&rejection, false, services),
+            Err(rejection) => self.reject(&rejection, false, services),
         }
         if self.phase == Phase::Open
             && let Some(mut early) = opening.early
         {
             self.receive_bytes(&mut early, services, application);
         }
+        self.note_held(services);
     }
 
     fn answer_upgrade(
@@ -305,15 +319,9 @@ impl Connection {
                 let contexts_bytes_max = services.limits.deflate_contexts_bytes_max;
                 let deflate = services.compression.choose(request, contexts_bytes_max);
                 let extensions = deflate.as_ref().map(|(_, answer)| answer.as_str());
-                self.queue.append(&mut services.pool, HEAD_BYTES, |out| {
-                    write_switching_protocols(
-                        out,
-                        &facts.accept,
-                        chosen,
-                        extensions,
-                        name,
-                        &headers,
-                    );
+                self.queue_head(&mut services.pool, |out| {
+                    let accept = &facts.accept;
+                    write_switching_protocols(out, accept, chosen, extensions, name, &headers);
                 });
                 if let Some((agreement, _)) = deflate {
                     self.agree(agreement, None, services);
@@ -326,6 +334,16 @@ impl Connection {
                 let rejection = Rejection::new(status, "a plain page, not a WebSocket");
                 self.reject(&rejection, head_only, services);
             }
+        }
+    }
+
+    /// Queues the answer to an upgrade. While TLS's own records are on their way, control frames go
+    /// before all that waits, but never before this.
+    fn queue_head(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.stalled_since.get().is_some() {
+            self.queue.append_urgent(pool, write);
+        } else {
+            self.queue.append(pool, HEAD_BYTES, write);
         }
     }
 

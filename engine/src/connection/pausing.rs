@@ -36,8 +36,13 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.holds.any(Holds::BACKLOG | Holds::ASKED | Holds::STASHED | Holds::FINISHED)
-            && self.phase == Phase::Open
+        match self.phase {
+            Phase::Open => {
+                self.holds.any(Holds::BACKLOG | Holds::ASKED | Holds::STASHED | Holds::FINISHED)
+            }
+            Phase::Handshake => self.tls.as_ref().is_some_and(|tls| tls.is_put_off()),
+            _ => false,
+        }
     }
 
     /// The clocks that ran while nothing was received start again.
@@ -114,11 +119,44 @@ impl Connection {
     /// Counts the memory of what is received and not yet delivered against the shard's budget, in
     /// whole KiB, which is near enough and takes four bytes of each connection.
     pub(super) fn note_held(&mut self, services: &mut Services) {
-        let stash = self.rare.as_ref().map_or(0, |rare| rare.stash.capacity());
-        let kib = (self.decoder.held_bytes() + stash).div_ceil(1024);
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        let before = std::mem::replace(&mut self.assembly_kib, kib);
+        let kib = u32::try_from(self.received_bytes().div_ceil(1024)).unwrap_or(u32::MAX);
+        let before = std::mem::replace(&mut self.received_kib, kib);
         services.pool.budget.hold(kib as usize * 1024);
         services.pool.budget.release(before as usize * 1024);
+    }
+
+    /// Memory of what is received and not yet delivered, and of what TLS has to say.
+    fn received_bytes(&self) -> usize {
+        let stash = self.rare.as_ref().map_or(0, |rare| rare.stash.capacity());
+        let opening = self.opening.as_ref().map_or(0, |opening| opening.held_bytes());
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.held_bytes());
+        self.decoder.held_bytes() + stash + opening + tls
+    }
+
+    /// What the budget must hold for this connection, without what the driver is sending: counted
+    /// anew, from what there is.
+    #[cfg(test)]
+    pub(crate) fn counted_bytes(&self) -> usize {
+        let sending = self.rare.as_ref().and_then(|rare| rare.sending.as_ref());
+        let held_back = sending.map_or(0, |sending| sending.counted_bytes());
+        let unsealed = self.tls.as_ref().map_or(0, |tls| tls.counted_bytes());
+        let received = self.received_bytes().div_ceil(1024) * 1024;
+        self.queue.counted_bytes() + held_back + unsealed + received
+    }
+
+    /// Drops what was received and not delivered.
+    pub(super) fn forget_received(&mut self, services: &mut Services) {
+        self.decoder.release(&mut services.pool);
+        if let Some(rare) = &mut self.rare {
+            services.pool.give(std::mem::take(&mut rare.stash));
+            rare.stash_used = 0;
+        }
+        if let Some(opening) = &mut self.opening {
+            opening.forget();
+        }
+        self.holds.set(Holds::ASKED | Holds::STASHED | Holds::FINISHED, false);
+        if self.received_kib > 0 {
+            self.note_held(services);
+        }
     }
 }

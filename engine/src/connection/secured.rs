@@ -16,6 +16,16 @@ impl Connection {
         services: &mut Services,
         application: &mut impl Application,
     ) {
+        self.receive_wire(bytes, services, application);
+        self.note_secured(services);
+    }
+
+    fn receive_wire(
+        &mut self,
+        bytes: &mut [u8],
+        services: &mut Services,
+        application: &mut impl Application,
+    ) {
         // What the receive buffer holds is nothing that could be sent from it again.
         services.received = None;
         if !self.takes_content() {
@@ -36,15 +46,30 @@ impl Connection {
         if let Err(failure) = tls.keep(input) {
             return self.fail_tls(&failure, services, application);
         }
-        self.resume_handshake(services, application);
+        self.step_handshake(services, application);
     }
 
-    /// Makes a step of the TLS handshake, unless this turn has made enough of them already.
+    /// Counts what TLS holds, where there is news of it.
+    #[inline]
+    fn note_secured(&mut self, services: &mut Services) {
+        let holds = self.tls.as_ref().is_some_and(|tls| tls.held_bytes() > 0);
+        if holds || self.received_kib > 0 || self.opening.is_some() {
+            self.note_held(services);
+        }
+    }
+
+    /// Goes on with a TLS handshake of which a step was put off.
     pub fn resume_handshake(
         &mut self,
         services: &mut Services,
         application: &mut impl Application,
     ) {
+        self.step_handshake(services, application);
+        self.note_secured(services);
+    }
+
+    /// Makes a step of the TLS handshake, unless this turn has made enough of them already.
+    fn step_handshake(&mut self, services: &mut Services, application: &mut impl Application) {
         let Some(tls) = &mut self.tls else { return };
         if !tls.is_handshaking() || self.phase != Phase::Handshake {
             return;
@@ -59,18 +84,13 @@ impl Connection {
         services.handshakes_left = left;
         match tls.advance() {
             Step::Pending => {}
-            Step::Established { mut content, mut records, closed } => {
+            Step::Established { mut records } => {
                 let resumed = tls.facts().is_some_and(|facts| facts.is_resumed);
                 services.counters.tls_established += 1;
                 services.counters.tls_resumed += u64::from(resumed);
-                if !content.is_empty() {
-                    self.receive_content(&mut content, services, application);
-                }
-                if closed {
-                    return self.end_secured(Ending::Closed, services, application);
-                }
                 self.receive_records(&mut records, services, application);
             }
+            Step::Closed => self.end_secured(Ending::Closed, services, application),
             Step::Failed(failure) => self.fail_tls(&failure, services, application),
         }
     }
@@ -187,11 +207,19 @@ impl Connection {
     pub(super) fn take_sealed(&mut self, services: &mut Services) -> Option<Batch> {
         let finish = self.is_finishing();
         let tls = self.tls.as_mut()?;
-        let batch = if tls.can_send() { self.queue.take() } else { None };
+        let takes = tls.can_send() && !tls.has_unsealed();
+        let batch = if takes { self.queue.take() } else { None };
         if batch.is_none() && !tls.has_waiting(finish) {
             return None;
         }
-        tls.seal(batch, finish, &mut services.pool)
+        // A batch has bounds of its own, and the end is said behind the last of them.
+        let finish = finish && !self.queue.has_waiting();
+        let sealed = tls.seal(batch, finish, &mut services.pool);
+        if sealed.is_none() {
+            self.queue.sent(tls.take_in_flight_bytes());
+        }
+        self.note_secured(services);
+        sealed
     }
 
     /// `bytes` are those of a whole batch as it was on the wire, or none.

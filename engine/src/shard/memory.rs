@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 use super::core::{Core, CoreConfig, Side};
 use crate::buffer::Batch;
+#[cfg(test)]
+use crate::buffer::Segment;
 use crate::connection::{Millis, Phase};
 use crate::handler::{Command, Handler, LocalShard, Mailbox, Publisher, Site, Token};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::protocol::deflate::Deflate;
 use crate::pubsub::{Bell, Exchange, Rules};
+use crate::tls::Tls;
 
 /// One step of time, so that deadlines fire in their order.
 const STEP: Duration = Duration::from_millis(50);
@@ -105,6 +108,13 @@ impl<H: Handler> MemoryServer<H> {
         self.core.services.compression.accept(deflate);
     }
 
+    /// Speaks TLS with clients that connect from here on. Steps of handshakes are rationed as
+    /// everywhere ([`Limits::tls_handshakes_per_turn`]); a turn begins with each
+    /// [`advance`](Self::advance) and [`run_commands`](Self::run_commands).
+    pub fn accept_tls(&mut self, tls: Tls) {
+        self.core.services.tls = Some(tls);
+    }
+
     /// A client connects.
     pub fn connect(&mut self) -> MemoryConnection {
         MemoryConnection(self.core.accepted(None, MemorySide::default(), None))
@@ -182,6 +192,7 @@ impl<H: Handler> MemoryServer<H> {
             let left = end.wrapping_sub(self.now);
             self.now = self.now.wrapping_add(left.min(STEP.as_millis() as u32));
             self.core.set_time(Millis(self.now));
+            self.core.take_handshakes();
             self.core.expire();
             self.settle();
         }
@@ -221,12 +232,26 @@ impl<H: Handler> MemoryServer<H> {
     /// Does what peers and tasks have asked for, and gives each [`Upgrade::later`](crate::Upgrade)
     /// a chance to decide.
     pub fn run_commands(&mut self) {
+        self.core.take_handshakes();
         self.core.poll_decisions();
         for command in self.core.local.mailbox().take().into_iter().chain(self.core.local.take()) {
             self.core.execute(command);
         }
         self.core.collect_published();
         self.settle();
+    }
+
+    /// What the budget must hold, counted anew for each connection.
+    #[cfg(test)]
+    pub(super) fn counted_bytes(&mut self) -> usize {
+        let mut counted = 0;
+        for token in self.core.slots.tokens() {
+            let Some(slot) = self.core.slots.get_mut(token) else { continue };
+            let sending = slot.driver.blocked.iter().flat_map(Batch::segments);
+            counted += sending.map(Segment::counted_bytes).sum::<usize>();
+            counted += slot.connection.counted_bytes();
+        }
+        counted
     }
 
     fn settle(&mut self) {

@@ -9,6 +9,8 @@ mod drain;
 mod epoll_loop;
 mod glue;
 mod memory;
+#[cfg(test)]
+mod memory_tests;
 mod report;
 mod ring_loop;
 #[cfg(test)]

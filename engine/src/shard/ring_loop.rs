@@ -214,7 +214,10 @@ impl<H: Handler, Q: Queues> RingLoop<H, Q> {
 
     #[cfg(test)]
     pub(super) fn is_at_rest(&self) -> bool {
-        self.ring.is_at_rest() && self.core.slots.len() == 0 && self.parked.is_empty()
+        self.ring.is_at_rest()
+            && self.core.slots.len() == 0
+            && self.parked.is_empty()
+            && self.core.services.pool.budget.held_bytes() == 0
     }
 
     #[cfg(test)]

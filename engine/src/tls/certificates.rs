@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, crypto::CryptoProvider};
@@ -60,6 +60,19 @@ pub(super) fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
         store.add(certificate).map_err(|error| TlsError::file(path, "root certificate", error))?;
     }
     Ok(store)
+}
+
+/// Reads revocation lists.
+pub(super) fn revocation_lists(
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let failed = |error| TlsError::file(path, "revocation list", error);
+    let found = CertificateRevocationListDer::pem_file_iter(path).map_err(failed)?;
+    let found = found.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    if found.is_empty() {
+        return Err(TlsError::file(path, "revocation list", "there is no X509 CRL section"));
+    }
+    Ok(found)
 }
 
 /// The certificates of a server.

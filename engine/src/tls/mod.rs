@@ -11,12 +11,19 @@ mod client;
 mod error;
 mod failure;
 mod handshake;
+#[cfg(test)]
+mod post_handshake_tests;
 mod records;
 mod server;
+#[cfg(test)]
+mod server_tests;
 mod session;
 #[cfg(test)]
 mod session_tests;
+#[cfg(test)]
+pub(crate) mod test_files;
 mod traffic;
+mod unsealed;
 
 use std::sync::{Arc, OnceLock};
 

@@ -15,6 +15,8 @@ use super::{Failure, FailureReason};
 
 /// Bytes of a record's header.
 pub(super) const HEADER_BYTES: usize = 5;
+/// The first byte of an alert's record.
+pub(super) const ALERT: u8 = 21;
 /// Longest plaintext of a record.
 pub(super) const PLAINTEXT_BYTES_MAX: usize = 16 * 1024;
 /// What a record may be longer than its plaintext: TLS 1.3, and 1.2.
@@ -177,5 +179,92 @@ impl Sealer {
             sealed.map_err(|error| Failure::malformed(format_args!("sealing: {error}")))?;
         self.sequence += 1;
         Ok(sealed.encode())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::CipherSuite;
+    use rustls::crypto::cipher::{AeadKey, Iv};
+
+    use super::*;
+    use crate::tls::provider;
+
+    /// The records with numbers 1 and 2 for the key of the bytes 0 to 31, the nonce of the bytes 100
+    /// to 111 and "known answer", as OpenSSL makes them of RFC 8446 sections 5.2 and 5.3, RFC 5288
+    /// and RFC 7905.
+    const KNOWN: [(CipherSuite, [&str; 2]); 4] = [
+        (
+            CipherSuite::TLS13_AES_256_GCM_SHA384,
+            [
+                "170303001d7ae3de72b3a2b741817ad97f855abd1837b3fb1847d457be0c207ccca8",
+                "170303001d7b41939bf4e1569b1a94196bf189686a8957a22354732d58b7e139632b",
+            ],
+        ),
+        (
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+            [
+                "170303001dd0f6e3dced2170dcf29bfdbdc5b0c6760782607250be8f3c5990e54df8",
+                "170303001d6f25373c0cc6b0adfd19ed7d6e4990630f09c8390b91c38586935321fe",
+            ],
+        ),
+        (
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            [
+                "170303002468696a6b6c6d6e6e7ae3de72b3a2b741817ad97f7fba4bf833de0756da8c1945b0dd3950",
+                "170303002468696a6b6c6d6e6d7b41939bf4e1569b1a94196b0c2566483fdfb4d1588f1c260da8cd7b",
+            ],
+        ),
+        (
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+            [
+                "170303001cd0f6e3dced2170dcf29bfdbd3b26bf3f6a4fb9bb9daf59b41978d5fc",
+                "170303001c6f25373c0cc6b0adfd19ed7d495095867d985279ee5ad44935e7f8c2",
+            ],
+        ),
+    ];
+
+    fn secrets(suite: CipherSuite) -> ConnectionTrafficSecrets {
+        let key = AeadKey::from(std::array::from_fn::<u8, 32, _>(|index| index as u8));
+        let iv = Iv::new(std::array::from_fn(|index| 100 + index as u8));
+        if format!("{suite:?}").contains("CHACHA") {
+            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv }
+        } else {
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+        }
+    }
+
+    fn digits(record: &[u8]) -> String {
+        record.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A session's cipher begins behind the records of its handshake. What it seals first, to learn
+    /// that, must be neither sent nor counted.
+    #[test]
+    fn a_cipher_that_begins_in_the_middle_seals_the_records_that_belong_there() {
+        let suites = &provider().cipher_suites;
+        for (suite, known) in KNOWN {
+            let suite = *suites.iter().find(|it| it.suite() == suite).expect("a suite");
+            let seal = |sealer: &mut Sealer| {
+                let content = OutboundChunks::Single(b"known answer");
+                sealer.seal(ContentType::ApplicationData, content).unwrap()
+            };
+            let mut sealer = Sealer::new(suite, (1, secrets(suite.suite()))).unwrap();
+            for expected in known {
+                assert_eq!(digits(&seal(&mut sealer)), expected, "{suite:?}");
+            }
+            let mut sealer = Sealer::new(suite, (2, secrets(suite.suite()))).unwrap();
+            assert_eq!(digits(&seal(&mut sealer)), known[1], "{suite:?}");
+            // And from the beginning there is no such record.
+            let mut sealer = Sealer::new(suite, (0, secrets(suite.suite()))).unwrap();
+            let mut first = seal(&mut sealer);
+            assert_eq!(digits(&seal(&mut sealer)), known[0], "{suite:?}");
+            let mut opener = Opener::new(suite, (0, secrets(suite.suite()))).unwrap();
+            let (kind, content) = opener.open(&mut first).unwrap();
+            assert_eq!(
+                (kind, &first[content]),
+                (ContentType::ApplicationData, &b"known answer"[..])
+            );
+        }
     }
 }

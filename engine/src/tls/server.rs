@@ -10,7 +10,7 @@ use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 
-use super::certificates::{Certificates, PairFiles, roots};
+use super::certificates::{Certificates, PairFiles, revocation_lists, roots};
 use super::session::Session;
 use super::{TlsError, provider};
 
@@ -41,6 +41,7 @@ pub struct Tls {
 #[derive(Debug)]
 struct Shared {
     sources: Sources,
+    /// For clients without certificates; see [`Sources::config`].
     tickets: Arc<dyn ProducesTickets>,
     config: RwLock<Arc<ServerConfig>>,
 }
@@ -51,6 +52,7 @@ struct Sources {
     default: PairFiles,
     named: Vec<(String, PairFiles)>,
     client_roots: Option<PathBuf>,
+    revocation_list: Option<PathBuf>,
     tls12: bool,
 }
 
@@ -64,6 +66,7 @@ impl Tls {
             default: pair(certificate, key),
             named: Vec::new(),
             client_roots: None,
+            revocation_list: None,
             tls12: true,
         })
     }
@@ -84,13 +87,32 @@ impl Tls {
         Self::from_sources(sources)
     }
 
-    /// Demands a certificate of every client, issued by one of those in this PEM file.
+    /// Demands a certificate of every client, issued by one of those in this PEM file. After a
+    /// [`reload`](Self::reload) each is asked for it again: nobody resumes a session of before, in
+    /// which it would not be.
     ///
     /// # Errors
     /// [`TlsError`].
     pub fn client_certificates(self, roots: impl AsRef<Path>) -> Result<Self, TlsError> {
         let client_roots = Some(roots.as_ref().to_owned());
         Self::from_sources(Sources { client_roots, ..self.shared.sources.clone() })
+    }
+
+    /// Refuses client certificates that are on the revocation lists in this PEM file, one for each
+    /// certificate that issues any: a certificate of whose issuer there is no list is refused, too.
+    /// How old a list is does not matter; [`reload`](Self::reload) reads a newer one.
+    ///
+    /// # Errors
+    /// [`TlsError`]; also when [`client_certificates`](Self::client_certificates) was not called
+    /// before.
+    pub fn revocation_list(self, path: impl AsRef<Path>) -> Result<Self, TlsError> {
+        if self.shared.sources.client_roots.is_none() {
+            return Err(TlsError::refused(
+                "a revocation list is about client certificates: say first whose are accepted",
+            ));
+        }
+        let revocation_list = Some(path.as_ref().to_owned());
+        Self::from_sources(Sources { revocation_list, ..self.shared.sources.clone() })
     }
 
     /// Refuses clients that speak nothing newer than TLS 1.2.
@@ -102,7 +124,8 @@ impl Tls {
     }
 
     /// Reads all files again. New connections use what is found; open ones go on with what they
-    /// have, and tickets stay valid. When anything is wrong nothing changes.
+    /// have, and tickets stay valid unless client certificates are demanded. When anything is wrong
+    /// nothing changes.
     ///
     /// # Errors
     /// [`TlsError`].
@@ -130,7 +153,14 @@ fn pair(certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> PairFiles {
 }
 
 impl Sources {
+    /// What connections are made with from now on. A ticket stands for the certificate that its
+    /// holder has shown, and nobody looks at that again: so where certificates are demanded, tickets
+    /// last only until the next reload, which may be there to let somebody in no more.
     fn config(&self, tickets: &Arc<dyn ProducesTickets>) -> Result<Arc<ServerConfig>, TlsError> {
+        let tickets = match &self.client_roots {
+            None => Arc::clone(tickets),
+            Some(_) => Ticketer::new().map_err(TlsError::refused)?,
+        };
         let provider = provider();
         let default = self.default.load(&provider)?;
         let named =
@@ -144,13 +174,15 @@ impl Sources {
             None => builder.with_no_client_auth(),
             Some(path) => {
                 let roots = Arc::new(roots(path)?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                let lists = self.revocation_list.as_deref().map(revocation_lists).transpose()?;
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+                    .with_crls(lists.unwrap_or_default());
                 builder.with_client_cert_verifier(verifier.build().map_err(TlsError::refused)?)
             }
         };
         let mut config = builder.with_cert_resolver(Arc::new(Certificates { default, named }));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.ticketer = Arc::clone(tickets);
+        config.ticketer = tickets;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_KEPT_MAX);
         config.send_tls13_tickets = TICKETS_SENT;
         config.enable_secret_extraction = true;

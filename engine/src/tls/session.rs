@@ -1,5 +1,6 @@
-//! One connection's TLS from its first byte to its last. It decides what is sent when, keeps what
-//! arrived in part, and holds no content: that goes on to the connection at once.
+//! One connection's TLS from its first byte to its last. It decides what is sent when and keeps what
+//! arrived in part. Content that arrives goes on to the connection at once; content to be sent is
+//! kept only while a part of it is on its way.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,14 +8,20 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, ClientConfig, ServerConfig};
 
-use super::handshake::{Handshake, Progress, Sinks};
+use super::handshake::{Handshake, Progress};
 use super::records::HEADER_BYTES;
 use super::traffic::{Ending, Opened, Traffic};
+use super::unsealed::Unsealed;
 use super::{Failure, FailureReason, TlsError, TlsFacts};
 use crate::buffer::{Batch, Pool, Segment};
 
 /// Bytes of a handshake that may wait for their rest.
 const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+/// The same while its next step is put off: what a driver may have received before it knows that.
+const PUT_OFF_BYTES_MAX: usize = 1024 * 1024;
+/// Content sealed for one send, some 100 microseconds' work: the rest follows when that has left, so
+/// that nobody waits for one peer's large message, and no more than this is there twice.
+const SEALED_BYTES_MAX: usize = 256 * 1024;
 
 /// Where a session is in its life.
 enum Stage {
@@ -33,13 +40,11 @@ pub(crate) enum Step {
     Pending,
     /// It is complete.
     Established {
-        /// Content that came with its last bytes.
-        content: Vec<u8>,
-        /// Records behind that.
+        /// Records that came behind it.
         records: Vec<u8>,
-        /// Whether the peer has said close_notify already.
-        closed: bool,
     },
+    /// The peer has said close_notify instead of going on.
+    Closed,
     /// It failed; the alert is ready to be sent.
     Failed(Failure),
 }
@@ -51,9 +56,13 @@ pub(crate) struct Session {
     incoming: Vec<u8>,
     /// Records that go before everything else.
     outgoing: Vec<u8>,
+    /// Content of which a part has been sealed.
+    unsealed: Option<Box<Unsealed>>,
     /// Bytes of content in the batch under way.
     in_flight_bytes: usize,
     is_closing: bool,
+    /// The peer has said close_notify: what follows is not looked at.
+    is_peer_closed: bool,
     is_put_off: bool,
 }
 
@@ -72,7 +81,16 @@ impl fmt::Debug for Session {
 impl Session {
     fn new(stage: Stage) -> Self {
         let (incoming, outgoing) = (Vec::new(), Vec::new());
-        Self { stage, incoming, outgoing, in_flight_bytes: 0, is_closing: false, is_put_off: false }
+        Self {
+            stage,
+            incoming,
+            outgoing,
+            unsealed: None,
+            in_flight_bytes: 0,
+            is_closing: false,
+            is_peer_closed: false,
+            is_put_off: false,
+        }
     }
 
     pub(super) fn server(config: Arc<ServerConfig>) -> Self {
@@ -115,10 +133,17 @@ impl Session {
     }
 
     #[cfg(test)]
-    pub(super) fn wear_out(&mut self, left: u64) {
-        if let Stage::Traffic(traffic) = &mut self.stage {
-            traffic.wear_out(left);
+    pub(super) fn traffic(&mut self) -> &mut Traffic {
+        match &mut self.stage {
+            Stage::Traffic(traffic) => traffic,
+            _ => panic!("an established session"),
         }
+    }
+
+    /// The part of the budget that content takes of which a part has been sealed.
+    #[cfg(test)]
+    pub(crate) fn counted_bytes(&self) -> usize {
+        self.unsealed.as_ref().map_or(0, |unsealed| unsealed.counted_bytes())
     }
 
     /// Keeps bytes of the handshake without looking at them.
@@ -127,12 +152,40 @@ impl Session {
     /// When there were more than any handshake has before them. These themselves may be more: they
     /// may end the handshake, with a client's first messages right behind.
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        if self.incoming.len() > HANDSHAKE_BYTES_MAX && !self.is_put_off {
+        let most = if self.is_put_off { PUT_OFF_BYTES_MAX } else { HANDSHAKE_BYTES_MAX };
+        if self.incoming.len() > most {
             self.stage = Stage::Failed;
             return Err(Failure::malformed("a handshake longer than 64 KiB"));
         }
         self.incoming.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// Memory of what has arrived in part and of what TLS itself has to say.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let message = match &self.stage {
+            Stage::Traffic(traffic) => traffic.held_bytes(),
+            _ => 0,
+        };
+        self.incoming.capacity() + self.outgoing.capacity() + message
+    }
+
+    /// Forgets what arrived in part and what was not sealed; how much content that was.
+    pub(crate) fn release(&mut self, pool: &mut Pool) -> usize {
+        pool.give(std::mem::take(&mut self.incoming));
+        self.outgoing = Vec::new();
+        if let Stage::Traffic(traffic) = &mut self.stage {
+            traffic.forget_message();
+        }
+        let Some(unsealed) = self.unsealed.take() else { return 0 };
+        let bytes = unsealed.left_bytes();
+        unsealed.recycle(pool);
+        bytes
+    }
+
+    /// Whether the next step of the handshake is made later, and nothing is to be received before.
+    pub(crate) fn is_put_off(&self) -> bool {
+        self.is_put_off
     }
 
     /// Notes that the next step is made later; whether that is news.
@@ -156,11 +209,13 @@ impl Session {
             }
         }
         let Stage::Handshake(handshake) = &mut self.stage else { return Step::Pending };
-        let (mut content, mut closed) = (Vec::new(), false);
-        let outgoing = &mut self.outgoing;
-        let mut sinks = Sinks { outgoing, early: &mut content, closed: &mut closed };
-        match handshake.advance(&mut self.incoming, &mut sinks) {
+        match handshake.advance(&mut self.incoming, &mut self.outgoing) {
             Ok(Progress::Blocked) => return Step::Pending,
+            Ok(Progress::Closed) => {
+                self.stage = Stage::Failed;
+                self.incoming = Vec::new();
+                return Step::Closed;
+            }
             Ok(Progress::Done) => {}
             Err(failure) => return self.failed(failure),
         }
@@ -172,8 +227,7 @@ impl Session {
             Err(failure) => return self.failed(failure),
         }
         self.outgoing.shrink_to_fit();
-        let records = std::mem::take(&mut self.incoming);
-        Step::Established { content, records, closed }
+        Step::Established { records: std::mem::take(&mut self.incoming) }
     }
 
     fn failed(&mut self, failure: Failure) -> Step {
@@ -214,11 +268,15 @@ impl Session {
 
     /// Opens the whole records of `bytes` in place.
     pub(crate) fn open(&mut self, bytes: &mut [u8]) -> Opened {
-        let Stage::Traffic(traffic) = &mut self.stage else {
-            return Opened { content: 0..0, consumed: bytes.len(), ending: None };
-        };
+        let Stage::Traffic(traffic) = &mut self.stage else { return Opened::nothing(bytes) };
+        if self.is_peer_closed {
+            return Opened::nothing(bytes);
+        }
         match traffic.open(bytes) {
-            Ok(opened) => opened,
+            Ok(opened) => {
+                self.is_peer_closed = opened.ending.is_some();
+                opened
+            }
             Err((mut opened, (alert, failure))) => {
                 // When even that cannot be sealed, the peer gets none.
                 let _ = traffic.seal_alert(alert, &mut self.outgoing);
@@ -248,26 +306,42 @@ impl Session {
             Stage::Traffic(traffic) => traffic.owes_record() || (finish && !self.is_closing),
             _ => false,
         };
-        owes || !self.outgoing.is_empty()
+        owes || self.unsealed.is_some() || !self.outgoing.is_empty()
     }
 
-    /// What is to be sent for `batch`; with `finish`, close_notify behind it.
+    /// Whether content is left of the batch sealed last.
+    pub(crate) fn has_unsealed(&self) -> bool {
+        self.unsealed.is_some()
+    }
+
+    /// What is to be sent next: what is left of the batch before, or else the front of `batch`; with
+    /// `finish`, close_notify behind its end.
     pub(crate) fn seal(
         &mut self,
         batch: Option<Batch>,
         finish: bool,
         pool: &mut Pool,
     ) -> Option<Batch> {
+        debug_assert!(batch.is_none() || self.unsealed.is_none(), "one batch after the other");
+        let rest = self.unsealed.take().map(|rest| *rest);
+        let mut unsealed = rest.or_else(|| batch.map(Unsealed::new));
+        let before = unsealed.as_ref().map_or(0, Unsealed::left_bytes);
         let mut sealed = Vec::new();
-        let outcome = self.seal_all(batch.as_ref(), finish, &mut sealed);
-        self.in_flight_bytes = batch.as_ref().map_or(0, Batch::len);
-        if let Some(batch) = batch {
-            batch.recycle(pool);
-        }
-        if outcome.is_err() {
+        if self.seal_all(unsealed.as_mut(), finish, &mut sealed).is_err() {
             // The peer would see a gap: nothing more can be sent.
             self.stage = Stage::Failed;
         }
+        let mut after = unsealed.as_ref().map_or(0, Unsealed::left_bytes);
+        match unsealed {
+            Some(rest) if after > 0 && self.can_send() => self.unsealed = Some(Box::new(rest)),
+            Some(rest) => {
+                rest.recycle(pool);
+                after = 0;
+            }
+            None => {}
+        }
+        self.in_flight_bytes = before - after;
+        sealed.iter().for_each(|segment| pool.budget.hold(segment.counted_bytes()));
         match sealed.len() {
             0 => None,
             1 => sealed.pop().map(Batch::One),
@@ -277,7 +351,7 @@ impl Session {
 
     fn seal_all(
         &mut self,
-        batch: Option<&Batch>,
+        unsealed: Option<&mut Unsealed>,
         finish: bool,
         sealed: &mut Vec<Segment>,
     ) -> Result<(), Failure> {
@@ -290,8 +364,11 @@ impl Session {
             traffic.seal_owed(&mut owed)?;
             sealed.push(Segment::Sealed(owed));
         }
-        if let Some(batch) = batch {
-            traffic.seal(batch, sealed)?;
+        if let Some(unsealed) = unsealed {
+            traffic.seal(unsealed, SEALED_BYTES_MAX, sealed)?;
+            if !unsealed.is_done() {
+                return Ok(());
+            }
         }
         if finish && !std::mem::replace(&mut self.is_closing, true) {
             let mut farewell = Vec::new();

@@ -1,10 +1,7 @@
 //! Sessions against each other and against rustls' own record layer, cut at every place.
 
-use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
@@ -12,71 +9,27 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, Error, RootCertStore, SupportedProtocolVersion};
 
 use super::session::{Session, Step};
+use super::test_files::Files;
 use super::traffic::Ending;
-use super::{ClientTls, FailureReason, Tls, TlsError, provider};
+use super::{FailureReason, provider};
 use crate::buffer::{Batch, Pool, Segment};
 
-/// A folder with a certificate for `localhost` and its key, removed when dropped.
-struct Files(PathBuf);
-
-impl Files {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ringsock-session-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).unwrap();
-        let files = Self(folder);
-        files.issue("localhost");
-        files
-    }
-
-    /// Writes a new certificate of its own issue.
-    fn issue(&self, name: &str) {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-        fs::write(self.certificate(), made.cert.pem()).unwrap();
-        fs::write(self.key(), made.signing_key.serialize_pem()).unwrap();
-    }
-
-    fn certificate(&self) -> PathBuf {
-        self.0.join("cert.pem")
-    }
-
-    fn key(&self) -> PathBuf {
-        self.0.join("key.pem")
-    }
-
-    fn tls(&self) -> Tls {
-        Tls::pem(self.certificate(), self.key()).unwrap()
-    }
-
-    fn trusting(&self) -> ClientTls {
-        ClientTls::roots_from(self.certificate()).unwrap()
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// One end: a session with what it has received.
-struct End {
-    session: Session,
-    pool: Pool,
-    content: Vec<u8>,
-    ended: Option<&'static str>,
-    failure: Option<FailureReason>,
+pub(super) struct End {
+    pub(super) session: Session,
+    pub(super) pool: Pool,
+    pub(super) content: Vec<u8>,
+    pub(super) ended: Option<&'static str>,
+    pub(super) failure: Option<FailureReason>,
 }
 
 impl End {
-    fn new(session: Session) -> Self {
+    pub(super) fn new(session: Session) -> Self {
         Self { session, pool: Pool::new(), content: Vec::new(), ended: None, failure: None }
     }
 
     /// Takes bytes as a connection does.
-    fn receive(&mut self, bytes: &[u8]) {
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
         let mut bytes = bytes.to_vec();
         if !self.session.is_handshaking() {
             return self.receive_records(&mut bytes);
@@ -84,13 +37,8 @@ impl End {
         self.session.keep(&bytes).unwrap();
         match self.session.advance() {
             Step::Pending => {}
-            Step::Established { content, mut records, closed } => {
-                self.content.extend(content);
-                if closed {
-                    self.ended = Some("closed");
-                }
-                self.receive_records(&mut records);
-            }
+            Step::Established { mut records } => self.receive_records(&mut records),
+            Step::Closed => self.ended = Some("closed"),
             Step::Failed(failure) => self.failure = Some(failure.reason),
         }
     }
@@ -116,24 +64,33 @@ impl End {
     }
 
     /// What is to be sent, with this content.
-    fn send(&mut self, content: &[u8], finish: bool) -> Vec<u8> {
+    pub(super) fn send(&mut self, content: &[u8], finish: bool) -> Vec<u8> {
         let segment = Segment::Owned { bytes: content.to_vec(), start: 0 };
         let batch = (!content.is_empty()).then_some(Batch::One(segment));
         self.send_batch(batch, finish)
     }
 
-    fn send_batch(&mut self, batch: Option<Batch>, finish: bool) -> Vec<u8> {
+    fn send_batch(&mut self, mut batch: Option<Batch>, finish: bool) -> Vec<u8> {
         let expected = batch.as_ref().map_or(0, Batch::len);
-        let sealed = self.session.seal(batch, finish, &mut self.pool);
-        assert_eq!(self.session.take_in_flight_bytes(), expected);
-        assert!(!self.session.has_waiting(finish));
-        let segments = sealed.iter().flat_map(|batch| batch.segments());
-        segments.flat_map(|segment| segment.bytes().to_vec()).collect()
+        let (mut sent, mut records) = (0, Vec::new());
+        loop {
+            let sealed = self.session.seal(batch.take(), finish, &mut self.pool);
+            sent += self.session.take_in_flight_bytes();
+            if let Some(sealed) = sealed {
+                sealed.segments().iter().for_each(|run| records.extend_from_slice(run.bytes()));
+                sealed.recycle(&mut self.pool);
+            }
+            if !self.session.has_waiting(finish) {
+                break;
+            }
+        }
+        assert_eq!(sent, expected);
+        records
     }
 }
 
 /// Carries bytes both ways in pieces until nothing moves.
-fn carry(client: &mut End, server: &mut End, piece_bytes: usize) {
+pub(super) fn carry(client: &mut End, server: &mut End, piece_bytes: usize) {
     loop {
         let (to_server, to_client) = (client.send(b"", false), server.send(b"", false));
         if to_server.is_empty() && to_client.is_empty() {
@@ -144,7 +101,7 @@ fn carry(client: &mut End, server: &mut End, piece_bytes: usize) {
     }
 }
 
-fn established(files: &Files, piece_bytes: usize) -> (End, End) {
+pub(super) fn established(files: &Files, piece_bytes: usize) -> (End, End) {
     let mut client = End::new(files.trusting().session("localhost").unwrap());
     let mut server = End::new(files.tls().session());
     carry(&mut client, &mut server, piece_bytes);
@@ -152,7 +109,7 @@ fn established(files: &Files, piece_bytes: usize) -> (End, End) {
     (client, server)
 }
 
-fn sample(bytes: usize) -> Vec<u8> {
+pub(super) fn sample(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|number| (number * 7 + number / 251) as u8).collect()
 }
 
@@ -195,6 +152,29 @@ fn a_gathered_batch_fills_its_records() {
 }
 
 #[test]
+fn a_large_batch_is_sealed_a_part_at_a_time_and_its_end_comes_last() {
+    let files = Files::new();
+    let (mut client, mut server) = established(&files, usize::MAX);
+    let sizes = [100, 700_000, 16_384, 1, 300_000];
+    let expected: Vec<u8> = sizes.iter().flat_map(|&size| sample(size)).collect();
+    let segments = sizes.map(|size| Segment::Owned { bytes: sample(size), start: 0 });
+    let (mut batch, mut parts) = (Some(Batch::Many(segments.into())), Vec::new());
+    server.pool.budget.hold(expected.len());
+    while server.session.has_waiting(true) || batch.is_some() {
+        let sealed = server.session.seal(batch.take(), true, &mut server.pool).unwrap();
+        assert_eq!(client.ended, None);
+        sealed.segments().iter().for_each(|run| client.receive(run.bytes()));
+        parts.push((server.session.take_in_flight_bytes(), sealed.segments().len()));
+        sealed.recycle(&mut server.pool);
+    }
+    let left = expected.len() - 3 * 262_144;
+    assert_eq!(parts, [(262_144, 16), (262_144, 16), (262_144, 16), (left, left.div_ceil(16_384))]);
+    assert_eq!(server.pool.budget.held_bytes(), 0);
+    assert!(client.content == expected);
+    assert_eq!(client.ended, Some("closed"));
+}
+
+#[test]
 fn the_end_of_the_content_is_said_once() {
     let files = Files::new();
     let (mut client, mut server) = established(&files, 100);
@@ -225,7 +205,7 @@ fn a_second_connection_resumes_the_session_of_the_first() {
 }
 
 /// rustls' own client, with the versions and the ciphers it is to offer.
-fn rustls_client(
+pub(super) fn rustls_client(
     files: &Files,
     versions: &[&'static SupportedProtocolVersion],
     suite: &str,
@@ -254,14 +234,16 @@ fn rustls_client_offering(
     ClientConnection::new(Arc::new(config), name).unwrap()
 }
 
-fn certificates_of(path: &std::path::Path) -> Vec<rustls::pki_types::CertificateDer<'static>> {
+pub(super) fn certificates_of(
+    path: &std::path::Path,
+) -> Vec<rustls::pki_types::CertificateDer<'static>> {
     use rustls::pki_types::pem::PemObject;
     let found = rustls::pki_types::CertificateDer::pem_file_iter(path).unwrap();
     found.map(Result::unwrap).collect()
 }
 
 /// Carries bytes between rustls' client and a session; the client's error, if it has one.
-fn exchange(client: &mut ClientConnection, server: &mut End) -> Result<(), Error> {
+pub(super) fn exchange(client: &mut ClientConnection, server: &mut End) -> Result<(), Error> {
     loop {
         let mut to_server = Vec::new();
         while client.wants_write() {
@@ -280,7 +262,7 @@ fn exchange(client: &mut ClientConnection, server: &mut End) -> Result<(), Error
     }
 }
 
-fn read(client: &mut ClientConnection, mut records: &[u8], bytes: usize) -> Vec<u8> {
+pub(super) fn read(client: &mut ClientConnection, mut records: &[u8], bytes: usize) -> Vec<u8> {
     let mut content = vec![0; bytes];
     let mut filled = 0;
     while filled < bytes {
@@ -348,7 +330,7 @@ fn keys_are_renewed_before_they_are_used_up() {
     let mut client = rustls_client(&files, &[&TLS13], "AES_256");
     let mut server = End::new(files.tls().session());
     exchange(&mut client, &mut server).unwrap();
-    server.session.wear_out(2);
+    server.session.traffic().wear_out(2);
     for number in 0..6u8 {
         let records = server.send(&[number; 1_000], false);
         assert_eq!(read(&mut client, &records, 1_000), [number; 1_000]);
@@ -363,7 +345,7 @@ fn keys_of_tls_1_2_cannot_be_renewed_and_say_so_in_time() {
     let mut server = End::new(files.tls().session());
     exchange(&mut client, &mut server).unwrap();
     assert!(!server.session.is_worn_out());
-    server.session.wear_out(2);
+    server.session.traffic().wear_out(2);
     assert!(server.session.is_worn_out());
     assert!(!server.send(b"one", false).is_empty());
     assert!(!server.send(b"two", false).is_empty());
@@ -498,81 +480,15 @@ fn a_handshake_that_never_ends_is_given_up() {
 }
 
 #[test]
-fn the_certificate_is_the_one_for_the_name_asked_for() {
-    let (first, other, any) = (Files::new(), Files::new(), Files::new());
-    other.issue("other.example");
-    any.issue("x.any.example");
-    let tls = first.tls().server_name("other.example", other.certificate(), other.key()).unwrap();
-    let tls = tls.server_name("*.any.example", any.certificate(), any.key()).unwrap();
-    for (name, files) in [("localhost", &first), ("Other.Example", &other), ("x.any.example", &any)]
-    {
-        let mut client = End::new(files.trusting().session(name).unwrap());
-        let mut server = End::new(tls.session());
-        carry(&mut client, &mut server, usize::MAX);
-        assert!(client.session.can_send(), "{name}: {:?}", client.failure);
-    }
-}
-
-#[test]
-fn a_reload_reaches_new_connections_and_spares_open_ones() {
+fn what_is_kept_for_a_step_that_is_put_off_is_bounded() {
     let files = Files::new();
-    let tls = files.tls();
-    let before = files.trusting();
-    let mut old_client = End::new(before.session("localhost").unwrap());
-    let mut old_server = End::new(tls.session());
-    carry(&mut old_client, &mut old_server, usize::MAX);
-    files.issue("localhost");
-    tls.reload().unwrap();
-    old_client.receive(&old_server.send(b"still here", false));
-    assert_eq!(old_client.content, b"still here");
-    let mut client = End::new(files.trusting().session("localhost").unwrap());
-    let mut server = End::new(tls.session());
-    carry(&mut client, &mut server, usize::MAX);
-    assert!(client.session.can_send(), "{:?}", client.failure);
-
-    fs::write(files.key(), "no key").unwrap();
-    assert!(matches!(tls.reload(), Err(TlsError::File { .. })));
-    let mut client = End::new(files.trusting().session("localhost").unwrap());
-    let mut server = End::new(tls.session());
-    carry(&mut client, &mut server, usize::MAX);
-    assert!(client.session.can_send(), "the last good certificate stays");
-}
-
-#[test]
-fn a_client_certificate_is_demanded_and_told() {
-    let (files, known, unknown) = (Files::new(), Files::new(), Files::new());
-    let tls = files.tls().client_certificates(known.certificate()).unwrap();
-    let with = |shown: &Files| {
-        ClientTls::with_certificate(files.certificate(), shown.certificate(), shown.key()).unwrap()
-    };
-    for (client, good) in [(with(&known), true), (with(&unknown), false), (files.trusting(), false)]
-    {
-        let mut client = End::new(client.session("localhost").unwrap());
-        let mut server = End::new(tls.session());
-        carry(&mut client, &mut server, usize::MAX);
-        assert_eq!(server.session.can_send(), good);
-        let certificate = server.session.facts().and_then(|facts| facts.peer_certificate.clone());
-        assert_eq!(certificate.is_some(), good);
-        let failure = (!good).then_some(FailureReason::Certificate);
-        assert_eq!(server.failure, failure);
-    }
-}
-
-#[test]
-fn files_that_cannot_serve_are_named() {
-    let (files, others) = (Files::new(), Files::new());
-    let told = |error: TlsError| error.to_string();
-    let absent = files.0.join("absent.pem");
-    let error = told(Tls::pem(&absent, files.key()).unwrap_err());
-    assert!(error.contains("absent.pem") && error.contains("certificate"), "{error}");
-    let error = told(Tls::pem(files.key(), files.key()).unwrap_err());
-    assert!(error.contains("key.pem"), "{error}");
-    let error = told(Tls::pem(files.certificate(), files.certificate()).unwrap_err());
-    assert!(error.contains("private key"), "{error}");
-    let error = told(Tls::pem(files.certificate(), others.key()).unwrap_err());
-    assert!(error.contains("do not belong together"), "{error}");
-    let error = told(files.trusting().session("no name").unwrap_err());
-    assert!(error.contains("no name"), "{error}");
+    let mut server = End::new(files.tls().session());
+    server.receive(b"\x16\x03\x01");
+    assert!(!server.session.is_put_off());
+    assert!(server.session.put_off() && !server.session.put_off());
+    assert!(server.session.is_put_off());
+    let taken = (0..100).take_while(|_| server.session.keep(&[0; 16_384]).is_ok()).count();
+    assert_eq!(taken, 64, "1 MiB and what came with the last of it");
 }
 
 #[test]

@@ -10,8 +10,9 @@ use rustls::server::ServerConnectionData;
 use rustls::{AlertDescription, ContentType, ExtractedSecrets, SupportedCipherSuite};
 
 use super::records::{Alerted, Opener, PLAINTEXT_BYTES_MAX, Sealer, Secrets, record_bytes};
+use super::unsealed::Unsealed;
 use super::{Failure, TlsFacts};
-use crate::buffer::{Batch, Segment};
+use crate::buffer::Segment;
 
 /// Records in a row that may bring no content: tickets, key updates, empty ones.
 const FRUITLESS_RECORDS_MAX: u8 = 32;
@@ -21,6 +22,12 @@ const LAST_RECORDS: u64 = 1 << 16;
 /// Handshake messages after the handshake (RFC 8446 section 4).
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
+/// Those with which TLS 1.2 begins another one (RFC 5246 section 7.4.1).
+const HELLO_REQUEST: u8 = 0;
+const CLIENT_HELLO: u8 = 1;
+/// Bytes of such a message's header, and of the longest that is taken.
+const MESSAGE_HEADER_BYTES: usize = 4;
+const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 
 /// How the peer's stream ended.
 #[derive(Debug)]
@@ -40,6 +47,13 @@ pub(crate) struct Opened {
     pub(crate) consumed: usize,
     /// The end of the stream, behind the content.
     pub(crate) ending: Option<Ending>,
+}
+
+impl Opened {
+    /// Bytes that are not looked at.
+    pub(super) fn nothing(bytes: &[u8]) -> Self {
+        Self { content: 0..0, consumed: bytes.len(), ending: None }
+    }
 }
 
 /// What rustls keeps of a session to renew keys and take tickets.
@@ -81,8 +95,14 @@ pub(super) struct Traffic {
     pub(super) facts: TlsFacts,
     tls13: bool,
     fruitless: u8,
+    /// A handshake message of which a part has arrived.
+    message: Vec<u8>,
     /// The peer asked for new keys of ours.
     owes_key_update: bool,
+    /// The peer asked for another handshake, and is to be told that there will be none.
+    owes_refusal: bool,
+    /// It has asked before.
+    asked_again: bool,
 }
 
 impl Traffic {
@@ -99,13 +119,26 @@ impl Traffic {
             facts,
             tls13: matches!(suite, SupportedCipherSuite::Tls13(_)),
             fruitless: 0,
+            message: Vec::new(),
             owes_key_update: false,
+            owes_refusal: false,
+            asked_again: false,
         })
     }
 
     /// Whether a record about the session itself waits to be sent.
     pub(super) fn owes_record(&self) -> bool {
-        self.owes_key_update
+        self.owes_key_update || self.owes_refusal
+    }
+
+    /// Memory of what has arrived in part.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.message.capacity()
+    }
+
+    /// Forgets what has arrived in part.
+    pub(super) fn forget_message(&mut self) {
+        self.message = Vec::new();
     }
 
     /// Whether the keys will not do for much longer and cannot be renewed.
@@ -116,6 +149,18 @@ impl Traffic {
     #[cfg(test)]
     pub(super) fn wear_out(&mut self, left: u64) {
         self.sealer.wear_out(left);
+    }
+
+    /// A record of any kind with anything in it.
+    #[cfg(test)]
+    pub(super) fn seal_anything(&mut self, kind: ContentType, body: &[u8]) -> Vec<u8> {
+        self.sealer.seal(kind, OutboundChunks::Single(body)).unwrap()
+    }
+
+    /// Goes on with new keys without having said so.
+    #[cfg(test)]
+    pub(super) fn next_keys(&mut self) {
+        self.sealer = Sealer::new(self.keys.suite(), self.keys.next_of_ours().unwrap()).unwrap();
     }
 
     /// The length of the record at the front, if its header is whole.
@@ -139,7 +184,8 @@ impl Traffic {
                 Ok((kind, content)) => (kind, start + content.start..start + content.end),
                 Err(alerted) => return Err((opened, alerted)),
             };
-            if kind == ContentType::ApplicationData && !content.is_empty() {
+            let is_content = kind == ContentType::ApplicationData && !content.is_empty();
+            if is_content && self.message.is_empty() {
                 self.fruitless = 0;
                 if opened.content.is_empty() {
                     opened.content = content;
@@ -168,6 +214,10 @@ impl Traffic {
             let failure = Failure::malformed("too many records in a row without content");
             return Err((AlertDescription::UnexpectedMessage, failure));
         }
+        if kind != ContentType::Handshake && !self.message.is_empty() {
+            // RFC 8446 section 5.1.
+            return Err(unexpected("a record between the pieces of a handshake message"));
+        }
         match (kind, body) {
             (ContentType::ApplicationData, _) => Ok(None),
             (ContentType::Alert, &[_, 0]) => Ok(Some(Ending::Closed)),
@@ -177,43 +227,78 @@ impl Traffic {
             (ContentType::Alert, &[_, description]) => {
                 Ok(Some(Ending::Failed(Failure::of_alert(description))))
             }
-            (ContentType::Handshake, body) if self.tls13 => {
-                self.take_handshake_messages(body).map(|()| None)
-            }
+            (ContentType::Handshake, &[_, ..]) => self.take_handshake(body).map(|()| None),
             _ => Err(unexpected("a record that does not belong here")),
         }
     }
 
-    /// Key updates and tickets. Messages in pieces are refused: no implementation is known to send
-    /// these short ones like that.
-    fn take_handshake_messages(&mut self, mut body: &[u8]) -> Result<(), Alerted> {
-        while let [kind, a, b, c, rest @ ..] = body {
-            let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-            let Some((message, rest)) = rest.split_at_checked(length) else { break };
-            match (*kind, message, &mut self.keys) {
-                (KEY_UPDATE, &[request @ 0..=1], _) if rest.is_empty() => {
-                    self.owes_key_update |= request == 1;
-                    let renewed = self.keys.next_of_peer();
-                    let renewed = renewed.and_then(|next| Opener::new(self.keys.suite(), next));
-                    self.opener = renewed.map_err(internal)?;
-                }
-                (NEW_SESSION_TICKET, ticket, Keys::Client(keys)) => {
-                    let taken = keys.handle_new_session_ticket(ticket);
-                    taken.map_err(|error| {
-                        (AlertDescription::DecodeError, Failure::malformed(error))
-                    })?;
-                }
-                _ => return Err(unexpected("a handshake message that does not belong here")),
-            }
-            body = rest;
+    /// Takes handshake messages, which may come in pieces.
+    fn take_handshake(&mut self, body: &[u8]) -> Result<(), Alerted> {
+        let mut joined = std::mem::take(&mut self.message);
+        let mut rest = body;
+        if !joined.is_empty() {
+            joined.extend_from_slice(body);
+            rest = &joined;
         }
-        if body.is_empty() { Ok(()) } else { Err(unexpected("a handshake message in pieces")) }
+        while let Some((&[kind, a, b, c], behind)) =
+            rest.split_first_chunk::<MESSAGE_HEADER_BYTES>()
+        {
+            let length = u32::from_be_bytes([0, a, b, c]) as usize;
+            if !self.expects(kind, length) {
+                return Err(unexpected("a handshake message that does not belong here"));
+            }
+            let Some((message, behind)) = behind.split_at_checked(length) else { break };
+            self.take_message(kind, message, behind.is_empty())?;
+            rest = behind;
+        }
+        self.message = rest.to_vec();
+        Ok(())
+    }
+
+    /// Whether a handshake message of this kind and length may come after the handshake.
+    fn expects(&self, kind: u8, length: usize) -> bool {
+        match (kind, &self.keys) {
+            (KEY_UPDATE, _) => self.tls13 && length == 1,
+            (NEW_SESSION_TICKET, Keys::Client(_)) => self.tls13 && length <= MESSAGE_BYTES_MAX,
+            (HELLO_REQUEST, Keys::Client(_)) => !self.tls13 && length == 0,
+            (CLIENT_HELLO, Keys::Server(_)) => !self.tls13 && length <= MESSAGE_BYTES_MAX,
+            _ => false,
+        }
+    }
+
+    /// Acts on a message that [`expects`](Self::expects) lets pass; `last` if nothing stands behind
+    /// it in its record.
+    fn take_message(&mut self, kind: u8, message: &[u8], last: bool) -> Result<(), Alerted> {
+        match (kind, message, &mut self.keys) {
+            (KEY_UPDATE, &[request @ 0..=1], _) if last => {
+                self.owes_key_update |= request == 1;
+                let renewed = self.keys.next_of_peer();
+                let renewed = renewed.and_then(|next| Opener::new(self.keys.suite(), next));
+                self.opener = renewed.map_err(internal)?;
+                Ok(())
+            }
+            (NEW_SESSION_TICKET, ticket, Keys::Client(keys)) => {
+                let taken = keys.handle_new_session_ticket(ticket);
+                taken.map_err(|error| (AlertDescription::DecodeError, Failure::malformed(error)))
+            }
+            (HELLO_REQUEST | CLIENT_HELLO, ..) => {
+                if std::mem::replace(&mut self.asked_again, true) {
+                    return Err(unexpected("another handshake, asked for again"));
+                }
+                self.owes_refusal = true;
+                Ok(())
+            }
+            _ => Err(unexpected("a handshake message that does not belong here")),
+        }
     }
 
     /// Seals a record about the session that is owed.
     pub(super) fn seal_owed(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
         if std::mem::take(&mut self.owes_key_update) {
             self.renew_keys(out)?;
+        }
+        if std::mem::take(&mut self.owes_refusal) {
+            self.seal_alert(AlertDescription::NoRenegotiation, out)?;
         }
         Ok(())
     }
@@ -232,7 +317,9 @@ impl Traffic {
         alert: AlertDescription,
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let level = if alert == AlertDescription::CloseNotify { 1 } else { 2 };
+        let warns =
+            matches!(alert, AlertDescription::CloseNotify | AlertDescription::NoRenegotiation);
+        let level = if warns { 1 } else { 2 };
         let body = [level, u8::from(alert)];
         out.extend_from_slice(
             &self.sealer.seal(ContentType::Alert, OutboundChunks::Single(&body))?,
@@ -240,34 +327,24 @@ impl Traffic {
         Ok(())
     }
 
-    /// Seals a batch, each record as full as can be.
-    pub(super) fn seal(&mut self, batch: &Batch, out: &mut Vec<Segment>) -> Result<(), Failure> {
-        if let Batch::One(segment) = batch {
-            for content in segment.bytes().chunks(PLAINTEXT_BYTES_MAX) {
-                self.seal_record(OutboundChunks::Single(content), out)?;
+    /// Seals content, each record as full as can be, until so much of it is; how much was.
+    pub(super) fn seal(
+        &mut self,
+        unsealed: &mut Unsealed,
+        bytes_max: usize,
+        out: &mut Vec<Segment>,
+    ) -> Result<usize, Failure> {
+        let mut bytes = 0;
+        while bytes < bytes_max {
+            let mut chunks = Vec::new();
+            let content = unsealed.next(PLAINTEXT_BYTES_MAX, &mut chunks);
+            if content.is_empty() {
+                break;
             }
-            return Ok(());
+            bytes += content.len();
+            self.seal_record(content, out)?;
         }
-        let mut chunks: Vec<&[u8]> = Vec::new();
-        let mut room = PLAINTEXT_BYTES_MAX;
-        for segment in batch.segments() {
-            let mut rest = segment.bytes();
-            while rest.len() >= room {
-                let (front, behind) = rest.split_at(room);
-                chunks.push(front);
-                self.seal_record(OutboundChunks::new(&chunks), out)?;
-                chunks.clear();
-                (rest, room) = (behind, PLAINTEXT_BYTES_MAX);
-            }
-            if !rest.is_empty() {
-                room -= rest.len();
-                chunks.push(rest);
-            }
-        }
-        if !chunks.is_empty() {
-            self.seal_record(OutboundChunks::new(&chunks), out)?;
-        }
-        Ok(())
+        Ok(bytes)
     }
 
     #[inline]

@@ -44,6 +44,8 @@ mod subscribing;
 mod succession;
 mod tiny_buffers;
 mod tls;
+mod tls_memory;
+mod tls_peers;
 mod topics;
 mod unix_sockets;
 mod upgrade;

@@ -44,6 +44,19 @@ pub(crate) fn memory_bytes() -> usize {
     kibibytes * 1024
 }
 
+/// Forgets how much memory the process had at most.
+pub(crate) fn forget_memory_peak() {
+    fs::write("/proc/self/clear_refs", "5").expect("the peak is set back");
+}
+
+/// The most memory that the process has had since then, in bytes, files in memory included.
+pub(crate) fn memory_peak_bytes() -> usize {
+    let status = fs::read_to_string("/proc/self/status").expect("the process's status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    let kibibytes = line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number");
+    kibibytes * 1024
+}
+
 /// Time that the present threads were ready to run and had no core.
 pub(crate) fn starved_time() -> Duration {
     let tasks = fs::read_dir("/proc/self/task").expect("the list of threads");

@@ -20,13 +20,13 @@ use crate::recorder::Recorder;
 use crate::served::{Echo, Served, for_each_driver};
 
 /// A WebSocket over TLS.
-struct Secured {
-    stream: StreamOwned<ClientConnection, TcpStream>,
+pub(crate) struct Secured {
+    pub(crate) stream: StreamOwned<ClientConnection, TcpStream>,
 }
 
 impl Secured {
     /// Shakes hands with TLS only.
-    fn raw(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+    pub(crate) fn raw(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
         Self::behind(address, config, b"")
     }
 
@@ -46,13 +46,13 @@ impl Secured {
         Self { stream }
     }
 
-    fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+    pub(crate) fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
         let mut secured = Self::raw(address, config);
         secured.upgrade();
         secured
     }
 
-    fn upgrade(&mut self) {
+    pub(crate) fn upgrade(&mut self) {
         self.send(client::upgrade_request("/", "").as_bytes());
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -61,7 +61,7 @@ impl Secured {
         assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", head.escape_ascii());
     }
 
-    fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
         self.stream.flush().unwrap();
     }
@@ -72,7 +72,7 @@ impl Secured {
         taken
     }
 
-    fn echo(&mut self, opcode: u8, payload: &[u8]) {
+    pub(crate) fn echo(&mut self, opcode: u8, payload: &[u8]) {
         self.send(&client::frame(true, opcode, payload, 77));
         let header = self.take(2);
         assert_eq!(header[0], 0x80 | opcode);
@@ -98,7 +98,7 @@ impl Secured {
 }
 
 /// A server of one shard that speaks TLS.
-fn start(
+pub(crate) fn start(
     driver: Driver,
     certificate: &Certificate,
     configure: impl FnOnce(ServerBuilder) -> ServerBuilder,
@@ -106,7 +106,7 @@ fn start(
     Served::configured(driver, |server| configure(server.tls(certificate.tls())), |_| Echo)
 }
 
-fn counters(server: &Served) -> Counters {
+pub(crate) fn counters(server: &Served) -> Counters {
     let reports = server.controller.reports(PATIENCE, 0);
     reports[0].as_ref().expect("the shard answers").counters
 }

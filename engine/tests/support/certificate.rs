@@ -41,6 +41,12 @@ impl Certificate {
         self.folder.join("cert.pem")
     }
 
+    /// The certificate itself.
+    #[allow(dead_code, reason = "not every test that has this module makes its own configuration")]
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(self.path()).expect("a certificate")
+    }
+
     /// For a server.
     pub(crate) fn tls(&self) -> Tls {
         Tls::pem(self.path(), self.folder.join("key.pem")).expect("a pair")

@@ -134,6 +134,8 @@ pub(crate) fn payload(payload: &Payload) -> Result<Vec<u8>, String> {
         }
         Payload::Rule(PayloadRule::Repeated(text, times)) => text.repeat(*times).into_bytes(),
         Payload::Rule(PayloadRule::Deflated(plain)) => deflated(&self::payload(plain)?),
+        Payload::Rule(PayloadRule::RepeatedHex(digits, times)) => hex(digits)?.repeat(*times),
+        Payload::Rule(PayloadRule::Bomb(mib)) => bomb(mib.0 as usize),
     })
 }
 
@@ -145,6 +147,16 @@ fn deflated(plain: &[u8]) -> Vec<u8> {
     assert_eq!(done, Ok(zlib_rs::Status::Ok), "there is room");
     bytes.truncate(stream.total_out() as usize - 4);
     bytes
+}
+
+/// Zeros in compressed form. What ends with a flush may be put behind itself, so a part will do.
+fn bomb(mib: usize) -> Vec<u8> {
+    const PART_MIB: usize = 16;
+    let mut part = deflated(&vec![0; PART_MIB << 20]);
+    part.extend([0, 0, 0xff, 0xff]);
+    let mut whole = part.repeat(mib / PART_MIB);
+    whole.truncate(whole.len() - 4);
+    whole
 }
 
 fn generated_letters(bytes: usize) -> String {
@@ -257,6 +269,21 @@ fn a_compressed_payload_is_that_of_the_rfc() {
     // RFC 7692 section 7.2.3.1.
     let hello = Payload::Rule(PayloadRule::Deflated(Box::new(Payload::Text("Hello".to_owned()))));
     assert_eq!(payload(&hello), hex("f2 48 cd c9 c9 07 00"));
+}
+
+#[test]
+fn a_bomb_of_a_mebibyte_restores_to_a_gibibyte() {
+    let bomb = payload(&Payload::Rule(PayloadRule::Bomb(Number(1024)))).unwrap();
+    assert!(bomb.len().abs_diff(1 << 20) < 1 << 16, "{} bytes", bomb.len());
+    let mut stream = zlib_rs::Inflate::new(false, 15);
+    let (mut rest, mut room) = (&bomb[..], vec![1; 1 << 20]);
+    while !rest.is_empty() {
+        let used = stream.total_in();
+        stream.decompress(rest, &mut room, zlib_rs::InflateFlush::SyncFlush).unwrap();
+        rest = &rest[(stream.total_in() - used) as usize..];
+    }
+    assert!(stream.total_out() > (1 << 30) - (1 << 20), "{} bytes", stream.total_out());
+    assert!(room.iter().all(|byte| *byte == 0));
 }
 
 #[test]

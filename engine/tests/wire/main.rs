@@ -59,6 +59,14 @@ fn server_rows() -> (Vec<Row>, Vec<Elsewhere>) {
     (rows, elsewhere)
 }
 
+/// For ports that speak TLS.
+fn tls_rows() -> Vec<Row> {
+    let (rows, elsewhere) =
+        row::read(include_str!("tls.toml")).unwrap_or_else(|error| panic!("tls.toml: {error}"));
+    assert!(elsewhere.is_empty(), "elsewhere.toml is for that");
+    rows
+}
+
 fn client_rows() -> Vec<ClientRow> {
     let (rows, elsewhere) =
         row::read(include_str!("client.toml")).unwrap_or_else(|error| panic!("{error}"));
@@ -155,6 +163,23 @@ fn slow_peers_are_answered_as_listed_over_tls() {
 }
 
 #[test]
+fn bad_input_on_a_port_for_tls_is_answered_as_listed() {
+    let certificate = certificate::Certificate::issue();
+    let rows = tls_rows();
+    runner::run(&memory::Servers::speaking(certificate.tls()), &rows).conclude("TLS in memory");
+    for driver in [Driver::Epoll, Driver::Ring] {
+        if driver == Driver::Ring && ringsock::probe_ring().is_err() {
+            continue;
+        }
+        for buffers in [Buffers::Usual, Buffers::Tiny] {
+            let served = Served::start(driver, Transport::RawTls, buffers, Deadlines::Usual);
+            let title = format!("TLS on {driver:?}, {buffers:?} buffers");
+            runner::run_side_by_side(&*served.server, &rows).conclude(&title);
+        }
+    }
+}
+
+#[test]
 #[ignore = "needs an echo server: RINGSOCK_WIRE_SERVER=127.0.0.1:9001"]
 fn bad_input_is_answered_as_listed_by_the_server_at_an_address() {
     let address = std::env::var("RINGSOCK_WIRE_SERVER").expect("RINGSOCK_WIRE_SERVER is set");
@@ -211,7 +236,8 @@ fn bad_servers_are_refused_as_listed_by_clients_over_tls() {
 
 #[test]
 fn every_row_has_its_own_id_and_says_why() {
-    let (rows, _) = server_rows();
+    let mut rows = server_rows().0;
+    rows.extend(tls_rows());
     let clients = client_rows();
     let server_texts = rows.iter().map(|row| (&row.id, &row.name, &row.rfc));
     let client_texts = clients.iter().map(|row| (&row.id, &row.name, &row.rfc));
@@ -304,7 +330,8 @@ impl Subject for Mute {
 
 #[test]
 fn every_row_fails_against_a_server_that_never_answers() {
-    let (rows, _) = server_rows();
+    let mut rows = server_rows().0;
+    rows.extend(tls_rows());
     let report = runner::run(&Mute, &rows);
     assert_eq!(report.rows, rows.len());
     assert_eq!(report.failures.len(), rows.len());

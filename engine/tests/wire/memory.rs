@@ -9,7 +9,7 @@ use ringsock::connection::{
 };
 use ringsock::protocol::MessageKind;
 use ringsock::protocol::handshake::{ClientRequest, Request};
-use ringsock::{Deflate, Limits};
+use ringsock::{Deflate, Limits, Tls};
 
 use crate::answer::Message;
 use crate::client::Outcome;
@@ -25,12 +25,21 @@ const RECEIVE_BYTES_MAX: usize = 64 * 1024;
 #[derive(Default)]
 pub(crate) struct Servers {
     limits: Limits,
+    tls: Option<Tls>,
+}
+
+impl Servers {
+    /// Ports for TLS. What is sent goes to them as it is, and so does what they answer.
+    pub(crate) fn speaking(tls: Tls) -> Self {
+        Self { tls: Some(tls), ..Self::default() }
+    }
 }
 
 impl Subject for Servers {
     fn connect(&self) -> Box<dyn Link + '_> {
         let mut services = Services::new(self.limits.clone(), None);
         services.compression.accept(Deflate::default());
+        services.tls = self.tls.clone();
         let connection = Connection::server(services.now, &services);
         let application = Recorder { echoes: true, ..Recorder::default() };
         Box::new(MemoryLink::new(connection, services, application))

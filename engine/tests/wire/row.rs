@@ -17,9 +17,11 @@
 //!   `frame` (masked unless it says otherwise), `repeat`, `wait`, and the bare words
 //!   `"finish-sending"` and `"reset"`.
 //! - `expect` is one answer or a list of acceptable ones. `frames` are whole messages and control
-//!   frames, in order; no others may come. `{}` is a connection that is dropped without a word.
+//!   frames, in order; no others may come. `alert` is one of TLS. `{}` is a connection that is
+//!   dropped without a word.
 //! - Payloads are `"text"`, `{ hex = ".." }`, `{ letters = N }`, `{ octets = N }`,
-//!   `{ repeated = ["text", N] }` or `{ deflated = PAYLOAD }`. Numbers may be strings, so that `$each` can stand for them.
+//!   `{ repeated = ["text", N] }`, `{ repeated-hex = ["..", N] }`, `{ deflated = PAYLOAD }` or
+//!   `{ bomb = MIB }`. Numbers may be strings, so that `$each` can stand for them.
 //! - `opened = true` at the top of a file says that its rows begin after the opening handshake.
 
 use serde::Deserialize;
@@ -261,6 +263,10 @@ pub(crate) enum PayloadRule {
     Repeated(String, usize),
     /// Another payload in compressed form, as zlib writes it.
     Deflated(Box<Payload>),
+    /// Hexadecimal digits so many times.
+    RepeatedHex(String, usize),
+    /// The compressed form of so many MiB of zeros, a multiple of 16: about as many KiB.
+    Bomb(Number),
 }
 
 /// One acceptable answer.
@@ -273,6 +279,9 @@ pub(crate) struct Expectation {
     pub(crate) headers: Vec<String>,
     /// Header names a response must not have.
     pub(crate) absent: Vec<String>,
+    /// A fatal alert of one of these kinds must be the last record of TLS, and nothing else but
+    /// records may come (RFC 8446 section 6.2). Only where there are no keys yet.
+    pub(crate) alert: Option<OneOrMany<u8>>,
     /// The response announces a body but has none (HEAD).
     pub(crate) bodyless: bool,
     /// The messages and control frames that must follow, in order, and no others.

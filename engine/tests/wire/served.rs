@@ -40,6 +40,8 @@ pub(crate) enum Transport {
     Plain,
     /// TLS.
     Tls,
+    /// The server speaks TLS, what rows send is not put into records.
+    RawTls,
 }
 
 /// Lengths of the server's deadlines.
@@ -86,16 +88,17 @@ impl Served {
         let certificate = Certificate::issue();
         let builder = match transport {
             Transport::Plain => builder,
-            Transport::Tls => builder.tls(certificate.tls()),
+            Transport::Tls | Transport::RawTls => builder.tls(certificate.tls()),
         };
         let running = builder.start(|_shard| Echo).expect("the server starts");
         let address = running.addresses()[0];
         // Each cut of a secured stream costs a handshake, and tiny buffers cut by themselves.
-        let all = matches!((transport, buffers), (Transport::Plain, Buffers::Usual));
+        let raw = matches!(transport, Transport::Plain | Transport::RawTls);
+        let all = raw && matches!(buffers, Buffers::Usual);
         let effort = if all { Effort::All } else { Effort::Few };
         let server = socket::Server { address, deadline, effort };
         let server: Box<dyn Subject + Sync> = match transport {
-            Transport::Plain => Box::new(server),
+            Transport::Plain | Transport::RawTls => Box::new(server),
             Transport::Tls => Box::new(Secured { server, config: certificate.client_config() }),
         };
         Self { running: Some(running), server }

@@ -73,6 +73,12 @@ fn compare(
     if upgraded && let Some(missing) = compare_frames(expectation, rest)? {
         return Ok(Some(missing));
     }
+    if let Some(alerts) = &expectation.alert {
+        if let Some(missing) = compare_alert(alerts.as_slice(), rest)? {
+            return Ok(Some(missing));
+        }
+        rest = &[];
+    }
     if !opened && expectation.status.is_none() && !rest.is_empty() {
         return Err("there is an answer where the connection must be dropped silently".to_owned());
     }
@@ -82,6 +88,23 @@ fn compare(
         }
         (End::Open, true) => Err("the server has ended the connection".to_owned()),
         _ => Ok(None),
+    }
+}
+
+/// Looks for one of these alerts at the end of records without protection.
+fn compare_alert(alerts: &[u8], mut records: &[u8]) -> Result<Option<String>, String> {
+    let mut last = None;
+    while let [kind, 3, _, high, low, rest @ ..] = records {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some((body, rest)) = rest.split_at_checked(length) else { break };
+        last = (*kind == 21).then_some(body);
+        records = rest;
+    }
+    match last {
+        None => Ok(Some("no alert".to_owned())),
+        Some(_) if !records.is_empty() => Err("something behind the alert".to_owned()),
+        Some([2, alert]) if alerts.contains(alert) => Ok(None),
+        Some(other) => Err(format!("the alert {other:?}")),
     }
 }
 

@@ -14,10 +14,10 @@ const OWN_CODE_TOKENS_MIN: usize = 48;
 const LITERALS: usize = 286;
 const DISTANCES: usize = 30;
 const END_OF_BLOCK: usize = 256;
-const LENGTH_SYMBOLS: usize = 19;
+pub(super) const LENGTH_SYMBOLS: usize = 19;
 const LENGTH_CODE_BITS_MAX: usize = 7;
 /// The order in which section 3.2.7 sends the lengths of the code for code lengths.
-const LENGTH_ORDER: [usize; LENGTH_SYMBOLS] =
+pub(super) const LENGTH_ORDER: [usize; LENGTH_SYMBOLS] =
     [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// For each match length less 3: the symbol less 257 and its extra bits (section 3.2.5).

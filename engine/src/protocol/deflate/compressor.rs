@@ -73,6 +73,7 @@ impl Compressor {
             return false;
         }
         let window_bytes = window_bytes(context.window_bits);
+        context.make_room(message.len());
         let (before, from) = (out.len(), context.history.len());
         let (tokens, blocks) = (&mut self.tokens, &self.blocks);
         let (matcher, history) = (&mut context.matcher, &mut context.history);
@@ -113,15 +114,41 @@ impl CompressionContext {
         2 * window_bytes(window_bits) + Matcher::memory_bytes(hash_bits(window_bits))
     }
 
-    /// Drops what lies beyond the window, not each time but when there is twice as much.
-    fn shrink(&mut self) {
-        let window_bytes = window_bytes(self.window_bits);
-        if self.history.len() >= 2 * window_bytes {
-            let gone = self.history.len() - window_bytes;
-            self.history.drain(..gone);
-            self.history.shrink_to(2 * window_bytes);
-            self.matcher.slide(gone);
+    /// Memory that it holds now.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.history.capacity() + Matcher::memory_bytes(hash_bits(self.window_bits))
+    }
+
+    /// Makes room for a message: beyond twice the window only for one that is longer.
+    fn make_room(&mut self, bytes: usize) {
+        let most = 2 * window_bytes(self.window_bits);
+        if self.history.len() + bytes > most {
+            self.keep_window();
         }
+        let needed = self.history.len() + bytes;
+        if self.history.capacity() < needed {
+            let capacity = (2 * self.history.capacity()).min(most).max(needed);
+            self.history.reserve_exact(capacity - self.history.len());
+        }
+    }
+
+    /// Lets go of what a long message took, whether or not it was kept.
+    fn shrink(&mut self) {
+        let most = 2 * window_bytes(self.window_bits);
+        if self.history.len() > most {
+            self.keep_window();
+        }
+        if self.history.capacity() > most {
+            self.history.shrink_to(most);
+        }
+    }
+
+    /// Drops what lies beyond the window.
+    fn keep_window(&mut self) {
+        let gone = self.history.len().saturating_sub(window_bytes(self.window_bits));
+        self.history.drain(..gone);
+        self.matcher.slide(gone);
     }
 }
 

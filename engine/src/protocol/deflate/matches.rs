@@ -26,7 +26,7 @@ impl Token {
         Self(u32::from(byte))
     }
 
-    fn of_match(length: usize, distance: usize) -> Self {
+    pub(super) fn of_match(length: usize, distance: usize) -> Self {
         Self(Self::MATCH | (length as u32 - 3) << 16 | (distance as u32 - 1))
     }
 

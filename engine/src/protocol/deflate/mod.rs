@@ -10,6 +10,7 @@
 mod bits;
 mod block;
 mod compressor;
+mod distances;
 mod huffman;
 mod inflater;
 mod matches;
@@ -18,6 +19,7 @@ mod parameters;
 mod tests;
 
 pub use compressor::{CompressionContext, Compressor};
+pub use distances::refers_beyond;
 pub use inflater::{History, Inflater};
 pub use parameters::{Deflate, DeflateAgreement, EXTENSION_NAME};
 

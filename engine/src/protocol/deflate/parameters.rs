@@ -4,7 +4,8 @@
 use std::fmt::Write;
 use std::str::FromStr;
 
-use super::{WINDOW_BITS_MAX, WINDOW_BITS_MIN};
+use super::{WINDOW_BITS_MAX, WINDOW_BITS_MIN, refers_beyond};
+use crate::protocol::ProtocolError;
 use crate::protocol::handshake::ExtensionOffer;
 
 /// The extension's name.
@@ -215,6 +216,18 @@ pub struct DeflateAgreement {
 }
 
 impl DeflateAgreement {
+    /// Whether what the peer has compressed refers no farther back than was agreed.
+    ///
+    /// # Errors
+    /// [`CorruptCompression`](ProtocolError::CorruptCompression).
+    pub(crate) fn check_window(&self, compressed: &[u8]) -> Result<(), ProtocolError> {
+        let bits = self.receive_window_bits;
+        if bits < WINDOW_BITS_MAX && refers_beyond(compressed, bits) {
+            return Err(ProtocolError::CorruptCompression);
+        }
+        Ok(())
+    }
+
     /// Bytes that context takeover on this connection may come to hold.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

@@ -1,5 +1,8 @@
 //! Our compressor against zlib, zlib against our inflater, and both against each other.
 
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use zlib_rs::{Deflate as Zlib, DeflateFlush, Inflate, InflateFlush};
 
 use super::*;
@@ -36,6 +39,56 @@ impl Random {
         }
         out.truncate(length);
         out
+    }
+
+    /// A message of noise and of pieces that were there before, in it or in `before`, from any
+    /// distance up to twice the window.
+    fn recalling(&mut self, before: &[u8], window_bytes: usize) -> Vec<u8> {
+        let mut all = before[before.len().saturating_sub(2 * window_bytes)..].to_vec();
+        let start = all.len();
+        let end = start + self.below(3 * window_bytes);
+        while all.len() < end {
+            let (distance, length) = (self.below(2 * window_bytes) + 1, self.below(40) + 3);
+            match all.len().checked_sub(distance) {
+                Some(from) => all.extend_from_within(from..from + length.min(distance)),
+                None => all.extend((0..length).map(|_| self.below(256) as u8)),
+            }
+        }
+        all.split_off(start)
+    }
+}
+
+/// An independent inflater that has a window of exactly so many bytes: what lies farther back is not
+/// there any more. zlib-rs has always the largest.
+struct Windowed {
+    stream: DecompressorOxide,
+    window: Vec<u8>,
+    at: usize,
+}
+
+impl Windowed {
+    fn new(window_bits: u8) -> Self {
+        let stream = DecompressorOxide::default();
+        Self { stream, window: vec![0; 1 << window_bits], at: 0 }
+    }
+
+    /// Restores a message behind those before it; `None` when it cannot be restored.
+    fn inflate(&mut self, compressed: &[u8]) -> Option<Vec<u8>> {
+        let input = [compressed, &[0, 0, 0xff, 0xff]].concat();
+        let (mut rest, mut out) = (&input[..], Vec::new());
+        loop {
+            let (stream, window) = (&mut self.stream, &mut self.window);
+            let (status, used, written) =
+                decompress(stream, rest, window, self.at, TINFL_FLAG_HAS_MORE_INPUT);
+            out.extend_from_slice(&self.window[self.at..self.at + written]);
+            self.at = (self.at + written) % self.window.len();
+            rest = &rest[used..];
+            match status {
+                TINFLStatus::NeedsMoreInput if rest.is_empty() => return Some(out),
+                TINFLStatus::HasMoreOutput => {}
+                _ => return None,
+            }
+        }
     }
 }
 
@@ -129,6 +182,72 @@ fn zlib_restores_what_refers_to_earlier_messages_with_any_window() {
             assert_eq!(restored, message, "{bits} bits, round {round}");
         }
         assert!(compressed_bytes > 0);
+    }
+}
+
+#[test]
+fn the_oracle_for_windows_refuses_what_reaches_beyond() {
+    let mut random = Random(6);
+    let once: Vec<u8> = (0..40).map(|_| random.below(256) as u8).collect();
+    for bits in 8..=14 {
+        for (distance, beyond) in [(1 << bits, false), ((1 << bits) + 1, true)] {
+            let mut message = once.clone();
+            message.resize(distance, b'.');
+            message.extend_from_slice(&once);
+            let mut compressed = Vec::new();
+            assert!(Compressor::new().compress(&message, bits + 1, &mut compressed));
+            let restored = Windowed::new(bits).inflate(&compressed);
+            assert_eq!(restored, (!beyond).then_some(message), "{bits} bits, distance {distance}");
+        }
+    }
+}
+
+#[test]
+fn what_is_compressed_for_a_window_needs_no_larger_one_to_be_restored() {
+    for bits in 8..=15 {
+        for takeover in [false, true] {
+            let mut random = Random(u64::from(bits) * 2 + u64::from(takeover));
+            let mut compressor = Compressor::new().keeping_longer();
+            let mut context = CompressionContext::new(bits);
+            let mut oracle = Windowed::new(bits);
+            let (window_bytes, mut sent) = (1 << bits, Vec::new());
+            for round in 0..30 {
+                let message = match round % 2 {
+                    0 => random.message(3 * window_bytes),
+                    _ => random.recalling(&sent, window_bytes),
+                };
+                let mut compressed = Vec::new();
+                if takeover {
+                    assert!(compressor.compress_on(&mut context, &message, &mut compressed));
+                } else {
+                    assert!(compressor.compress(&message, bits, &mut compressed));
+                    oracle = Windowed::new(bits);
+                }
+                let case = format!("{bits} bits, context takeover {takeover}, message {round}");
+                assert!(!refers_beyond(&compressed, bits), "{case}");
+                let restored = oracle.inflate(&compressed);
+                assert!(restored.is_some_and(|restored| restored == message), "{case}");
+                sent.extend_from_slice(&message);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_context_holds_between_messages_what_was_promised_and_no_more() {
+    for bits in 8..=15 {
+        let mut random = Random(u64::from(bits) + 100);
+        let (mut compressor, mut context) = (Compressor::new(), CompressionContext::new(bits));
+        for round in 0..60 {
+            let length = random.below(if round % 6 == 0 { 300_000 } else { 3_000 });
+            let noise: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
+            for message in [noise, random.message(length + 1)] {
+                compressor.compress_on(&mut context, &message, &mut Vec::new());
+                let (held, promised) =
+                    (context.held_bytes(), CompressionContext::memory_bytes(bits));
+                assert!(held <= promised, "{bits} bits: {held} bytes instead of {promised}");
+            }
+        }
     }
 }
 
