@@ -1,5 +1,6 @@
 //! A connection as a callback sees it. It lives for that callback; [`Peer`] is what is kept.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
@@ -17,7 +18,7 @@ pub struct Conn<'a, S> {
     pub(crate) connection: &'a mut Connection,
     pub(crate) services: &'a mut Services,
     pub(crate) state: &'a mut S,
-    pub(crate) hub: &'a mut Hub,
+    pub(crate) hub: &'a RefCell<Hub>,
     pub(crate) outbound: &'a mut Outbound<S>,
     pub(crate) token: Token,
     pub(crate) socket: Option<BorrowedFd<'a>>,
@@ -173,7 +174,8 @@ impl<S> Conn<'_, S> {
     ) -> Result<Subscribed, SubscribeError> {
         self.may_subscribe()?;
         let how = Subscribe { filter, from };
-        let recovered = self.hub.subscribe(topic, self.token.slot, how, &self.services.limits)?;
+        let (slot, limits) = (self.token.slot, &self.services.limits);
+        let recovered = self.hub.borrow_mut().subscribe(topic, slot, how, limits)?;
         let subscribed = Subscribed {
             position: recovered.position,
             complete: recovered.complete,
@@ -197,7 +199,7 @@ impl<S> Conn<'_, S> {
     pub fn subscribe_matching(&mut self, pattern: &str) -> Result<(), SubscribeError> {
         self.may_subscribe()?;
         let limits = &self.services.limits;
-        self.hub.subscribe_matching(pattern, self.token.slot, u64::MAX, limits)
+        self.hub.borrow_mut().subscribe_matching(pattern, self.token.slot, u64::MAX, limits)
     }
 
     fn may_subscribe(&self) -> Result<(), SubscribeError> {
@@ -207,12 +209,12 @@ impl<S> Conn<'_, S> {
     /// Ends a subscription to a topic. Nothing more of it is received, not even what was published
     /// this turn. At the end of a connection all of them end by themselves.
     pub fn unsubscribe(&mut self, topic: &str) {
-        self.hub.unsubscribe(topic, false, self.token.slot);
+        self.hub.borrow_mut().unsubscribe(topic, false, self.token.slot);
     }
 
     /// Ends a subscription to a pattern.
     pub fn unsubscribe_matching(&mut self, pattern: &str) {
-        self.hub.unsubscribe(pattern, true, self.token.slot);
+        self.hub.borrow_mut().unsubscribe(pattern, true, self.token.slot);
     }
 
     /// Publishes to a topic's subscribers on every shard, this connection included if it is one.
@@ -225,7 +227,7 @@ impl<S> Conn<'_, S> {
     /// Publishes with a say in who receives it.
     pub fn publish_with(&mut self, topic: &str, message: impl Outgoing, how: Publish) -> Reached {
         let sender = Some(self.token.slot);
-        self.hub.publish(topic, message.kind(), message.bytes(), sender, how)
+        self.hub.borrow_mut().publish(topic, message.kind(), message.bytes(), sender, how)
     }
 
     /// Opens an outbound connection from this shard.

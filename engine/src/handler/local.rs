@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::{Command, Mailbox, Publisher, Token};
+use crate::protocol::MessageKind;
+use crate::pubsub::{Exchange, Hub, Publish, Reached};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<LocalShard>>> = const { RefCell::new(None) };
@@ -25,6 +27,7 @@ struct Tasks {
 #[derive(Debug)]
 pub(crate) struct LocalShard {
     mailbox: Arc<Mailbox>,
+    hub: Rc<RefCell<Hub>>,
     publisher: Publisher,
     outbox: RefCell<VecDeque<Command>>,
     tasks: RefCell<Tasks>,
@@ -37,12 +40,13 @@ pub(crate) struct LocalShard {
 }
 
 impl LocalShard {
-    /// The local side of a shard with this mailbox.
+    /// The local side of a shard with this mailbox and these topics.
     #[must_use]
-    pub(crate) fn new(mailbox: Arc<Mailbox>, publisher: Publisher) -> Rc<Self> {
+    pub(crate) fn new(mailbox: Arc<Mailbox>, hub: Hub) -> Rc<Self> {
         Rc::new(Self {
             mailbox,
-            publisher,
+            publisher: Publisher::new(Arc::clone(hub.exchange())),
+            hub: Rc::new(RefCell::new(hub)),
             outbox: RefCell::default(),
             tasks: RefCell::default(),
             waker: RefCell::default(),
@@ -71,6 +75,34 @@ impl LocalShard {
     #[must_use]
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
+    }
+
+    /// The shard's topics.
+    #[must_use]
+    pub(crate) fn hub(&self) -> &Rc<RefCell<Hub>> {
+        &self.hub
+    }
+
+    /// Publishes what this very thread publishes to its own server, if it does. Through the hub and
+    /// not straight to the shards, so that it stays behind what the hub was given before.
+    pub(crate) fn publish(
+        exchange: &Arc<Exchange>,
+        name: &str,
+        kind: MessageKind,
+        payload: &[u8],
+        how: Publish,
+    ) -> Option<Reached> {
+        let local = Self::current()?;
+        let reached = {
+            // It is borrowed only while a backend is called, and then by that backend.
+            let mut hub = local.hub.try_borrow_mut().ok()?;
+            if hub.has_ended() || !Arc::ptr_eq(hub.exchange(), exchange) {
+                return None;
+            }
+            hub.publish(name, kind, payload, None, how)
+        };
+        local.wake();
+        Some(reached)
     }
 
     /// What publishes to this server's topics.
@@ -114,10 +146,10 @@ impl LocalShard {
         *self.waker.borrow_mut() = Some(waker.clone());
     }
 
-    /// Whether commands wait.
+    /// Whether commands wait, or what tasks have published.
     #[must_use]
     pub(crate) fn has_commands(&self) -> bool {
-        !self.outbox.borrow().is_empty()
+        !self.outbox.borrow().is_empty() || self.hub.borrow().has_deliveries()
     }
 
     /// Takes the commands that wait.

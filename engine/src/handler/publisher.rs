@@ -9,7 +9,8 @@ use crate::pubsub::{Exchange, Publication, Publish, Reached};
 /// Publishes to the topics of a server from any thread. Cheap to clone; harmless after the server
 /// has ended.
 ///
-/// What one thread publishes to a topic arrives in that order at each subscriber.
+/// What one thread publishes to a topic arrives in that order at each subscriber, whichever of
+/// [`Conn::publish`](super::Conn::publish), [`publish`] and this handle it uses in between.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     exchange: Arc<Exchange>,
@@ -21,14 +22,17 @@ impl Publisher {
     }
 
     /// Publishes to the subscribers of a topic on every shard. The message is framed once; one
-    /// parcel goes to each shard that has subscribers, and never waits for room.
+    /// parcel goes to each shard that has subscribers, and never waits for room. On the thread of a
+    /// shard of this server it leaves at the end of the turn, with what connections publish.
     pub fn publish(&self, topic: &str, message: impl Outgoing) -> Reached {
         self.publish_with(topic, message, Publish::default())
     }
 
     /// Publishes with a say in who receives it.
     pub fn publish_with(&self, topic: &str, message: impl Outgoing, how: Publish) -> Reached {
-        self.exchange.publish(topic, message.kind(), message.bytes(), how)
+        let (kind, payload) = (message.kind(), message.bytes());
+        LocalShard::publish(&self.exchange, topic, kind, payload, how)
+            .unwrap_or_else(|| self.exchange.publish(topic, kind, payload, how))
     }
 
     /// The number of this server among those that a [`Backend`](crate::Backend) joins: another one

@@ -50,6 +50,8 @@ pub(crate) struct Hub {
     laggards: Laggards,
     /// Whom to tell that messages were missed.
     gaps: Vec<Gap>,
+    /// The shard has ended.
+    ended: bool,
 }
 
 impl Hub {
@@ -67,11 +69,12 @@ impl Hub {
             numbering: 0,
             laggards: Laggards::default(),
             gaps: Vec::new(),
+            ended: false,
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+    /// What it shares with other shards.
+    pub(crate) fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
     }
 
@@ -510,6 +513,30 @@ impl Hub {
         }
     }
 
+    /// Hands the other shards what was published last, and is handed nothing more.
+    pub(crate) fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        for number in std::mem::take(&mut self.touched) {
+            self.seal(number);
+        }
+        self.exchange.inlet(self.shard).stop();
+        for topic in self.topics.drain(..).filter(|topic| !topic.members.is_empty()) {
+            if let Some(entry) = &topic.entry {
+                self.exchange.leave(self.shard, entry);
+            }
+        }
+        self.names.clear();
+        self.subscribers.clear();
+    }
+
+    /// Whether nothing is published through it any more.
+    #[must_use]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Gives a slow subscriber what was kept aside for it, as far as it has caught up.
     pub(crate) fn resume(&mut self, slot: u32, audience: &mut impl Audience) -> bool {
         while let Some(queued) = audience.queued_bytes(slot)
@@ -534,14 +561,8 @@ struct Outgoing<'a> {
 }
 
 impl Drop for Hub {
-    /// The other shards hand this one nothing more.
     fn drop(&mut self) {
-        self.exchange.inlet(self.shard).stop();
-        for topic in self.topics.iter().filter(|topic| !topic.members.is_empty()) {
-            if let Some(entry) = &topic.entry {
-                self.exchange.leave(self.shard, entry);
-            }
-        }
+        self.end();
     }
 }
 

@@ -136,6 +136,22 @@ fn a_publish_reaches_the_subscribers_of_other_shards_in_order() {
 }
 
 #[test]
+fn what_a_shard_publishes_before_it_ends_reaches_the_others_and_takes_no_place_for_ever() {
+    let limits = Limits { inlet_batches_max: 1, ..Limits::default() };
+    let mut hubs = hubs(2, &limits);
+    join(&mut hubs[0], "t", 7);
+    join(&mut hubs[1], "t", 1);
+    assert_eq!(publish(&mut hubs[0], "t", "farewell"), reached(2));
+    hubs[0].end();
+    hubs[0].leave(7);
+    assert!(hubs[0].has_ended() && !hubs[0].has_deliveries());
+    assert_eq!(turn(&mut hubs[1]).take(1), ["farewell"]);
+    let exchange = Arc::clone(hubs[1].exchange());
+    assert_eq!(exchange.publish("t", MessageKind::Text, b"and on", Publish::default()), reached(1));
+    assert_eq!(turn(&mut hubs[1]).take(1), ["and on"]);
+}
+
+#[test]
 fn a_full_inlet_drops_for_its_shard_alone_and_says_so() {
     let limits = Limits { inlet_batches_max: 1, ..Limits::default() };
     let mut hubs = hubs(3, &limits);

@@ -2,6 +2,7 @@
 //! system call except to close and shut down sockets; a driver loop feeds it and then settles the
 //! connections it lists as dirty.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -83,7 +84,7 @@ pub(super) struct Core<H: Handler, D> {
     drain: Option<Box<Drain>>,
     pub(super) stopped: bool,
     wheel: Wheel,
-    hub: Hub,
+    hub: Rc<RefCell<Hub>>,
     site: Arc<Site>,
     deciding: Rc<Deciding<H::State>>,
     dirty: Vec<Token>,
@@ -109,11 +110,11 @@ impl<H: Handler, D: Side> Core<H, D> {
             slots: Slab::new(),
             services,
             outbound: Outbound::default(),
+            hub: Rc::clone(local.hub()),
             local,
             drain: None,
             stopped: false,
             wheel: Wheel::new(),
-            hub: Hub::new(config.exchange, config.shard),
             site: config.site,
             deciding: Deciding::spawning(),
             dirty: Vec::new(),
@@ -195,7 +196,7 @@ impl<H: Handler, D: Side> Core<H, D> {
         let mut glue = Glue {
             handler: &mut self.handler,
             state: &mut slot.state,
-            hub: &mut self.hub,
+            hub: &self.hub,
             outbound: &mut self.outbound,
             refuses: self.drain.as_ref().is_some_and(|drain| drain.refuse),
             site: &self.site,
@@ -262,7 +263,7 @@ impl<H: Handler, D: Side> Core<H, D> {
 
     /// The next connection to settle. Topics are delivered when no other is left.
     pub(super) fn next_dirty(&mut self) -> Option<Token> {
-        if self.dirty.is_empty() && self.hub.has_deliveries() {
+        if self.dirty.is_empty() && self.hub.borrow().has_deliveries() {
             self.deliver();
         }
         if self.dirty.is_empty()
@@ -306,15 +307,16 @@ impl<H: Handler, D: Side> Core<H, D> {
     fn deliver(&mut self) {
         let bounds = LagBounds::of(&self.services.limits);
         let (slots, services, dirty) = (&mut self.slots, &mut self.services, &mut self.dirty);
-        self.hub.deliver(bounds, &mut Subscribers { slots, services, dirty });
+        self.hub.borrow_mut().deliver(bounds, &mut Subscribers { slots, services, dirty });
         self.report_gaps();
     }
 
     /// Tells connections what they have missed.
     fn report_gaps(&mut self) {
         let counters = &mut self.services.counters;
-        (counters.published_dropped, counters.published_replaced) = self.hub.lost();
-        for gap in self.hub.take_gaps() {
+        (counters.published_dropped, counters.published_replaced) = self.hub.borrow().lost();
+        let gaps = self.hub.borrow_mut().take_gaps();
+        for gap in gaps {
             let Some((token, _)) = self.slots.at_mut(gap.slot) else { continue };
             self.with(token, |connection, services, glue| {
                 glue.missed(connection, services, gap.topic(), gap.messages);
@@ -327,7 +329,7 @@ impl<H: Handler, D: Side> Core<H, D> {
     fn resume_topics(&mut self, token: Token) {
         let (slots, services, dirty) = (&mut self.slots, &mut self.services, &mut self.dirty);
         let still_lagging =
-            self.hub.resume(token.slot, &mut Subscribers { slots, services, dirty });
+            self.hub.borrow_mut().resume(token.slot, &mut Subscribers { slots, services, dirty });
         if let Some(slot) = self.slots.get_mut(token) {
             slot.lagging = still_lagging;
         }
@@ -336,8 +338,9 @@ impl<H: Handler, D: Side> Core<H, D> {
 
     /// Takes in what other shards and threads have published.
     pub(super) fn collect_published(&mut self) {
-        self.hub.collect();
-        self.services.counters.published_refused = self.hub.refused();
+        let mut hub = self.hub.borrow_mut();
+        hub.collect();
+        self.services.counters.published_refused = hub.refused();
     }
 
     /// Says what became of a batch.
@@ -400,7 +403,7 @@ impl<H: Handler, D: Side> Core<H, D> {
         slot.connection.dispose(&mut self.services);
         self.wheel.clear(token.slot);
         self.local.set_generation(token.slot, None);
-        self.hub.leave(token.slot);
+        self.hub.borrow_mut().leave(token.slot);
         Some(slot)
     }
 
@@ -522,13 +525,15 @@ impl<H: Handler, D: Side> Core<H, D> {
         self.stopped || (self.is_draining() && self.slots.len() == 0)
     }
 
-    /// Tells the handler that every connection ends; the sockets are the caller's.
+    /// Tells the handler that every connection ends; the sockets are the caller's. What it
+    /// publishes then still reaches the other shards.
     pub(super) fn end_all(&mut self) {
         for token in self.slots.tokens() {
             self.with(token, |connection, services, glue| {
                 connection.handle_end(true, services, glue);
             });
         }
+        self.hub.borrow_mut().end();
     }
 
     /// Tells the handler that an outbound connection could not be opened.

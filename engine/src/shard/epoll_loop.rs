@@ -474,13 +474,15 @@ async fn write<H: Handler>(shared: Rc<Shared<H>>, token: Token, stream: Rc<Epoll
         let Some((batch, sent)) = blocked else { return };
         match send(&stream, batch, sent) {
             Sending::Blocked(batch, now) => {
-                let mut core = shared.core.borrow_mut();
-                if let Some(slot) = core.slots.get_mut(token) {
-                    slot.driver.blocked = Some((batch, now));
-                }
-                if now > sent {
-                    core.transmitted(token, 0, true);
-                }
+                // A turn of its own, for what the handler does when it is told.
+                shared.turn(|core| {
+                    if let Some(slot) = core.slots.get_mut(token) {
+                        slot.driver.blocked = Some((batch, now));
+                    }
+                    if now > sent {
+                        core.transmitted(token, 0, true);
+                    }
+                });
             }
             Sending::Done(batch) => {
                 return shared.turn(|core| {

@@ -1,5 +1,6 @@
 //! Joins a connection to the handler: makes the `Conn` that a callback sees.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
@@ -37,7 +38,7 @@ fn address_of(neighbour: Neighbour) -> Option<SocketAddr> {
 pub(super) struct Glue<'a, H: Handler> {
     pub(super) handler: &'a mut H,
     pub(super) state: &'a mut Option<H::State>,
-    pub(super) hub: &'a mut Hub,
+    pub(super) hub: &'a RefCell<Hub>,
     pub(super) outbound: &'a mut Outbound<H::State>,
     /// The shard is draining and opens no connection.
     pub(super) refuses: bool,
@@ -186,7 +187,7 @@ impl<H: Handler> Application for Glue<'_, H> {
         info: CloseInfo<'_>,
     ) {
         self.call(connection, services, |handler, conn| handler.on_close(conn, info));
-        self.hub.leave(self.token.slot);
+        self.hub.borrow_mut().leave(self.token.slot);
     }
 
     fn connect_failed(&mut self, reason: &str) {

@@ -10,11 +10,11 @@ use std::time::Duration;
 use super::core::{Core, CoreConfig, Side};
 use crate::buffer::Batch;
 use crate::connection::{Millis, Phase};
-use crate::handler::{Command, Handler, LocalShard, Mailbox, Publisher, Site, Token};
+use crate::handler::{Command, Handler, LocalShard, Mailbox, Site, Token};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::protocol::deflate::Deflate;
-use crate::pubsub::{Bell, Exchange, Rules};
+use crate::pubsub::{Bell, Exchange, Hub, Rules};
 
 /// One step of time, so that deadlines fire in their order.
 const STEP: Duration = Duration::from_millis(50);
@@ -77,7 +77,7 @@ impl<H: Handler> MemoryServer<H> {
         let mailbox = Arc::new(Mailbox::new(limits.mailbox_commands_max)?);
         let bell: Arc<dyn Bell> = Arc::clone(&mailbox) as _;
         let exchange = Arc::new(Exchange::new([bell], Rules::default(), &limits));
-        let local = LocalShard::new(mailbox, Publisher::new(Arc::clone(&exchange)));
+        let local = LocalShard::new(mailbox, Hub::new(Arc::clone(&exchange), 0));
         local.enter();
         let site = Arc::new(Site::default());
         let server_name = Some("ringsock".to_owned());

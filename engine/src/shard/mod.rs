@@ -23,7 +23,8 @@ use monoio::{LegacyDriver, RuntimeBuilder};
 
 use self::core::Core;
 use crate::driver::ring::RingConfig;
-use crate::handler::{Handler, LocalShard, Mailbox, Publisher};
+use crate::handler::{Handler, LocalShard, Mailbox};
+use crate::pubsub::Hub;
 
 pub(crate) use self::core::CoreConfig;
 pub use self::memory::{MemoryConnection, MemoryServer};
@@ -52,7 +53,7 @@ pub(crate) fn run<H: Handler>(
     // The runtime is the portable one with either driver: a second io_uring on the thread would
     // add nothing but its own hazards, and everything hot is on the data ring already.
     let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
-    let local = LocalShard::new(mailbox, Publisher::new(Arc::clone(&config.exchange)));
+    let local = LocalShard::new(mailbox, Hub::new(Arc::clone(&config.exchange), config.shard));
     local.enter();
     let outcome = runtime.block_on(async {
         let (handler, own) = (handler(), Rc::clone(&local));

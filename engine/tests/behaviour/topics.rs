@@ -16,7 +16,8 @@ use crate::random::Random;
 use crate::served::{Served, for_each_driver};
 
 /// Does with topics what its clients say: `+name` subscribes, `*pattern` to a pattern, `-name`
-/// ends it, `>name text` publishes, `<name text` to all others, `!name text` from a task.
+/// ends it, `>name text` publishes, `<name text` to all others, `!name text` from a task, and
+/// `#name count` publishes the numbers to `count` by every means there is on a shard's thread.
 struct Switchboard;
 
 impl Handler for Switchboard {
@@ -47,6 +48,7 @@ impl Handler for Switchboard {
                 let others = Publish { except_sender: true, ..Publish::default() };
                 conn.publish_with(topic, Text(body), others)
             }
+            "#" => return publish_by_all_means(conn, topic, body.parse().unwrap()),
             _ => {
                 let (topic, body) = (topic.to_owned(), body.to_owned());
                 ringsock::spawn(async move {
@@ -57,6 +59,48 @@ impl Handler for Switchboard {
         };
         conn.send(Text(format!("{} {}", reached.queued, reached.dropped)));
     }
+}
+
+/// Some of the numbers in this callback, through the connection and past it, and the rest in a
+/// task that begins when the callback is over.
+fn publish_by_all_means(conn: &mut Conn<'_, ()>, topic: &str, count: usize) {
+    let publisher = ringsock::publisher();
+    let (now, later) = (0..count / 2, count / 2..count);
+    for number in now {
+        let text = Text(number.to_string());
+        let _ = match number % 3 {
+            0 => conn.publish(topic, text),
+            1 => ringsock::publish(topic, text),
+            _ => publisher.publish(topic, text),
+        };
+    }
+    let topic = topic.to_owned();
+    ringsock::spawn(async move {
+        for number in later {
+            match number % 2 {
+                0 => ringsock::publish(&topic, Text(number.to_string())),
+                _ => publisher.publish(&topic, Text(number.to_string())),
+            };
+            if number % 7 == 0 {
+                monoio::time::sleep(Duration::from_micros(300)).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn what_one_thread_publishes_arrives_in_that_order_by_whichever_means() {
+    for_each_driver(|driver| {
+        let server = start(driver, Limits::default());
+        let mut readers: Vec<_> = (0..12).map(|_| subscribed(server.address, "+t")).collect();
+        let mut publisher = Client::connect(server.address);
+        for _ in 0..10 {
+            publisher.send_text("#t 60");
+            for reader in &mut readers {
+                (0..60).for_each(|number| reader.expect_text(&number.to_string()));
+            }
+        }
+    });
 }
 
 fn start(driver: Driver, limits: Limits) -> Served {
