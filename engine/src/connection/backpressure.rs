@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-
 use super::rare::{Dropped, Rare};
 use super::{Application, Connection, Holds, Phase, Services};
 use crate::buffer::{Mark, Segment};
@@ -153,18 +151,18 @@ impl Connection {
             && (!services.pool.budget.is_exhausted() || queued + bytes <= RESERVE_BYTES)
     }
 
-    /// Queues frames that other connections share, in an unusual case: no room, a policy, a message
-    /// under way, or a client, whose frames must be masked.
+    /// Queues whole frames in an unusual case: no room, a policy, a message under way, or a client,
+    /// whose frames must be masked.
     #[cold]
-    pub(super) fn send_shared_specially(
+    pub(super) fn send_framed_specially(
         &mut self,
-        frames: Bytes,
+        frames: Segment,
         messages: u32,
         services: &mut Services,
     ) -> SendOutcome {
         let segment = match self.role {
-            Role::Server => Segment::Shared(frames),
-            Role::Client => self.masked(&frames, services),
+            Role::Server => frames,
+            Role::Client => self.masked(frames, services),
         };
         let outcome = self.send_segment(segment, Mark { key: None, messages }, services);
         if outcome == SendOutcome::Queued {
@@ -174,15 +172,16 @@ impl Connection {
     }
 
     /// A client's own copy of frames that are not masked yet.
-    fn masked(&self, frames: &[u8], services: &mut Services) -> Segment {
+    fn masked(&self, frames: Segment, services: &mut Services) -> Segment {
         let mut bytes = services.pool.take(frames.len());
-        let (encoder, masks, mut rest) = (self.encoder(), &mut services.masks, frames);
+        let (encoder, masks, mut rest) = (self.encoder(), &mut services.masks, frames.bytes());
         while let Ok(Some((header, start))) = FrameHeader::parse(rest, Role::Client, false) {
             let end = start + header.payload_bytes as usize;
             let Some(payload) = rest.get(start..end) else { break };
             encoder.frame(&mut bytes, header.opcode, true, payload, &mut || masks.next_mask());
             rest = &rest[end..];
         }
+        frames.discard(&mut services.pool);
         Segment::Owned { bytes, start: 0 }
     }
 

@@ -371,11 +371,22 @@ impl Connection {
         messages: u32,
         services: &mut Services,
     ) -> SendOutcome {
+        self.send_framed(Segment::Shared(frames), messages, services)
+    }
+
+    /// Queues whole messages that are already framed, and not masked.
+    #[inline]
+    pub fn send_framed(
+        &mut self,
+        frames: Segment,
+        messages: u32,
+        services: &mut Services,
+    ) -> SendOutcome {
         if self.role == Role::Client || !self.takes_messages(services) {
-            return self.send_shared_specially(frames, messages, services);
+            return self.send_framed_specially(frames, messages, services);
         }
         services.counters.messages_sent += u64::from(messages);
-        self.queue.push(Segment::Shared(frames), &mut services.pool);
+        self.queue.push(frames, &mut services.pool);
         SendOutcome::Queued
     }
 

@@ -16,6 +16,9 @@ pub(crate) trait Audience {
     /// Queues framed messages for the connection in a slot.
     fn send(&mut self, slot: u32, frames: Bytes, messages: u32);
 
+    /// Queues a framed message that nobody else gets.
+    fn send_alone(&mut self, slot: u32, frame: Vec<u8>);
+
     /// Bytes that wait for the connection in a slot; `None` when it receives nothing more.
     fn queued_bytes(&mut self, slot: u32) -> Option<usize>;
 
@@ -84,7 +87,9 @@ impl Delivery<'_> {
             return false;
         }
         let queued = audience.queued_bytes(slot);
-        queued.is_some_and(|bytes| bytes >= options.backlog_bytes || self.laggards.holds(slot))
+        queued.is_some_and(|bytes| {
+            bytes >= options.backlog_bytes || self.laggards.include(slot, self.number)
+        })
     }
 
     /// What a slow subscriber gets later, or never.
@@ -96,13 +101,13 @@ impl Delivery<'_> {
         run: &Bytes,
         messages: u32,
     ) {
-        let slow = entry.options.slow;
+        let (slow, topic) = (entry.options.slow, (self.number, entry));
         if slow == SlowPolicy::DropNewest {
-            return self.laggards.miss(slot, entry, messages.into());
+            return self.laggards.miss(slot, topic, messages);
         }
         batch.split(run, |frame, key| {
-            let replaces = (slow == SlowPolicy::Latest).then_some(key);
-            self.laggards.keep(slot, (self.number, entry), replaces, frame, self.bounds);
+            let key = (slow == SlowPolicy::Latest).then_some(key);
+            self.laggards.keep(slot, topic, key, frame, self.bounds);
         });
     }
 }

@@ -72,8 +72,11 @@ impl Entry {
         self.parts[shard].place.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_place(&self, shard: usize, place: u32) {
+    /// Notes a shard's first subscriber, who has missed nothing.
+    pub(super) fn enter(&self, shard: usize, place: u32) {
+        self.take_missed(shard);
         self.parts[shard].place.store(place, Ordering::Relaxed);
+        self.set_subscribers(shard, 1);
     }
 
     pub(super) fn set_subscribers(&self, shard: usize, subscribers: usize) {

@@ -192,8 +192,7 @@ impl Exchange {
         if entry.is_deserted() {
             self.tell_interest(&entry, true);
         }
-        entry.set_place(shard, place);
-        entry.set_subscribers(shard, 1);
+        entry.enter(shard, place);
         drop(table);
         if is_new {
             self.note_history(&entry);
@@ -287,8 +286,7 @@ impl Exchange {
                 entry
             }
         };
-        entry.set_place(shard, place);
-        entry.set_subscribers(shard, 1);
+        entry.enter(shard, place);
         Ok(entry)
     }
 

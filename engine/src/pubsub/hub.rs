@@ -10,7 +10,8 @@ use super::batch::{Except, Publish};
 use super::delivery::{Audience, Delivery};
 use super::entry::Entry;
 use super::exchange::Exchange;
-use super::lag::{Gap, LagBounds, Laggards};
+use super::gaps::{Gap, Gaps};
+use super::lag::{LagBounds, Laggards};
 use super::log::{Position, Recovered};
 use super::pattern::{self, SubscribeError};
 use super::subscriptions::{Place, Subscriptions};
@@ -49,7 +50,7 @@ pub(crate) struct Hub {
     numbering: u64,
     laggards: Laggards,
     /// Whom to tell that messages were missed.
-    gaps: Vec<Gap>,
+    gaps: Gaps,
     /// The shard has ended.
     ended: bool,
 }
@@ -68,7 +69,7 @@ impl Hub {
             subscribers: Vec::new(),
             numbering: 0,
             laggards: Laggards::default(),
-            gaps: Vec::new(),
+            gaps: Gaps::default(),
             ended: false,
         }
     }
@@ -94,9 +95,9 @@ impl Hub {
         (self.laggards.dropped, self.laggards.replaced)
     }
 
-    /// Whom to tell that messages were missed.
-    pub(crate) fn take_gaps(&mut self) -> Vec<Gap> {
-        std::mem::take(&mut self.gaps)
+    /// Which slots to tell that messages were missed.
+    pub(crate) fn take_gaps(&mut self) -> Vec<(u32, Gap)> {
+        self.gaps.take()
     }
 
     /// Subscribes the connection in a slot to a name; a second time is the same as once. It gets
@@ -254,6 +255,8 @@ impl Hub {
     /// Ends all subscriptions of the connection in a slot.
     #[inline]
     pub(crate) fn leave(&mut self, slot: u32) {
+        self.laggards.forget(slot);
+        self.gaps.forget(slot);
         if let Some(Some(_)) = self.subscribers.get(slot as usize) {
             self.leave_all(slot);
         }
@@ -266,7 +269,6 @@ impl Hub {
             self.remove(slot, last as u32);
         }
         self.subscribers[slot as usize] = None;
-        self.laggards.forget(slot);
     }
 
     fn remove(&mut self, slot: u32, position: u32) {
@@ -278,6 +280,9 @@ impl Hub {
             members[moved.index as usize].position = position;
         }
         let topic = &mut self.topics[place.topic as usize];
+        if let Some(entry) = &topic.entry {
+            self.gaps.forget_topic(slot, entry);
+        }
         if let Some(moved) = topic.remove(place.index)
             && let Some(subscriptions) = &mut self.subscribers[moved.slot as usize]
         {
@@ -457,7 +462,8 @@ impl Hub {
     pub(crate) fn collect(&mut self) {
         for parcel in self.exchange.inlet(self.shard).take() {
             if parcel.entry.subscribers(self.shard) == 0 {
-                // They have left since.
+                // They have left since, and with them whoever has missed something.
+                parcel.entry.take_missed(self.shard);
                 continue;
             }
             let number = parcel.entry.place(self.shard);
@@ -477,9 +483,9 @@ impl Hub {
     fn report_missed(&mut self, number: u32, entry: &Arc<Entry>) {
         let missed = entry.take_missed(self.shard);
         if missed > 0 {
-            let members = &self.topics[number as usize].members;
-            let gap = |member: &Member| Gap::new(member.slot, Arc::clone(entry), missed.into());
-            self.gaps.extend(members.iter().map(gap));
+            for member in &self.topics[number as usize].members {
+                self.gaps.add(member.slot, entry, missed.into());
+            }
         }
     }
 
@@ -537,17 +543,18 @@ impl Hub {
         self.ended
     }
 
-    /// Gives a slow subscriber what was kept aside for it, as far as it has caught up.
+    /// Gives a slow subscriber what was kept aside for it, as far as it has caught up; whether it
+    /// still lags behind.
     pub(crate) fn resume(&mut self, slot: u32, audience: &mut impl Audience) -> bool {
-        while let Some(queued) = audience.queued_bytes(slot)
-            && let Some(frame) = self.laggards.next(slot, queued)
-        {
-            audience.send(slot, frame, 1);
+        while let Some(queued) = audience.queued_bytes(slot) {
+            match self.laggards.next(slot, queued) {
+                Some(frame) => audience.send_alone(slot, frame),
+                None => return self.laggards.release(slot, queued, &mut self.gaps),
+            }
         }
-        let caught_up = self.laggards.caught_up(slot);
-        let still_lagging = caught_up.is_none() && self.laggards.holds(slot);
-        self.gaps.extend(caught_up.into_iter().flatten());
-        still_lagging
+        // It receives nothing more.
+        self.laggards.forget(slot);
+        false
     }
 }
 

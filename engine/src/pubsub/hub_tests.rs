@@ -53,6 +53,10 @@ impl Audience for Inbox {
         }
     }
 
+    fn send_alone(&mut self, slot: u32, frame: Vec<u8>) {
+        self.send(slot, frame.into(), 1);
+    }
+
     fn queued_bytes(&mut self, slot: u32) -> Option<usize> {
         Some(self.queued.get(&slot).copied().unwrap_or(0))
     }
@@ -316,12 +320,12 @@ fn stall(policy: SlowPolicy, limits: &Limits, keys: u64) -> (Vec<String>, Vec<St
         later.extend(inbox.take(1));
     }
     let gaps = hub.take_gaps();
-    let missed = gaps.iter().map(|gap| {
-        assert_eq!((gap.slot, gap.topic()), (1, "t"));
+    let missed = gaps.iter().map(|(slot, gap)| {
+        assert_eq!((*slot, gap.topic()), (1, "t"));
         gap.messages
     });
     let missed = missed.sum();
-    assert!(!hub.laggards.holds(1));
+    assert!(!lags(&hub, 1, "t"));
     publish(&mut hub, "t", "and on");
     assert_eq!(turn(&mut hub).take(1), ["and on"]);
     (at_once, later, missed)
@@ -329,7 +333,8 @@ fn stall(policy: SlowPolicy, limits: &Limits, keys: u64) -> (Vec<String>, Vec<St
 
 #[test]
 fn each_policy_does_with_a_slow_subscriber_what_it_says() {
-    let limits = Limits { lag_bytes_max: 12, ..Limits::default() };
+    // Room for three.
+    let limits = Limits { lag_bytes_max: 3 * 100, ..Limits::default() };
     let numbers = |numbers: std::ops::Range<u64>| -> Vec<String> {
         numbers.map(|number| format!("{number:02}")).collect()
     };
@@ -350,21 +355,107 @@ fn each_policy_does_with_a_slow_subscriber_what_it_says() {
 #[test]
 fn what_was_kept_aside_ends_with_the_subscription() {
     let limits = Limits::default();
-    let mut hub = hubs_with(1, &limits, rules(slow(SlowPolicy::Latest))).remove(0);
-    let mut inbox = Inbox::default();
-    inbox.queued.insert(1, 100);
-    for leave in [true, false] {
-        join(&mut hub, "t", 1);
-        publish(&mut hub, "t", "x");
-        turn_with(&mut hub, &mut inbox, LagBounds::of(&limits));
-        assert!(hub.laggards.holds(1));
-        if leave {
-            hub.leave(1);
-        } else {
-            hub.unsubscribe("t", false, 1);
+    for policy in [SlowPolicy::Latest, SlowPolicy::DropNewest] {
+        let mut hub = hubs_with(1, &limits, rules(slow(policy))).remove(0);
+        let mut inbox = Inbox::default();
+        inbox.queued.insert(1, 100);
+        for leave in [true, false] {
+            join(&mut hub, "t", 1);
+            publish(&mut hub, "t", "x");
+            turn_with(&mut hub, &mut inbox, LagBounds::of(&limits));
+            assert!(lags(&hub, 1, "t"));
+            if leave {
+                hub.leave(1);
+            } else {
+                hub.unsubscribe("t", false, 1);
+                // The last one: nothing is left for the end of the connection to forget.
+                hub.leave(1);
+            }
+            assert!(!hub.laggards.include(1, 0));
+            inbox.queued.insert(1, 0);
+            hub.resume(1, &mut inbox);
+            assert!(hub.take_gaps().is_empty(), "its slot has another owner now");
+            inbox.queued.insert(1, 100);
         }
-        assert!(!hub.laggards.holds(1));
     }
+}
+
+/// Whether a topic's subscriber has not caught up.
+fn lags(hub: &Hub, slot: u32, name: &str) -> bool {
+    let topic = hub.find(hub.exchange.hash(name), name, false).unwrap();
+    hub.laggards.include(slot, topic)
+}
+
+#[test]
+fn whoever_misses_new_messages_misses_all_until_half_of_what_may_wait_is_sent() {
+    let limits = Limits::default();
+    let options = TopicOptions { backlog_bytes: 100, ..slow(SlowPolicy::DropNewest) };
+    let mut hub = hubs_with(1, &limits, rules(options)).remove(0);
+    join(&mut hub, "t", 1);
+    let mut inbox = Inbox::default();
+    for (queued, received, gaps) in
+        [(0, 1, 0), (100, 0, 0), (99, 0, 0), (50, 0, 0), (49, 0, 1), (49, 1, 0)]
+    {
+        inbox.queued.insert(1, queued);
+        hub.resume(1, &mut inbox);
+        let told: Vec<_> = hub.take_gaps();
+        assert_eq!(told.len(), gaps, "with {queued} waiting");
+        told.iter().for_each(|(_, gap)| assert_eq!(gap.messages, 3));
+        if gaps == 0 {
+            publish(&mut hub, "t", "x");
+            turn_with(&mut hub, &mut inbox, LagBounds::of(&limits));
+        }
+        assert_eq!(inbox.take(1).len(), received, "with {queued} waiting");
+    }
+}
+
+#[test]
+fn whoever_leaves_is_told_of_nothing_and_neither_is_whoever_comes_after() {
+    let limits = Limits { inlet_batches_max: 1, ..Limits::default() };
+    let mut hubs = hubs(2, &limits);
+    let told = |hub: &mut Hub| {
+        let told = hub.take_gaps();
+        told.iter().map(|(slot, gap)| (*slot, gap.messages)).collect::<Vec<_>>()
+    };
+    // Another shard's subscriber keeps the topic alive.
+    join(&mut hubs[0], "t", 9);
+    for leaves_before_the_shard_looks in [true, false] {
+        join(&mut hubs[1], "t", 4);
+        for text in ["a", "b", "c"] {
+            publish(&mut hubs[0], "t", text);
+            turn(&mut hubs[0]);
+        }
+        if leaves_before_the_shard_looks {
+            hubs[1].unsubscribe("t", false, 4);
+            hubs[1].collect();
+        } else {
+            hubs[1].collect();
+            hubs[1].leave(4);
+        }
+        join(&mut hubs[1], "t", 4);
+        turn(&mut hubs[1]);
+        assert_eq!(told(&mut hubs[1]), []);
+        // A real one is told.
+        for text in ["d", "e"] {
+            publish(&mut hubs[0], "t", text);
+            turn(&mut hubs[0]);
+        }
+        assert_eq!(turn(&mut hubs[1]).take(4), ["d"]);
+        assert_eq!(told(&mut hubs[1]), [(4, 1)]);
+        hubs[1].leave(4);
+    }
+}
+
+#[test]
+fn options_that_cannot_work_are_named_with_their_pattern() {
+    let mut good = rules(slow(SlowPolicy::Latest));
+    assert_eq!(good.validate(), Ok(()));
+    good.add("a/**", TopicOptions { backlog_bytes: 0, ..TopicOptions::default() });
+    let reason = good.validate().unwrap_err();
+    assert!(reason.contains("\"a/**\"") && reason.contains("backlog_bytes is 0"), "{reason}");
+    let mut misplaced = Rules::default();
+    misplaced.add("a/**/b", TopicOptions::default());
+    assert!(misplaced.validate().unwrap_err().contains("last level"));
 }
 
 #[test]
@@ -377,11 +468,11 @@ fn subscribers_are_told_what_their_full_inlet_refused() {
         turn(&mut hubs[0]);
     }
     assert_eq!(turn(&mut hubs[1]).take(4), ["a"]);
-    let gaps: Vec<_> = hubs[1].take_gaps().iter().map(|gap| (gap.slot, gap.messages)).collect();
+    let gaps: Vec<_> = hubs[1].take_gaps().iter().map(|(to, gap)| (*to, gap.messages)).collect();
     assert_eq!(gaps, [(4, 2)]);
     hubs[0].exchange.miss_everywhere("t", 5);
     hubs[1].collect();
-    assert_eq!(hubs[1].take_gaps()[0].messages, 5);
+    assert_eq!(hubs[1].take_gaps()[0].1.messages, 5);
 }
 
 fn texts(frames: &[Bytes]) -> Vec<String> {

@@ -15,12 +15,14 @@ mod delivery;
 mod entry;
 mod exchange;
 mod frames;
+mod gaps;
 mod hub;
 mod inlet;
 mod lag;
 mod log;
 #[cfg(test)]
 mod model_tests;
+mod numbers;
 mod options;
 mod pattern;
 mod subscriptions;

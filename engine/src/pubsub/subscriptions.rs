@@ -2,6 +2,8 @@
 
 use hashbrown::HashTable;
 
+use super::numbers::hash;
+
 /// Subscriptions up to which they are searched one by one.
 const SEARCHED_MAX: usize = 16;
 
@@ -20,11 +22,6 @@ pub(super) struct Subscriptions {
     places: Vec<Place>,
     /// The position of each topic in `places`, once there are many.
     positions: HashTable<u32>,
-}
-
-fn hash(topic: u32) -> u64 {
-    let mixed = u64::from(topic).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^ mixed >> 32
 }
 
 /// Makes room for one more with little to spare: dense lists are most of a subscription's memory.

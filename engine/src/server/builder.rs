@@ -210,6 +210,7 @@ impl ServerBuilder {
         if let Some(Err(reason)) = self.deflate.map(|deflate| deflate.validate()) {
             return Err(SetupError::BadLimits(reason));
         }
+        self.topics.rules.validate().map_err(SetupError::BadLimits)?;
         let cores = self.cores.resolve()?;
         if cores.len() > Exchange::SHARDS_MAX {
             return Err(SetupError::TooManyCores { most: Exchange::SHARDS_MAX });

@@ -16,6 +16,7 @@ use super::drain::Drain;
 use super::glue::Glue;
 use super::slab::Slab;
 use super::wheel::Wheel;
+use crate::buffer::Segment;
 use crate::connection::{Connection, Millis, Phase, Services};
 use crate::handler::{
     Command, Decided, Deciding, Handler, LocalShard, Outbound, OutboundRequest, Site, Token,
@@ -316,8 +317,8 @@ impl<H: Handler, D: Side> Core<H, D> {
         let counters = &mut self.services.counters;
         (counters.published_dropped, counters.published_replaced) = self.hub.borrow().lost();
         let gaps = self.hub.borrow_mut().take_gaps();
-        for gap in gaps {
-            let Some((token, _)) = self.slots.at_mut(gap.slot) else { continue };
+        for (slot, gap) in gaps {
+            let Some((token, _)) = self.slots.at_mut(slot) else { continue };
             self.with(token, |connection, services, glue| {
                 glue.missed(connection, services, gap.topic(), gap.messages);
             });
@@ -568,6 +569,16 @@ impl<S, D> Audience for Subscribers<'_, S, D> {
             _ => &mut counters.delivered_behind_more,
         } += u64::from(messages);
         slot.connection.send_shared(frames, messages, self.services);
+        if !slot.dirty {
+            slot.dirty = true;
+            self.dirty.push(token);
+        }
+    }
+
+    fn send_alone(&mut self, slot: u32, frame: Vec<u8>) {
+        let Some((token, slot)) = self.slots.at_mut(slot) else { return };
+        let frame = Segment::Owned { bytes: frame, start: 0 };
+        slot.connection.send_framed(frame, 1, self.services);
         if !slot.dirty {
             slot.dirty = true;
             self.dirty.push(token);

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use rustix::net::AddressFamily;
 
 use crate::buffer::Payload;
-use crate::connection::{Application, CloseInfo, Connection, Decision, Services};
+use crate::connection::{Application, CloseInfo, Connection, Decision, Phase, Services};
 use crate::handler::{
     Admission, Conn, Deciding, Handler, Message, Neighbour, Outbound, Site, Token, Upgrade,
     complete,
@@ -113,7 +113,10 @@ impl<H: Handler> Glue<'_, H> {
         topic: &str,
         messages: u64,
     ) {
-        self.call(connection, services, |handler, conn| handler.on_gap(conn, topic, messages));
+        // One that is closing cannot do anything about it.
+        if connection.phase() == Phase::Open {
+            self.call(connection, services, |handler, conn| handler.on_gap(conn, topic, messages));
+        }
     }
 
     /// The queue has shrunk below its mark.
