@@ -114,7 +114,8 @@ pub struct Limits {
     pub mailbox_commands_max: usize,
     /// Topics one connection may subscribe to. Default 1,024.
     pub subscriptions_max: usize,
-    /// Longest topic name or pattern in bytes. Default 255.
+    /// Longest topic name or pattern in bytes; what is published to a longer one reaches nobody.
+    /// Default 255.
     pub topic_bytes_max: usize,
     /// Levels of a pattern. Default 16, which bounds how many ways there are to match a name.
     pub topic_levels_max: usize,
@@ -126,15 +127,19 @@ pub struct Limits {
     pub inlet_batches_max: usize,
     /// Bytes of such batches from which on no further one is taken. Default 64 MiB.
     pub inlet_bytes_max: usize,
-    /// Bytes of a topic's messages kept aside for one subscriber that reads too slowly, where the
-    /// topic says so. Default 256 KiB.
+    /// Bytes of messages kept aside for one subscriber that reads too slowly, where their topics
+    /// say so, 96 more counted for each message. Default 256 KiB.
     pub lag_bytes_max: usize,
     /// Bytes kept aside for all such subscribers of a shard. Default 64 MiB.
     pub lag_total_bytes_max: usize,
-    /// Bytes of messages that a topic with a history keeps. Default 1 MiB.
+    /// Bytes of messages that a topic with a history keeps, 96 more counted for each message.
+    /// Default 1 MiB.
     pub history_bytes_max: usize,
-    /// Topics with a history; beyond it one that nobody is subscribed to is forgotten. Default
-    /// 4,096.
+    /// Bytes that all such topics of the server keep; beyond it a topic that gets a message drops
+    /// its own oldest ones. Default 256 MiB.
+    pub history_total_bytes_max: usize,
+    /// Topics with a history. Beyond it the one is forgotten that has been without subscribers for
+    /// longest; when all have some, nobody can subscribe to a further one. Default 4,096.
     pub histories_max: usize,
 }
 
@@ -178,6 +183,7 @@ impl Default for Limits {
             lag_bytes_max: 256 * KIB,
             lag_total_bytes_max: 64 * MIB,
             history_bytes_max: MIB,
+            history_total_bytes_max: 256 * MIB,
             histories_max: 4_096,
         }
     }
@@ -216,6 +222,7 @@ impl Limits {
             ("lag_bytes_max", self.lag_bytes_max, 1, 1 << 40),
             ("lag_total_bytes_max", self.lag_total_bytes_max, 1, 1 << 40),
             ("history_bytes_max", self.history_bytes_max, 1, 1 << 40),
+            ("history_total_bytes_max", self.history_total_bytes_max, 1, 1 << 40),
             ("histories_max", self.histories_max, 1, 1 << 24),
             ("control_frames_per_second", self.control_frames_per_second as usize, 1, 65_535),
             ("control_frames_burst", self.control_frames_burst as usize, 1, 65_535),

@@ -145,6 +145,16 @@ impl Connection {
         outcome
     }
 
+    /// Whether all of so many bytes can be queued now, none of them beyond the limit.
+    #[must_use]
+    pub fn has_room_for(&self, bytes: usize, services: &Services) -> bool {
+        let limit = services.limits.send_queue_bytes_max;
+        bytes == 0
+            || self.phase == Phase::Open
+                && self.queue.queued_bytes() + bytes <= limit
+                && self.has_room(bytes, services)
+    }
+
     fn has_room(&self, bytes: usize, services: &Services) -> bool {
         let queued = self.queue.queued_bytes();
         queued < services.limits.send_queue_bytes_max

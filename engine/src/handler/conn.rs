@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
+use bytes::Bytes;
+
 use super::{Outbound, Outgoing, Peer, Token};
 use crate::connection::{Connection, Dropped, Phase, SendOutcome, SendPolicy, Services};
 use crate::protocol::CloseCode;
 use crate::protocol::deflate::DeflateAgreement;
-use crate::pubsub::{Hub, Position, Publish, Reached, Subscribe, SubscribeError};
+use crate::pubsub::{Hub, Position, Publish, Reached, Recovered, Subscribe, SubscribeError};
 use crate::tls::TlsFacts;
 
 /// A connection, borrowed for one callback. Nothing it offers blocks or fails because of the peer:
@@ -29,10 +31,12 @@ pub struct Conn<'a, S> {
 pub struct Subscribed {
     /// Where the topic stands: each message from here on, those that a filter or
     /// [`Publish::except_sender`] keeps away included, adds one to the offset. `None` when the
-    /// topic has no history.
+    /// topic has no history, or the connection was subscribed already.
     pub position: Option<Position>,
     /// Whether nothing is missing since the position that was given. If not, nothing was sent, and
-    /// the client needs a fresh start.
+    /// the client needs a fresh start: the position is of another history or too old, what was
+    /// missed is more than may wait for this connection
+    /// ([`Limits::send_queue_bytes_max`](crate::Limits)), or it was subscribed already.
     pub complete: bool,
     /// Messages that were sent at once: missed or retained ones.
     pub recovered: usize,
@@ -176,15 +180,19 @@ impl<S> Conn<'_, S> {
         let how = Subscribe { filter, from };
         let (slot, limits) = (self.token.slot, &self.services.limits);
         let recovered = self.hub.borrow_mut().subscribe(topic, slot, how, limits)?;
-        let subscribed = Subscribed {
-            position: recovered.position,
-            complete: recovered.complete,
-            recovered: recovered.frames.len(),
-        };
-        for frame in recovered.frames {
-            let _ = self.connection.send_shared(frame, 1, self.services);
+        let Recovered { position, mut complete, frames } = recovered;
+        let bytes = frames.iter().map(Bytes::len).sum();
+        let mut sent = 0;
+        if self.connection.has_room_for(bytes, self.services) {
+            for frame in frames {
+                let outcome = self.connection.send_shared(frame, 1, self.services);
+                complete &= outcome == SendOutcome::Queued;
+                sent += usize::from(outcome == SendOutcome::Queued);
+            }
+        } else {
+            complete = false;
         }
-        Ok(subscribed)
+        Ok(Subscribed { position, complete, recovered: sent })
     }
 
     /// Subscribes to every topic whose name matches a pattern. A name has levels, separated by

@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub(super) log: Option<Mutex<Log>>,
     parts: Box<[Part]>,
     listed: AtomicBool,
+    /// Whether it is among the histories that nobody is subscribed to.
+    idle: AtomicBool,
 }
 
 impl Entry {
@@ -42,8 +44,9 @@ impl Entry {
         shards: usize,
     ) -> Self {
         let parts = std::iter::repeat_with(Part::default).take(shards).collect();
-        let (name, listed) = (name.into(), AtomicBool::new(true));
-        Self { name, hash, is_pattern, options, log: log.map(Mutex::new), parts, listed }
+        let log = log.map(Mutex::new);
+        let (name, listed, idle) = (name.into(), AtomicBool::new(true), AtomicBool::new(false));
+        Self { name, hash, is_pattern, options, log, parts, listed, idle }
     }
 
     /// Its history, locked.
@@ -96,5 +99,10 @@ impl Entry {
 
     pub(super) fn unlist(&self) {
         self.listed.store(false, Ordering::Release);
+    }
+
+    /// Notes whether it is listed as idle; whether it was.
+    pub(super) fn set_idle(&self, idle: bool) -> bool {
+        self.idle.swap(idle, Ordering::Relaxed)
     }
 }

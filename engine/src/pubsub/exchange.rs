@@ -2,10 +2,9 @@
 //! inlets by which they hand each other batches. It keeps no messages but those under way, and
 //! publishing writes nothing here.
 
-use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
 
@@ -13,6 +12,7 @@ use super::Reached;
 use super::backend::{Backend, Interest, Publication};
 use super::batch::{Batch, Publish};
 use super::entry::Entry;
+use super::histories::Histories;
 use super::inlet::{Bell, Inlet};
 use super::log::Log;
 use super::options::Rules;
@@ -28,9 +28,6 @@ const NO_SHARD: usize = usize::MAX;
 const TABLES: usize = 16;
 /// Counters of the census.
 const CENSUS: usize = 4096;
-
-/// Topics looked at for one that can be forgotten.
-const FORGET_TRIES: usize = 16;
 
 /// Messages of a topic on their way to a shard.
 #[derive(Debug)]
@@ -59,10 +56,10 @@ pub(crate) struct Exchange {
     patterns_max: usize,
     inlets: Box<[Inlet<Parcel>]>,
     rules: Rules,
-    /// Topics with a history, the one to be forgotten next first.
-    histories: Mutex<VecDeque<Arc<Entry>>>,
-    histories_max: usize,
-    history_bytes_max: usize,
+    histories: Histories,
+    /// Longest name. Nobody can be subscribed to a longer one, so nobody gets what is published
+    /// to it either.
+    name_bytes_max: usize,
     /// Names this server among those that a backend joins.
     node: u64,
     backend: OnceLock<Arc<dyn Backend>>,
@@ -104,9 +101,8 @@ impl Exchange {
             patterns_max: limits.patterns_max,
             inlets: bells.into_iter().map(inlet).collect(),
             rules,
-            histories: Mutex::default(),
-            histories_max: limits.histories_max,
-            history_bytes_max: limits.history_bytes_max,
+            histories: Histories::new(limits),
+            name_bytes_max: limits.topic_bytes_max,
             node: RandomState::new().hash_one("node"),
             backend: OnceLock::new(),
         }
@@ -118,6 +114,11 @@ impl Exchange {
 
     pub(super) fn inlet(&self, shard: usize) -> &Inlet<Parcel> {
         &self.inlets[shard]
+    }
+
+    #[cfg(test)]
+    pub(super) fn histories(&self) -> &Histories {
+        &self.histories
     }
 
     pub(crate) fn node(&self) -> u64 {
@@ -185,69 +186,87 @@ impl Exchange {
         found
     }
 
-    /// Enters a shard's first subscriber of a topic, which has this number on that shard.
+    /// Whether a name can be that of a topic.
+    pub(super) fn takes_name(&self, name: &str) -> bool {
+        name.len() <= self.name_bytes_max
+    }
+
+    /// Enters a shard's first subscriber of a topic without a history, which has this number on
+    /// that shard.
     pub(super) fn join(&self, shard: usize, hash: u64, name: &str, place: u32) -> Arc<Entry> {
         let mut table = write(self.table(hash));
-        let (entry, is_new) = self.find_or_insert(&mut table, hash, name);
+        let (entry, _) = self.find_or_insert(&mut table, hash, name, None);
         if entry.is_deserted() {
             self.tell_interest(&entry, true);
         }
         entry.enter(shard, place);
-        drop(table);
-        if is_new {
-            self.note_history(&entry);
-        }
         entry
     }
 
-    /// The topic of a name that keeps messages by the rules, whether anybody is subscribed or not.
-    pub(super) fn find_history(&self, hash: u64, name: &str) -> Option<Arc<Entry>> {
-        if self.rules.are_empty() || self.rules.find(name).kept_messages() == 0 {
-            return None;
+    /// Enters a shard's first subscriber of a topic with a history. `false` when that was forgotten
+    /// since it was found.
+    pub(super) fn join_history(&self, shard: usize, entry: &Entry, place: u32) -> bool {
+        let _held = write(self.table(entry.hash));
+        if !entry.is_listed() {
+            return false;
         }
+        if entry.is_deserted() {
+            self.tell_interest(entry, true);
+        }
+        entry.enter(shard, place);
+        true
+    }
+
+    /// Whether messages to a name are kept by the rules.
+    pub(super) fn keeps_history(&self, name: &str) -> bool {
+        !self.rules.are_empty() && self.rules.find(name).kept_messages() > 0
+    }
+
+    /// The topic of a name whose messages are kept, whether anybody is subscribed or not. `None`
+    /// when as many as may be have subscribers.
+    pub(super) fn find_history(&self, hash: u64, name: &str) -> Option<Arc<Entry>> {
         if let Some(entry) = self.find(hash, name) {
             return Some(entry);
         }
-        let (entry, is_new) = self.find_or_insert(&mut write(self.table(hash)), hash, name);
-        if is_new {
-            self.note_history(&entry);
+        if !self.histories.reserve(|oldest| self.forget_history(oldest)) {
+            return None;
+        }
+        let kept = self.rules.find(name).kept_messages();
+        let log = Log::new(kept, Arc::clone(&self.histories.bytes));
+        let mut table = write(self.table(hash));
+        let (entry, is_new) = self.find_or_insert(&mut table, hash, name, Some(log));
+        drop(table);
+        if !is_new {
+            self.histories.release();
         }
         Some(entry)
     }
 
-    fn find_or_insert(&self, table: &mut Names, hash: u64, name: &str) -> (Arc<Entry>, bool) {
+    /// Forgets a history, unless somebody is subscribed.
+    fn forget_history(&self, entry: &Arc<Entry>) -> bool {
+        let mut table = write(self.table(entry.hash));
+        let forgotten = entry.is_deserted();
+        if forgotten {
+            self.unlist(&mut table, entry);
+        }
+        forgotten
+    }
+
+    fn find_or_insert(
+        &self,
+        table: &mut Names,
+        hash: u64,
+        name: &str,
+        log: Option<Log>,
+    ) -> (Arc<Entry>, bool) {
         if let Some(known) = table.find(hash, |entry| *entry.name == *name) {
             return (Arc::clone(known), false);
         }
         let options = self.rules.find(name);
-        let kept = options.kept_messages();
-        let log = (kept > 0).then(|| Log::new(kept, self.history_bytes_max));
         let entry = Arc::new(Entry::new(name, hash, false, options, log, self.shards()));
         table.insert_unique(hash, Arc::clone(&entry), |entry| entry.hash);
         self.census(hash).fetch_add(1, Ordering::Release);
         (entry, true)
-    }
-
-    /// Bounds the histories: one that nobody is subscribed to is forgotten for a new one.
-    fn note_history(&self, entry: &Arc<Entry>) {
-        if entry.log.is_none() {
-            return;
-        }
-        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
-        histories.push_back(Arc::clone(entry));
-        if histories.len() <= self.histories_max {
-            return;
-        }
-        for _ in 0..FORGET_TRIES.min(histories.len()) {
-            let Some(oldest) = histories.pop_front() else { return };
-            let mut table = write(self.table(oldest.hash));
-            if oldest.is_deserted() && !Arc::ptr_eq(&oldest, entry) {
-                self.unlist(&mut table, &oldest);
-                return;
-            }
-            drop(table);
-            histories.push_back(oldest);
-        }
     }
 
     fn unlist(&self, table: &mut Names, entry: &Arc<Entry>) {
@@ -310,11 +329,15 @@ impl Exchange {
         }
         let mut table = write(self.table(entry.hash));
         entry.set_subscribers(shard, 0);
-        if entry.is_deserted() {
-            self.tell_interest(entry, false);
-            if entry.log.is_none() {
-                self.unlist(&mut table, entry);
-            }
+        if !entry.is_deserted() {
+            return;
+        }
+        self.tell_interest(entry, false);
+        if entry.log.is_none() {
+            self.unlist(&mut table, entry);
+        } else {
+            drop(table);
+            self.histories.note_idle(entry);
         }
     }
 
@@ -388,6 +411,17 @@ impl Exchange {
         }
     }
 
+    /// The topic of a name, if anybody is subscribed to it or its messages are kept.
+    pub(super) fn find_to_publish(&self, hash: u64, name: &str) -> Option<Arc<Entry>> {
+        let known = self.find(hash, name);
+        if known.is_some() || !self.keeps_history(name) {
+            return known;
+        }
+        let entry = self.find_history(hash, name)?;
+        self.histories.note_idle(&entry);
+        Some(entry)
+    }
+
     /// Publishes from any thread, to other nodes as well.
     pub(crate) fn publish(
         &self,
@@ -396,7 +430,9 @@ impl Exchange {
         payload: &[u8],
         how: Publish,
     ) -> Reached {
-        self.send_away(name, kind, payload, how);
+        if self.takes_name(name) {
+            self.send_away(name, kind, payload, how);
+        }
         self.publish_here(name, kind, payload, how)
     }
 
@@ -408,8 +444,10 @@ impl Exchange {
         payload: &[u8],
         how: Publish,
     ) -> Reached {
-        let hash = self.hash(name);
-        let exact = self.find(hash, name).or_else(|| self.find_history(hash, name));
+        if !self.takes_name(name) {
+            return Reached::default();
+        }
+        let exact = self.find_to_publish(self.hash(name), name);
         let matching = if self.has_patterns() { self.matching(name) } else { Vec::new() };
         let mut reached = Reached::default();
         let mut framed = None;

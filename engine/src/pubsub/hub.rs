@@ -1,6 +1,8 @@
 //! The topics of one shard: who is subscribed here, what was published this turn, here and
 //! elsewhere, and who gets it. It sends nothing itself.
 
+mod joining;
+
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -9,14 +11,12 @@ use super::Reached;
 use super::batch::{Except, Publish};
 use super::delivery::{Audience, Delivery};
 use super::entry::Entry;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Parcel};
 use super::gaps::{Gap, Gaps};
 use super::lag::{LagBounds, Laggards};
-use super::log::{Position, Recovered};
-use super::pattern::{self, SubscribeError};
-use super::subscriptions::{Place, Subscriptions};
-use super::topic::{Matches, Member, Topic};
-use crate::limits::Limits;
+use super::log::Position;
+use super::subscriptions::Subscriptions;
+use super::topic::{Matches, Topic};
 use crate::protocol::MessageKind;
 
 /// Bytes after which a batch is closed and another begun, so that what is shared and handed over
@@ -100,117 +100,6 @@ impl Hub {
         self.gaps.take()
     }
 
-    /// Subscribes the connection in a slot to a name; a second time is the same as once. It gets
-    /// what is published from here on and passes its filter, and before that what is returned.
-    ///
-    /// # Errors
-    /// [`SubscribeError`].
-    pub(crate) fn subscribe(
-        &mut self,
-        name: &str,
-        slot: u32,
-        how: Subscribe,
-        limits: &Limits,
-    ) -> Result<Recovered, SubscribeError> {
-        let hash = self.exchange.hash(name);
-        let Some(entry) = self.exchange.find_history(hash, name) else {
-            self.enter(name, false, slot, how.filter, limits)?;
-            let complete = how.from.is_none();
-            return Ok(Recovered { position: None, complete, frames: Vec::new() });
-        };
-        if let Some(known) = self.find(hash, name, false) {
-            self.seal(known);
-        }
-        // While the history is locked nothing is added to it. What was added before is taken in
-        // first, so that the newcomer does not get it twice.
-        let log = entry.lock_log();
-        self.collect();
-        self.enter(name, false, slot, how.filter, limits)?;
-        Ok(match (log, how.from) {
-            (None, _) => Recovered::default(),
-            (Some(log), Some(from)) => log.since(from, how.filter),
-            (Some(log), None) => log.last(entry.options.retain, how.filter),
-        })
-    }
-
-    /// Subscribes to all names that match a pattern.
-    ///
-    /// # Errors
-    /// [`SubscribeError`].
-    pub(crate) fn subscribe_matching(
-        &mut self,
-        pattern: &str,
-        slot: u32,
-        filter: u64,
-        limits: &Limits,
-    ) -> Result<(), SubscribeError> {
-        pattern::check(pattern, limits.topic_levels_max)?;
-        self.enter(pattern, true, slot, filter, limits)
-    }
-
-    fn enter(
-        &mut self,
-        name: &str,
-        is_pattern: bool,
-        slot: u32,
-        filter: u64,
-        limits: &Limits,
-    ) -> Result<(), SubscribeError> {
-        if name.len() > limits.topic_bytes_max {
-            return Err(SubscribeError::NameTooLong);
-        }
-        let index = slot as usize;
-        if self.subscribers.len() <= index {
-            self.subscribers.resize_with(index + 1, || None);
-        }
-        let count = self.subscribers[index].as_ref().map_or(0, |all| all.len());
-        let hash = self.exchange.hash(name);
-        let known = self.find(hash, name, is_pattern);
-        let standing = known.and_then(|topic| self.subscribers[index].as_ref()?.position(topic));
-        if standing.is_some() {
-            return Ok(());
-        }
-        if count >= limits.subscriptions_max {
-            return Err(SubscribeError::TooMany);
-        }
-        let topic = known.unwrap_or_else(|| self.insert(hash, name, is_pattern));
-        if self.topics[topic as usize].members.is_empty()
-            && let Err(error) = self.join(topic)
-        {
-            self.touch(topic);
-            return Err(error);
-        }
-        let subscriptions = self.subscribers[index].get_or_insert_default();
-        let entry = &mut self.topics[topic as usize];
-        let place = Place { topic, index: entry.members.len() as u32 };
-        let position = subscriptions.add(place);
-        entry.add(Member { slot, position }, filter);
-        self.count(topic);
-        Ok(())
-    }
-
-    /// Tells the other shards that this one has a subscriber.
-    fn join(&mut self, topic: u32) -> Result<(), SubscribeError> {
-        let known = &mut self.topics[topic as usize];
-        let (hash, name) = (known.hash, &known.name);
-        known.entry = Some(if known.is_pattern {
-            self.exchange.join_pattern(self.shard, hash, name, topic)?
-        } else {
-            self.exchange.join(self.shard, hash, name, topic)
-        });
-        Ok(())
-    }
-
-    /// Keeps the number of members that other shards see.
-    fn count(&self, topic: u32) {
-        let topic = &self.topics[topic as usize];
-        if let Some(entry) = &topic.entry
-            && !topic.members.is_empty()
-        {
-            entry.set_subscribers(self.shard, topic.members.len());
-        }
-    }
-
     fn find(&self, hash: u64, name: &str, is_pattern: bool) -> Option<u32> {
         let same = |&number: &u32| {
             let topic = &self.topics[number as usize];
@@ -239,73 +128,6 @@ impl Hub {
         }
     }
 
-    /// Ends a subscription; what was published this turn and not delivered is not received.
-    pub(crate) fn unsubscribe(&mut self, name: &str, is_pattern: bool, slot: u32) {
-        let Some(Some(subscriptions)) = self.subscribers.get(slot as usize) else { return };
-        let hash = self.exchange.hash(name);
-        let position =
-            self.find(hash, name, is_pattern).and_then(|topic| subscriptions.position(topic));
-        let Some(position) = position else { return };
-        self.remove(slot, position);
-        if self.subscribers[slot as usize].as_ref().is_some_and(|all| all.len() == 0) {
-            self.subscribers[slot as usize] = None;
-        }
-    }
-
-    /// Ends all subscriptions of the connection in a slot.
-    #[inline]
-    pub(crate) fn leave(&mut self, slot: u32) {
-        self.laggards.forget(slot);
-        self.gaps.forget(slot);
-        if let Some(Some(_)) = self.subscribers.get(slot as usize) {
-            self.leave_all(slot);
-        }
-    }
-
-    fn leave_all(&mut self, slot: u32) {
-        while let Some(last) =
-            self.subscribers[slot as usize].as_ref().and_then(|all| all.len().checked_sub(1))
-        {
-            self.remove(slot, last as u32);
-        }
-        self.subscribers[slot as usize] = None;
-    }
-
-    fn remove(&mut self, slot: u32, position: u32) {
-        let Some(subscriptions) = &mut self.subscribers[slot as usize] else { return };
-        let (place, moved) = subscriptions.remove(position);
-        self.laggards.forget_topic(slot, place.topic);
-        if let Some(moved) = moved {
-            let members = &mut self.topics[moved.topic as usize].members;
-            members[moved.index as usize].position = position;
-        }
-        let topic = &mut self.topics[place.topic as usize];
-        if let Some(entry) = &topic.entry {
-            self.gaps.forget_topic(slot, entry);
-        }
-        if let Some(moved) = topic.remove(place.index)
-            && let Some(subscriptions) = &mut self.subscribers[moved.slot as usize]
-        {
-            subscriptions.follow(moved.position, place.index);
-        }
-        self.count(place.topic);
-        if self.topics[place.topic as usize].members.is_empty() {
-            self.desert(place.topic);
-        }
-    }
-
-    /// The last member has left.
-    fn desert(&mut self, topic: u32) {
-        let deserted = &self.topics[topic as usize];
-        if let Some(entry) = &deserted.entry {
-            self.exchange.leave(self.shard, entry);
-        }
-        if deserted.turn.listed {
-            return;
-        }
-        self.forget(topic);
-    }
-
     fn forget(&mut self, number: u32) {
         let topic = std::mem::take(&mut self.topics[number as usize]);
         if let Ok(found) = self.names.find_entry(topic.hash, |&other| other == number) {
@@ -326,6 +148,9 @@ impl Hub {
         sender: Option<u32>,
         how: Publish,
     ) -> Reached {
+        if !self.exchange.takes_name(name) {
+            return Reached::default();
+        }
         self.exchange.send_away(name, kind, payload, how);
         let hash = self.exchange.hash(name);
         let Some(topic) = self.route(hash, name) else { return Reached::default() };
@@ -351,13 +176,11 @@ impl Hub {
         if let Some(number) = self.find(hash, name, false) {
             let topic = &mut self.topics[number as usize];
             if topic.members.is_empty() && !topic.entry.as_ref().is_some_and(|e| e.is_listed()) {
-                let entry = self.exchange.find(hash, name);
-                topic.entry = entry.or_else(|| self.exchange.find_history(hash, name));
+                topic.entry = self.exchange.find_to_publish(hash, name);
             }
             return Some(number);
         }
-        let entry = self.exchange.find(hash, name);
-        let entry = entry.or_else(|| self.exchange.find_history(hash, name));
+        let entry = self.exchange.find_to_publish(hash, name);
         if entry.is_none() && !self.exchange.has_patterns() {
             return None;
         }
@@ -460,7 +283,12 @@ impl Hub {
 
     /// Takes in what other shards and threads have published.
     pub(crate) fn collect(&mut self) {
-        for parcel in self.exchange.inlet(self.shard).take() {
+        let parcels = self.exchange.inlet(self.shard).take();
+        self.take_in(parcels);
+    }
+
+    fn take_in(&mut self, parcels: Vec<Parcel>) {
+        for parcel in parcels {
             if parcel.entry.subscribers(self.shard) == 0 {
                 // They have left since, and with them whoever has missed something.
                 parcel.entry.take_missed(self.shard);

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::*;
+use crate::limits::Limits;
 use crate::pubsub::frames;
+use crate::pubsub::pattern::SubscribeError;
+use crate::pubsub::topic::Member;
 use crate::pubsub::{Bell, Rules, SlowPolicy, TopicOptions};
 
 struct Silent;
@@ -229,8 +232,8 @@ fn the_sender_can_be_left_out_and_filters_hold() {
 
 #[test]
 fn limits_of_subscriptions_hold() {
-    let mut hub = hubs(1, &Limits::default()).remove(0);
     let limits = Limits { subscriptions_max: 2, topic_bytes_max: 3, ..Limits::default() };
+    let mut hub = hubs(1, &limits).remove(0);
     let mut enter = |name: &str| hub.subscribe(name, 7, ALL, &limits).map(drop);
     assert_eq!(enter("abcd"), Err(SubscribeError::NameTooLong));
     assert_eq!((enter("a"), enter("b"), enter("b")), (Ok(()), Ok(()), Ok(())));
@@ -520,21 +523,120 @@ fn a_history_is_one_for_all_shards_and_recovers_what_was_missed() {
     assert!(!first.subscribe("t", 7, from(Some(other)), &limits).unwrap().complete);
 }
 
+fn kept(limits: &Limits, options: TopicOptions) -> Hub {
+    let mut rules = Rules::default();
+    rules.add("kept/*", options);
+    rules.add("plain/*", TopicOptions::default());
+    hubs_with(1, limits, rules).remove(0)
+}
+
 #[test]
 fn a_retained_message_awaits_the_first_subscriber_and_histories_are_bounded() {
     let limits = Limits { histories_max: 2, ..Limits::default() };
-    let mut rules = Rules::default();
-    rules.add("kept/*", TopicOptions { retain: true, ..TopicOptions::default() });
-    let mut hub = hubs_with(1, &limits, rules).remove(0);
+    let mut hub = kept(&limits, TopicOptions { retain: true, ..TopicOptions::default() });
     for name in ["kept/a", "kept/b"] {
         assert_eq!(publish(&mut hub, name, name), reached(0));
         publish(&mut hub, name, "last");
         turn(&mut hub);
     }
-    let mut last = |name: &str| texts(&hub.subscribe(name, 1, ALL, &limits).unwrap().frames);
-    assert_eq!(last("kept/b"), ["last"]);
+    let join = |hub: &mut Hub, name: &str, slot| {
+        hub.subscribe(name, slot, ALL, &limits).map(|recovered| texts(&recovered.frames))
+    };
+    assert_eq!(join(&mut hub, "kept/b", 1).unwrap(), ["last"]);
     // A third one makes the server forget the first, which nobody is subscribed to.
-    assert!(last("kept/c").is_empty());
-    assert!(last("kept/a").is_empty());
+    assert!(join(&mut hub, "kept/c", 1).unwrap().is_empty());
+    assert_eq!(join(&mut hub, "kept/a", 1), Err(SubscribeError::TooManyHistories));
+    assert_eq!(publish(&mut hub, "kept/a", "not kept"), reached(0));
+    assert_eq!(join(&mut hub, "plain/a", 1), Ok(vec![]), "others need no place");
+    assert_eq!(join(&mut hub, "kept/b", 2).unwrap(), ["last"]);
+    // One that is left can be forgotten for it, not one that is left and joined again.
+    hub.leave(1);
+    join(&mut hub, "kept/c", 3).unwrap();
+    hub.leave(3);
+    assert!(join(&mut hub, "kept/a", 4).unwrap().is_empty());
+    assert_eq!(join(&mut hub, "kept/c", 4), Err(SubscribeError::TooManyHistories));
+    assert_eq!(join(&mut hub, "kept/b", 4).unwrap(), ["last"]);
+    assert_eq!(hub.exchange.histories().topics(), 2);
     assert!(turn(&mut hub).received.is_empty());
+}
+
+#[test]
+fn histories_come_and_go_and_their_number_and_bytes_stay_bounded() {
+    let limits = Limits {
+        histories_max: 8,
+        history_bytes_max: 2_000,
+        history_total_bytes_max: 5_000,
+        ..Limits::default()
+    };
+    let mut hub =
+        kept(&limits, TopicOptions { history_messages: 1_000, ..TopicOptions::default() });
+    let mut random = 1u64;
+    for step in 0..5_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let name = format!("kept/{}", (random >> 33) % 20);
+        let slot = (random >> 43) as u32 % 10;
+        match (random >> 53) % 4 {
+            0 => _ = hub.subscribe(&name, slot, ALL, &limits),
+            1 => hub.unsubscribe(&name, false, slot),
+            2 if (random >> 56) % 8 == 0 => hub.leave(slot),
+            _ => _ = publish(&mut hub, &name, &"x".repeat((random >> 57) as usize)),
+        }
+        turn(&mut hub);
+        let histories = hub.exchange.histories();
+        assert!(histories.topics() <= 8 && histories.bytes.held() <= 5_000, "step {step}");
+    }
+    (0..10).for_each(|slot| hub.leave(slot));
+    // All can be forgotten for others now.
+    for number in 100..108 {
+        hub.subscribe(&format!("kept/{number}"), 1, ALL, &limits).unwrap();
+    }
+    assert_eq!(hub.exchange.histories().bytes.held(), 0);
+}
+
+#[test]
+fn a_subscription_that_is_refused_leaves_nothing_behind() {
+    let limits = Limits { subscriptions_max: 1, topic_bytes_max: 10, ..Limits::default() };
+    let mut hub = kept(&limits, TopicOptions { retain: true, ..TopicOptions::default() });
+    hub.subscribe("plain/a", 1, ALL, &limits).unwrap();
+    let refused = |hub: &mut Hub, name: &str| hub.subscribe(name, 1, ALL, &limits).unwrap_err();
+    for number in 0..100 {
+        assert_eq!(refused(&mut hub, &format!("kept/{number}")), SubscribeError::TooMany);
+        let long = format!("kept/{number}/{}", "x".repeat(1_000));
+        assert_eq!(refused(&mut hub, &long), SubscribeError::NameTooLong);
+        assert_eq!(publish(&mut hub, &long, "x"), reached(0));
+        hub.exchange.publish(&long, MessageKind::Text, b"x", Publish::default());
+    }
+    turn(&mut hub);
+    assert_eq!(hub.exchange.histories().topics(), 0);
+    assert_eq!(hub.topics.len() - hub.free.len(), 1);
+}
+
+#[test]
+fn subscribing_again_changes_nothing_and_repeats_nothing() {
+    let limits = Limits::default();
+    let mut hub = kept(&limits, TopicOptions { history_messages: 9, ..TopicOptions::default() });
+    let first = hub.subscribe("kept/a", 1, ALL, &limits).unwrap();
+    let from = first.position;
+    publish(&mut hub, "kept/a", "1");
+    assert_eq!(turn(&mut hub).take(1), ["1"]);
+    publish(&mut hub, "kept/a", "2");
+    let again = Subscribe { from, ..ALL };
+    let again = hub.subscribe("kept/a", 1, again, &limits).unwrap();
+    assert_eq!((again.position, again.complete, again.frames.len()), (None, false, 0));
+    assert_eq!(turn(&mut hub).take(1), ["2"]);
+}
+
+#[test]
+fn what_waits_in_the_inlet_was_published_before_whoever_joins_now() {
+    let mut hubs = hubs(2, &Limits::default());
+    join(&mut hubs[1], "t", 1);
+    publish(&mut hubs[0], "t", "before");
+    turn(&mut hubs[0]);
+    join(&mut hubs[1], "t", 2);
+    hubs[1].subscribe_matching("*", 3, u64::MAX, &Limits::default()).unwrap();
+    publish(&mut hubs[0], "t", "after");
+    turn(&mut hubs[0]);
+    let mut inbox = turn(&mut hubs[1]);
+    assert_eq!(inbox.take(1), ["before", "after"]);
+    assert_eq!((inbox.take(2), inbox.take(3)), (vec!["after".into()], vec!["after".into()]));
 }

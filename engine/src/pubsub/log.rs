@@ -2,10 +2,15 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::batch::Batch;
+use super::histories::HistoryBytes;
+
+/// What a message that is kept takes beside its own bytes.
+const PLACE_BYTES: usize = 96;
 
 /// A place in the history of a topic: everything up to and with message number `offset` has been
 /// seen. Opaque to clients, who hand it back when they return.
@@ -24,7 +29,7 @@ struct Kept {
 }
 
 /// What a returning subscriber gets.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recovered {
     /// Where the topic stands; `None` when it has no history.
     pub(crate) position: Option<Position>,
@@ -32,6 +37,13 @@ pub(crate) struct Recovered {
     pub(crate) complete: bool,
     /// The messages in order, framed.
     pub(crate) frames: Vec<Bytes>,
+}
+
+impl Recovered {
+    /// What somebody gets of a topic without a history.
+    pub(super) fn without_history(from: Option<Position>) -> Self {
+        Self { position: None, complete: from.is_none(), frames: Vec::new() }
+    }
 }
 
 /// A history.
@@ -43,14 +55,14 @@ pub(super) struct Log {
     kept: VecDeque<Kept>,
     bytes: usize,
     messages_max: usize,
-    bytes_max: usize,
+    all: Arc<HistoryBytes>,
 }
 
 impl Log {
-    pub(super) fn new(messages_max: usize, bytes_max: usize) -> Self {
+    pub(super) fn new(messages_max: usize, all: Arc<HistoryBytes>) -> Self {
         // Different in each process and for each log: that is all an epoch is for.
         let epoch = RandomState::new().hash_one("epoch");
-        Self { epoch, head: 0, kept: VecDeque::new(), bytes: 0, messages_max, bytes_max }
+        Self { epoch, head: 0, kept: VecDeque::new(), bytes: 0, messages_max, all }
     }
 
     pub(super) fn append(&mut self, batch: &Batch) {
@@ -58,11 +70,13 @@ impl Log {
             self.head += 1;
             // Copied: a slice would keep the whole batch.
             let frame = Bytes::copy_from_slice(frame);
-            self.bytes += frame.len();
+            self.bytes += held_bytes(&frame);
+            self.all.hold(held_bytes(&frame));
             self.kept.push_back(Kept { frame, tags });
-            while self.kept.len() > self.messages_max || self.bytes > self.bytes_max {
+            while self.kept.len() > self.messages_max || self.all.is_exceeded(self.bytes) {
                 let Some(oldest) = self.kept.pop_front() else { break };
-                self.bytes -= oldest.frame.len();
+                self.bytes -= held_bytes(&oldest.frame);
+                self.all.release(held_bytes(&oldest.frame));
             }
         });
     }
@@ -82,10 +96,20 @@ impl Log {
         Recovered { position: Some(self.position()), complete, frames }
     }
 
-    /// The last message, if it passes a filter.
+    /// The last message, if one is wanted and it passes a filter.
     pub(super) fn last(&self, wanted: bool, filter: u64) -> Recovered {
         let last = self.kept.back().filter(|kept| wanted && kept.tags & filter != 0);
         let frames = last.map(|kept| kept.frame.clone()).into_iter().collect();
         Recovered { position: Some(self.position()), complete: true, frames }
     }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.all.release(self.bytes);
+    }
+}
+
+fn held_bytes(frame: &Bytes) -> usize {
+    frame.len() + PLACE_BYTES
 }

@@ -49,6 +49,9 @@ pub enum SubscribeError {
     TooDeep,
     /// The server has [`Limits::patterns_max`](crate::Limits) different patterns already.
     TooManyPatterns,
+    /// The topic is to have a history, and [`Limits::histories_max`](crate::Limits) others that
+    /// have one have subscribers, too.
+    TooManyHistories,
     /// `**` stands for the rest of a name, so it can only be the last level of a pattern.
     RestNotLast,
 }
@@ -63,6 +66,9 @@ impl fmt::Display for SubscribeError {
             }
             Self::TooDeep => "the pattern has too many levels: see Limits::topic_levels_max",
             Self::TooManyPatterns => "there are too many patterns: see Limits::patterns_max",
+            Self::TooManyHistories => {
+                "too many topics with a history have subscribers: see Limits::histories_max"
+            }
             Self::RestNotLast => "** may only be the last level of a pattern",
         })
     }

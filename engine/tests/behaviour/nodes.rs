@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use ringsock::{
-    Backend, Conn, Cores, Driver, Handler, Interest, KIB, Message, Position, Prepared, Publication,
-    Publish, Publisher, Server, SlowPolicy, Text, TopicOptions,
+    Backend, Conn, Cores, Driver, Handler, Interest, KIB, Limits, Message, Position, Prepared,
+    Publication, Publish, Publisher, SendPolicy, Server, SlowPolicy, Text, TopicOptions,
 };
 use socket2::{Domain, Socket, Type};
 
 use crate::client::{self, Client};
 use crate::served::{Served, for_each_driver};
 
-/// Subscribes to what it is told, from where it is told, and says what it got and missed.
+/// Subscribes to what it is told, from where it is told, and says what it got and missed. From `!`
+/// on it drops what does not fit.
 struct Member {
     welcome: Prepared,
 }
@@ -32,6 +33,10 @@ impl Handler for Member {
         if verb == ">" {
             let (topic, body) = rest.split_once(' ').unwrap_or((rest, ""));
             conn.publish(topic, Text(body));
+            return;
+        }
+        if verb == "!" {
+            conn.set_send_policy(SendPolicy::DropNewest);
             return;
         }
         let words: Vec<&str> = rest.split(' ').collect();
@@ -185,6 +190,43 @@ fn those_who_come_back_get_what_they_missed() {
         client.expect_text(&format!("{epoch} 40 false"));
         publisher.publish("state/1", Text("and on"));
         client.expect_text("and on");
+    });
+}
+
+#[test]
+fn more_than_may_wait_is_not_recovered_and_whoever_asks_is_told_so() {
+    for_each_driver(|driver| {
+        let options = TopicOptions { history_messages: 100, ..TopicOptions::default() };
+        let limits = Limits { send_queue_bytes_max: 256 * KIB, ..Limits::default() };
+        let server = Server::builder().listen("127.0.0.1:0").unwrap().driver(driver);
+        let server = server.limits(limits).cores(Cores::All).topics("state/*", options);
+        let server = Served::adopt(server.start(|_| member()).unwrap());
+        let mut client = over(Client::connect(server.address));
+        client.send_text("+state/1");
+        let first = String::from_utf8(client.expect_frame().payload).unwrap();
+        let epoch = first.split(' ').next().unwrap();
+        let publisher = server.controller.publisher();
+        let text = |number: usize| format!("{number} {}", "x".repeat(8_000));
+        for number in 0..100 {
+            publisher.publish("state/1", Text(text(number)));
+            client.expect_text(&text(number));
+        }
+        for policy in ["", "!"] {
+            let mut client = over(Client::connect(server.address));
+            if !policy.is_empty() {
+                client.send_text(policy);
+            }
+            client.send_text(&format!("+state/1 {epoch} 0"));
+            client.expect_text(&format!("{epoch} 100 false"));
+            // It is subscribed all the same, and what fits is recovered.
+            publisher.publish("state/1", Text("and on"));
+            client.expect_text("and on");
+        }
+        let mut client = over(Client::connect(server.address));
+        client.send_text(&format!("+state/1 {epoch} 90"));
+        (90..100).for_each(|number| client.expect_text(&text(number)));
+        (0..2).for_each(|_| client.expect_text("and on"));
+        client.expect_text(&format!("{epoch} 102 true"));
     });
 }
 

@@ -82,6 +82,7 @@ group! { Limits, "limits":
     lag_bytes_max,
     lag_total_bytes_max,
     history_bytes_max,
+    history_total_bytes_max,
     histories_max,
 }
 
@@ -104,10 +105,12 @@ group! { Deflate, "deflate":
 /// The limits that hold from the start of a server to its end.
 pub(crate) const FIXED_LIMITS: &[&str] = &[
     "mailbox_commands_max",
+    "topic_bytes_max",
     "patterns_max",
     "inlet_batches_max",
     "inlet_bytes_max",
     "history_bytes_max",
+    "history_total_bytes_max",
     "histories_max",
 ];
 
