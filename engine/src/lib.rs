@@ -60,8 +60,8 @@ pub mod testing {
 pub use client::{Client, ClientError, ClientSocket, Closed, block_on};
 pub use connection::{CloseInfo, ClosedBy, Compress, DropReason, Dropped, SendOutcome, SendPolicy};
 pub use handler::{
-    BadSetting, Binary, Compressed, Conn, ConnectionReport, Gone, Handler, MailboxError, Message,
-    Outbound, OutboundRequest, Outgoing, Page, Peer, Policy, Prepared, Publisher, RemotePeer,
+    BadSetting, Binary, Compressed, Conn, ConnectionReport, Handler, Message, Outbound,
+    OutboundRequest, Outgoing, Page, Peer, PeerError, Policy, Prepared, Publisher, RemotePeer,
     ShardReport, Subscribed, Text, TrustedProxies, Uncompressed, Upgrade, publish, publisher,
     spawn,
 };

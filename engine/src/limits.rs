@@ -110,8 +110,11 @@ pub struct Limits {
     /// Open connections of one shard; beyond it new ones are closed at once. Default 18,000,
     /// lowered at start to nine tenths of the file descriptors the process may open.
     pub connections_max: usize,
-    /// Commands that may wait in a shard's mailbox. Default 65,536.
+    /// What [`Peer`](crate::Peer) and [`RemotePeer`](crate::RemotePeer) ask for that may wait for a
+    /// shard: so many commands from its own tasks, and as many from other threads. Default 65,536.
     pub mailbox_commands_max: usize,
+    /// Bytes of their messages from which on no further command is taken. Default 64 MiB.
+    pub mailbox_bytes_max: usize,
     /// Topics one connection may subscribe to. Default 1,024.
     pub subscriptions_max: usize,
     /// Longest topic name or pattern in bytes; what is published to a longer one reaches nobody.
@@ -125,7 +128,8 @@ pub struct Limits {
     /// Batches of published messages that may wait for a shard; beyond it its subscribers miss
     /// what is published elsewhere. Default 16,384.
     pub inlet_batches_max: usize,
-    /// Bytes of such batches from which on no further one is taken. Default 64 MiB.
+    /// Bytes of such batches, those that still grow included, from which on no further message is
+    /// taken; also of what a shard publishes to its own subscribers in one turn. Default 64 MiB.
     pub inlet_bytes_max: usize,
     /// Bytes of messages kept aside for one subscriber that reads too slowly, where their topics
     /// say so, 96 more counted for each message. Default 256 KiB.
@@ -174,6 +178,7 @@ impl Default for Limits {
             memory_bytes_max: 1024 * MIB,
             connections_max: 18_000,
             mailbox_commands_max: 65_536,
+            mailbox_bytes_max: 64 * MIB,
             subscriptions_max: 1_024,
             topic_bytes_max: 255,
             topic_levels_max: 16,
@@ -213,6 +218,7 @@ impl Limits {
             ("linger_bytes_max", self.linger_bytes_max, 1, 1 << 30),
             ("connections_max", self.connections_max, 1, 1 << 24),
             ("mailbox_commands_max", self.mailbox_commands_max, 1, 1 << 24),
+            ("mailbox_bytes_max", self.mailbox_bytes_max, 1, 1 << 40),
             ("subscriptions_max", self.subscriptions_max, 1, 1 << 24),
             ("topic_bytes_max", self.topic_bytes_max, 1, 64 * KIB),
             ("topic_levels_max", self.topic_levels_max, 1, 64),

@@ -70,3 +70,20 @@ pub(crate) enum Command {
     /// End now.
     Stop,
 }
+
+impl Command {
+    /// Whether it may be answered that too much waits already. What the engine itself asks for must
+    /// get through whatever waits, and is little.
+    pub(super) fn can_be_refused(&self) -> bool {
+        !matches!(self, Self::Decided | Self::Drain { .. } | Self::Stop)
+    }
+
+    /// Bytes that it brings along.
+    pub(super) fn carried_bytes(&self) -> usize {
+        match self {
+            Self::Send { payload, .. } | Self::Ping { payload, .. } => payload.len(),
+            Self::Close { reason, .. } => reason.len(),
+            _ => 0,
+        }
+    }
+}

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::{Command, Mailbox, Publisher, Token};
+use super::command_queue::CommandQueue;
+use super::{Command, Mailbox, PeerError, Publisher, Token};
 use crate::protocol::MessageKind;
 use crate::pubsub::{Exchange, Hub, Publish, Reached};
 
@@ -29,7 +30,7 @@ pub(crate) struct LocalShard {
     mailbox: Arc<Mailbox>,
     hub: Rc<RefCell<Hub>>,
     publisher: Publisher,
-    outbox: RefCell<VecDeque<Command>>,
+    outbox: RefCell<CommandQueue>,
     tasks: RefCell<Tasks>,
     waker: RefCell<Option<Waker>>,
     /// The shard has ended, and so must its tasks.
@@ -128,10 +129,16 @@ impl LocalShard {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// Queues a command for the next turn and wakes the loop.
-    pub(crate) fn push(&self, command: Command) {
-        self.outbox.borrow_mut().push_back(command);
+    /// Queues a command for the next turn and wakes the loop. As much may wait as in the mailbox.
+    ///
+    /// # Errors
+    /// [`PeerError::Full`]; the command is dropped.
+    pub(crate) fn push(&self, command: Command) -> Result<(), PeerError> {
+        if !self.outbox.borrow_mut().push(command, self.mailbox.bounds()) {
+            return Err(PeerError::Full);
+        }
         self.wake();
+        Ok(())
     }
 
     /// Wakes the loop if it waits in the runtime.
@@ -149,13 +156,13 @@ impl LocalShard {
     /// Whether commands wait, or what tasks have published.
     #[must_use]
     pub(crate) fn has_commands(&self) -> bool {
-        !self.outbox.borrow().is_empty() || self.hub.borrow().has_deliveries()
+        self.outbox.borrow().len() > 0 || self.hub.borrow().has_deliveries()
     }
 
     /// Takes the commands that wait.
     #[must_use]
     pub(crate) fn take(&self) -> VecDeque<Command> {
-        std::mem::take(&mut self.outbox.borrow_mut())
+        self.outbox.borrow_mut().take()
     }
 
     /// Notes which connection has a slot, or that none has.

@@ -4,6 +4,7 @@
 
 mod admission;
 mod command;
+mod command_queue;
 mod conn;
 mod deciding;
 mod local;
@@ -27,16 +28,16 @@ use crate::protocol::handshake::Request;
 
 pub use admission::{Admission, Policy};
 pub(crate) use command::{Command, Token};
+pub(crate) use command_queue::CommandBounds;
 pub use conn::{Conn, Subscribed};
 pub(crate) use deciding::{Decided, Deciding};
 pub(crate) use local::LocalShard;
 pub use local::spawn;
 pub(crate) use mailbox::Mailbox;
-pub use mailbox::MailboxError;
 pub use message::{Binary, Compressed, Message, Outgoing, Text, Uncompressed};
 pub use outbound::{Outbound, OutboundRequest};
 pub use page::Page;
-pub use peer::{Gone, Peer, RemotePeer};
+pub use peer::{Peer, PeerError, RemotePeer};
 pub use policy::{
     AllowedHosts, AllowedOrigins, Authentication, Credentials, ResponseHeaders, Secrets,
     Subprotocols, Verifier, secrets_equal,

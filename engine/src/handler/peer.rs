@@ -4,20 +4,33 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::{Command, LocalShard, Mailbox, MailboxError, Outgoing, Token};
+use super::{Command, LocalShard, Mailbox, Outgoing, Token};
 use crate::protocol::CloseCode;
 
-/// The connection is no longer there.
+/// Why nothing was asked of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
+pub enum PeerError {
+    /// The connection is no longer there.
+    Gone,
+    /// As much waits for the shard as may
+    /// ([`Limits::mailbox_commands_max`](crate::Limits::mailbox_commands_max),
+    /// [`Limits::mailbox_bytes_max`](crate::Limits::mailbox_bytes_max)).
+    Full,
+}
 
-impl fmt::Display for Gone {
+impl fmt::Display for PeerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the connection is gone")
+        formatter.write_str(match self {
+            Self::Gone => "the connection is gone",
+            Self::Full => {
+                "too much waits for the shard: it is not keeping up (see \
+                 Limits::mailbox_commands_max and mailbox_bytes_max)"
+            }
+        })
     }
 }
 
-impl std::error::Error for Gone {}
+impl std::error::Error for PeerError {}
 
 /// A connection, named from its own shard's thread: small, `Copy`, and harmless after the
 /// connection has gone.
@@ -36,8 +49,8 @@ impl Peer {
     /// Sends a message in the next turn.
     ///
     /// # Errors
-    /// [`Gone`] if the connection has ended.
-    pub fn send(self, message: impl Outgoing) -> Result<(), Gone> {
+    /// [`PeerError`].
+    pub fn send(self, message: impl Outgoing) -> Result<(), PeerError> {
         let (kind, compress) = (message.kind(), message.compress());
         let payload = message.bytes().to_vec();
         self.push(Command::Send { token: self.token, kind, payload, compress })
@@ -46,32 +59,32 @@ impl Peer {
     /// Sends a Ping with at most 125 bytes of payload.
     ///
     /// # Errors
-    /// [`Gone`] if the connection has ended.
-    pub fn ping(self, payload: &[u8]) -> Result<(), Gone> {
+    /// [`PeerError`].
+    pub fn ping(self, payload: &[u8]) -> Result<(), PeerError> {
         self.push(Command::Ping { token: self.token, payload: payload.to_vec() })
     }
 
     /// Pauses receiving; see [`Conn::pause_receive`](super::Conn::pause_receive).
     ///
     /// # Errors
-    /// [`Gone`] if the connection has ended.
-    pub fn pause_receive(self) -> Result<(), Gone> {
+    /// [`PeerError`].
+    pub fn pause_receive(self) -> Result<(), PeerError> {
         self.push(Command::Pause { token: self.token })
     }
 
     /// Ends a pause.
     ///
     /// # Errors
-    /// [`Gone`] if the connection has ended.
-    pub fn resume_receive(self) -> Result<(), Gone> {
+    /// [`PeerError`].
+    pub fn resume_receive(self) -> Result<(), PeerError> {
         self.push(Command::Resume { token: self.token })
     }
 
     /// Starts the closing handshake.
     ///
     /// # Errors
-    /// [`Gone`] if the connection has ended.
-    pub fn close(self, code: CloseCode, reason: &str) -> Result<(), Gone> {
+    /// [`PeerError`].
+    pub fn close(self, code: CloseCode, reason: &str) -> Result<(), PeerError> {
         self.push(Command::Close { token: self.token, code, reason: reason.to_owned() })
     }
 
@@ -91,10 +104,9 @@ impl Peer {
         RemotePeer { token: self.token, mailbox: Arc::clone(local.mailbox()) }
     }
 
-    fn push(self, command: Command) -> Result<(), Gone> {
-        let local = LocalShard::current().filter(|local| local.is_alive(self.token)).ok_or(Gone)?;
-        local.push(command);
-        Ok(())
+    fn push(self, command: Command) -> Result<(), PeerError> {
+        let local = LocalShard::current().filter(|local| local.is_alive(self.token));
+        local.ok_or(PeerError::Gone)?.push(command)
     }
 }
 
@@ -110,8 +122,8 @@ impl RemotePeer {
     /// Sends a message.
     ///
     /// # Errors
-    /// The shard's mailbox is full, or the shard has ended.
-    pub fn send(&self, message: impl Outgoing) -> Result<(), MailboxError> {
+    /// [`PeerError`], [`PeerError::Gone`] only when the whole shard has ended.
+    pub fn send(&self, message: impl Outgoing) -> Result<(), PeerError> {
         let (kind, compress) = (message.kind(), message.compress());
         let payload = message.bytes().to_vec();
         self.mailbox.push(Command::Send { token: self.token, kind, payload, compress })
@@ -120,32 +132,32 @@ impl RemotePeer {
     /// Sends a Ping with at most 125 bytes of payload.
     ///
     /// # Errors
-    /// The shard's mailbox is full, or the shard has ended.
-    pub fn ping(&self, payload: &[u8]) -> Result<(), MailboxError> {
+    /// [`PeerError`], [`PeerError::Gone`] only when the whole shard has ended.
+    pub fn ping(&self, payload: &[u8]) -> Result<(), PeerError> {
         self.mailbox.push(Command::Ping { token: self.token, payload: payload.to_vec() })
     }
 
     /// Pauses receiving; see [`Conn::pause_receive`](super::Conn::pause_receive).
     ///
     /// # Errors
-    /// The shard's mailbox is full, or the shard has ended.
-    pub fn pause_receive(&self) -> Result<(), MailboxError> {
+    /// [`PeerError`], [`PeerError::Gone`] only when the whole shard has ended.
+    pub fn pause_receive(&self) -> Result<(), PeerError> {
         self.mailbox.push(Command::Pause { token: self.token })
     }
 
     /// Ends a pause.
     ///
     /// # Errors
-    /// The shard's mailbox is full, or the shard has ended.
-    pub fn resume_receive(&self) -> Result<(), MailboxError> {
+    /// [`PeerError`], [`PeerError::Gone`] only when the whole shard has ended.
+    pub fn resume_receive(&self) -> Result<(), PeerError> {
         self.mailbox.push(Command::Resume { token: self.token })
     }
 
     /// Starts the closing handshake.
     ///
     /// # Errors
-    /// The shard's mailbox is full, or the shard has ended.
-    pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), MailboxError> {
+    /// [`PeerError`], [`PeerError::Gone`] only when the whole shard has ended.
+    pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), PeerError> {
         self.mailbox.push(Command::Close { token: self.token, code, reason: reason.to_owned() })
     }
 }

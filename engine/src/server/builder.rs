@@ -21,7 +21,7 @@ use super::topics::Topics;
 use super::tuning::{tune_listeners, tune_ring};
 use super::unix_socket::UnixListener;
 use crate::driver::ring::RingConfig;
-use crate::handler::{Handler, Mailbox, Publisher, Site};
+use crate::handler::{CommandBounds, Handler, Mailbox, Publisher, Site};
 use crate::latency::Latency;
 use crate::limits::Limits;
 use crate::protocol::deflate::Deflate;
@@ -229,7 +229,8 @@ impl ServerBuilder {
             DriverInUse::Epoll => ShardDriver::Epoll(self.receive_bytes),
         };
         let factory = Arc::new(factory);
-        let mailbox = || Mailbox::new(self.limits.mailbox_commands_max).map(Arc::new);
+        let bounds = CommandBounds::of(&self.limits);
+        let mailbox = || Mailbox::new(bounds).map(Arc::new);
         let mailboxes: Vec<_> = cores
             .iter()
             .enumerate()

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::core::{Core, CoreConfig, Side};
 use crate::buffer::Batch;
 use crate::connection::{Millis, Phase};
-use crate::handler::{Command, Handler, LocalShard, Mailbox, Site, Token};
+use crate::handler::{Command, CommandBounds, Handler, LocalShard, Mailbox, Site, Token};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::protocol::deflate::Deflate;
@@ -74,7 +74,7 @@ impl<H: Handler> MemoryServer<H> {
     /// # Errors
     /// When the system has no file descriptor left: a shard's mailbox needs one.
     pub fn new(limits: Limits, handler: H) -> io::Result<Self> {
-        let mailbox = Arc::new(Mailbox::new(limits.mailbox_commands_max)?);
+        let mailbox = Arc::new(Mailbox::new(CommandBounds::of(&limits))?);
         let bell: Arc<dyn Bell> = Arc::clone(&mailbox) as _;
         let exchange = Arc::new(Exchange::new([bell], Rules::default(), &limits));
         let local = LocalShard::new(mailbox, Hub::new(Arc::clone(&exchange), 0));

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringsock::{
-    CloseCode, CloseInfo, Conn, Cores, Driver, Gone, Handler, Limits, MailboxError, Message, Peer,
+    CloseCode, CloseInfo, Conn, Cores, Driver, Handler, KIB, Limits, Message, Peer, PeerError,
     RemotePeer, Server, Text,
 };
 
@@ -16,7 +16,7 @@ use crate::served::{Served, for_each_driver};
 /// Hands out handles, and answers from tasks.
 struct Desk {
     remotes: Sender<RemotePeer>,
-    outcomes: Sender<Result<(), Gone>>,
+    outcomes: Sender<Result<(), PeerError>>,
     left: Vec<Peer>,
 }
 
@@ -24,7 +24,7 @@ struct Desk {
 fn start(
     driver: Driver,
     limits: Limits,
-) -> (Served, Receiver<RemotePeer>, Receiver<Result<(), Gone>>) {
+) -> (Served, Receiver<RemotePeer>, Receiver<Result<(), PeerError>>) {
     let (remotes, handles) = mpsc::channel();
     let (outcomes, results) = mpsc::channel();
     let factory =
@@ -62,6 +62,12 @@ impl Handler for Desk {
                 thread::sleep(Duration::from_millis(millis.parse().expect("a number")));
                 let _queued = conn.send(Text("unblocked"));
             }
+            Some(("burst", count)) => {
+                let count: usize = count.parse().expect("a number");
+                let text = "x".repeat(8 * KIB);
+                let sent = (0..count).filter(|_| peer.send(Text(&text)).is_ok()).count();
+                let _queued = conn.send(Text(format!("{sent} of {count}")));
+            }
             Some(("subscribe", topic)) => {
                 let subscribed = conn.subscribe(topic);
                 let _queued = conn.send(Text(subscribed.to_string()));
@@ -78,7 +84,8 @@ impl Handler for Desk {
                 });
             }
             Some(("stale", answer)) => {
-                let gone = self.left.iter().filter(|left| left.send(Text(answer)) == Err(Gone));
+                let gone =
+                    self.left.iter().filter(|left| left.send(Text(answer)) == Err(PeerError::Gone));
                 let dead = self.left.iter().filter(|left| !left.is_alive());
                 let counts = format!("{} {}", gone.count(), dead.count());
                 let _queued = conn.send(Text(counts));
@@ -141,7 +148,7 @@ fn a_task_that_outlives_its_connection_is_told_so() {
         client.expect_end();
         // Whoever got its place must not get its answer.
         let mut next = Client::connect(server.address);
-        assert_eq!(outcomes.recv_timeout(PATIENCE), Ok(Err(Gone)));
+        assert_eq!(outcomes.recv_timeout(PATIENCE), Ok(Err(PeerError::Gone)));
         next.send_text("both");
         next.expect_text("first");
     });
@@ -194,7 +201,7 @@ fn ten_threads_send_through_one_handle_in_their_own_order() {
                         let text = format!("{thread} {number}");
                         // The limit of what may wait for a peer that does not keep up is not what
                         // is tested here, and neither is the mailbox's.
-                        while remote.send(Text(&text)) == Err(MailboxError::Full) {
+                        while remote.send(Text(&text)) == Err(PeerError::Full) {
                             thread::yield_now();
                         }
                     }
@@ -233,7 +240,7 @@ fn a_remote_handle_pings_closes_and_then_does_nothing() {
         next.send_text("both");
         next.expect_text("first");
         server.stop();
-        assert_eq!(remote.send(Text("too late")), Err(MailboxError::Stopped));
+        assert_eq!(remote.send(Text("too late")), Err(PeerError::Gone));
     });
 }
 
@@ -246,9 +253,9 @@ fn a_full_mailbox_says_so_and_works_again_later() {
         let remote = remotes.recv_timeout(PATIENCE).unwrap();
         client.send_text("block 400");
         process::wait_until(Duration::from_secs(5), "the mailbox is full", || {
-            remote.send(Text("x")) == Err(MailboxError::Full)
+            remote.send(Text("x")) == Err(PeerError::Full)
         });
-        assert_eq!(remote.ping(b""), Err(MailboxError::Full));
+        assert_eq!(remote.ping(b""), Err(PeerError::Full));
         let mut frame = client.expect_frame();
         while frame.payload != b"unblocked" {
             assert_eq!(frame.payload, b"x");
@@ -259,6 +266,39 @@ fn a_full_mailbox_says_so_and_works_again_later() {
         }
         remote.send(Text("and on")).unwrap();
         client.expect_text("and on");
+    });
+}
+
+#[test]
+fn what_waits_for_a_shard_is_bounded_in_bytes_from_threads_and_from_its_own_tasks() {
+    for_each_driver(|driver| {
+        let limits = Limits { mailbox_bytes_max: 64 * KIB, ..Limits::default() };
+        let (server, remotes, _) = start(driver, limits);
+        let mut client = Client::connect(server.address);
+        let remote = remotes.recv_timeout(PATIENCE).unwrap();
+        client.send_text("block 400");
+        let text = "x".repeat(8 * KIB);
+        let mut taken = 0;
+        process::wait_until(Duration::from_secs(5), "the mailbox is full", || {
+            let outcome = remote.send(Text(&text));
+            taken += usize::from(outcome.is_ok());
+            outcome == Err(PeerError::Full)
+        });
+        // Those from before the shard was blocked, and then as many as may wait.
+        let mut frame = client.expect_frame();
+        let mut before = 0;
+        while frame.payload != b"unblocked" {
+            before += 1;
+            frame = client.expect_frame();
+        }
+        assert_eq!(taken - before, 8);
+        (0..8).for_each(|_| client.expect_text(&text));
+        // A task that does not let the shard turn.
+        client.send_text("burst 100");
+        client.expect_text("8 of 100");
+        (0..8).for_each(|_| client.expect_text(&text));
+        client.send_text("both");
+        client.expect_text("first");
     });
 }
 

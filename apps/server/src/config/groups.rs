@@ -73,6 +73,7 @@ group! { Limits, "limits":
     memory_bytes_max,
     connections_max,
     mailbox_commands_max,
+    mailbox_bytes_max,
     subscriptions_max,
     topic_bytes_max,
     topic_levels_max,
@@ -105,6 +106,7 @@ group! { Deflate, "deflate":
 /// The limits that hold from the start of a server to its end.
 pub(crate) const FIXED_LIMITS: &[&str] = &[
     "mailbox_commands_max",
+    "mailbox_bytes_max",
     "topic_bytes_max",
     "patterns_max",
     "inlet_batches_max",
