@@ -67,7 +67,7 @@ pub use handler::{
 };
 pub use latency::Latency;
 pub use limits::{KIB, Limits, MIB};
-pub use metrics::{Counters, Metric};
+pub use metrics::{Counters, Histogram, Metric};
 pub use protocol::CloseCode;
 pub use protocol::deflate::Deflate;
 pub use protocol::handshake::{Rejection, Request, Status};

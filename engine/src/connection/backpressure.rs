@@ -137,7 +137,7 @@ impl Connection {
             return SendOutcome::Closing;
         }
         if self.policy() == SendPolicy::Close && !self.has_room(payload.len(), services) {
-            return self.no_room(services);
+            return self.no_room(1, services);
         }
         let segment = self.framed(kind.opcode(), payload, services);
         let outcome = self.send_segment(segment, Mark { key: None, messages: 1 }, services);
@@ -213,7 +213,7 @@ impl Connection {
         // One that takes the place of another needs no room of its own.
         if !self.has_room(segment.len(), services) && !self.queue.has_key(mark.key) {
             segment.discard(&mut services.pool);
-            return self.no_room(services);
+            return self.no_room(mark.messages, services);
         }
         let waits_for_end = self.rare.as_mut().and_then(|rare| rare.sending.as_mut());
         if let Some(sending) = waits_for_end {
@@ -244,8 +244,8 @@ impl Connection {
         }
     }
 
-    /// A message that does not fit: what the policy says.
-    fn no_room(&mut self, services: &mut Services) -> SendOutcome {
+    /// So many messages do not fit: what the policy says.
+    fn no_room(&mut self, messages: u32, services: &mut Services) -> SendOutcome {
         let memory = services.pool.budget.is_exhausted();
         let closes = self.policy() == SendPolicy::Close;
         let reason = match (memory, closes) {
@@ -253,13 +253,13 @@ impl Connection {
             (false, true) => DropReason::SlowConsumer,
             (false, false) => DropReason::QueueFull,
         };
-        self.rare_mut().dropped.newest += 1;
+        self.rare_mut().dropped.newest += u64::from(messages);
         *match reason {
             DropReason::MemoryFull => &mut services.counters.dropped_memory,
             DropReason::SlowConsumer | DropReason::QueueFull => {
                 &mut services.counters.dropped_newest
             }
-        } += 1;
+        } += u64::from(messages);
         if closes && memory {
             self.drop_backlog(services);
             self.close(CloseCode::TRY_AGAIN_LATER, "the server is short of memory", services);

@@ -1,23 +1,39 @@
 //! The end of a turn for one topic: who gets which part of what was published. Connections are
 //! whoever stands behind the audience.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::batch::{Batch, Except};
+use super::batch::{Batch, Subscriber};
 use super::entry::Entry;
 use super::lag::{LagBounds, Laggards};
 use super::options::{SlowPolicy, TopicOptions};
 use super::topic::Topic;
 
+/// A share of less than this part of its batch is copied: by reference it would keep the whole
+/// batch in memory. What queues hold is so at most four times what they count.
+const SHARE_PART_MIN: usize = 4;
+
+/// What became of messages for a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// They wait for it.
+    Queued,
+    /// It misses them, and goes on.
+    Dropped,
+    /// It receives nothing more.
+    Closing,
+}
+
 /// Whoever gives the subscribers of a shard what was published.
 pub(crate) trait Audience {
-    /// Queues framed messages for the connection in a slot.
-    fn send(&mut self, slot: u32, frames: Bytes, messages: u32);
+    /// Queues framed messages that others get as well for the connection in a slot.
+    fn send(&mut self, slot: u32, frames: Bytes, messages: u32) -> Taken;
 
-    /// Queues a framed message that nobody else gets.
-    fn send_alone(&mut self, slot: u32, frame: Vec<u8>);
+    /// Queues framed messages that nobody else gets.
+    fn send_alone(&mut self, slot: u32, frames: Vec<u8>, messages: u32) -> Taken;
 
     /// Bytes that wait for the connection in a slot; `None` when it receives nothing more.
     fn queued_bytes(&mut self, slot: u32) -> Option<usize>;
@@ -28,30 +44,33 @@ pub(crate) trait Audience {
 
 /// Hands out what was published to one topic.
 pub(super) struct Delivery<'a> {
-    pub(super) shard: u32,
+    pub(super) shard: usize,
     /// The topic's number on the shard.
     pub(super) number: u32,
     pub(super) bounds: LagBounds,
     pub(super) laggards: &'a mut Laggards,
+    /// Messages that a filter keeps from a subscriber, so far.
+    pub(super) filtered: &'a mut u64,
 }
 
 impl Delivery<'_> {
-    pub(super) fn run(&mut self, topic: &mut Topic, audience: &mut impl Audience) {
+    pub(super) fn run(mut self, topic: &mut Topic, audience: &mut impl Audience) {
         topic.turn.sort_newcomers();
-        let ready = std::mem::take(&mut topic.turn.ready);
-        topic.turn.ready_bytes = 0;
+        let ready = topic.turn.take_ready();
         let Some(entry) = &topic.entry else { return };
-        let sends_all = entry.options.slow == SlowPolicy::Close && topic.filters.is_empty();
+        let everybody_alike = topic.filters.is_empty() && topic.turn.newcomers.is_empty();
         let mut before = 0;
         for batch in ready {
-            if batch.is_plain() && sends_all && topic.turn.newcomers.is_empty() {
+            let sends_all = batch.options.slow == SlowPolicy::Close && batch.is_plain();
+            if sends_all && everybody_alike {
                 for member in &topic.members {
-                    audience.send(member.slot, batch.frames.clone(), batch.messages);
+                    let taken = audience.send(member.slot, batch.frames.clone(), batch.messages);
+                    self.note(member.slot, entry, &batch, batch.messages, taken, audience);
                 }
             } else {
                 self.share_out(topic, entry, &batch, before, audience);
             }
-            before += batch.frames.len();
+            before += batch.messages;
         }
         topic.turn.newcomers = Vec::new();
     }
@@ -62,23 +81,58 @@ impl Delivery<'_> {
         topic: &Topic,
         entry: &Arc<Entry>,
         batch: &Batch,
-        before: usize,
+        before: u32,
         audience: &mut impl Audience,
     ) {
         for (index, member) in topic.members.iter().enumerate() {
-            let slot = member.slot;
+            let (slot, filter) = (member.slot, topic.filter(index));
             let skipped = topic.turn.skipped(slot).saturating_sub(before);
-            let except = Except { shard: self.shard, slot };
-            if self.is_slow(slot, &entry.options, audience) {
-                batch.shares(except, topic.filter(index), skipped, |run, messages| {
-                    self.hold_back(slot, entry, batch, &run, messages);
-                });
+            let slow = self.is_slow(slot, &batch.options, audience);
+            let filtered = batch.shares(self.shard, Subscriber { slot, filter, skipped }, |run| {
+                if slow {
+                    self.hold_back(slot, entry, batch, run);
+                } else {
+                    self.hand_over(slot, entry, batch, run, audience);
+                }
+            });
+            *self.filtered += u64::from(filtered);
+            if slow {
                 audience.set_lagging(slot);
-            } else {
-                batch.shares(except, topic.filter(index), skipped, |run, messages| {
-                    audience.send(slot, run, messages);
-                });
             }
+        }
+    }
+
+    fn hand_over(
+        &mut self,
+        slot: u32,
+        entry: &Arc<Entry>,
+        batch: &Batch,
+        run: Range<u32>,
+        audience: &mut impl Audience,
+    ) {
+        let messages = run.len() as u32;
+        let frames = batch.run(run);
+        let taken = match frames.len() < batch.frames.len() / SHARE_PART_MIN {
+            true => audience.send_alone(slot, frames.to_vec(), messages),
+            false => audience.send(slot, frames, messages),
+        };
+        self.note(slot, entry, batch, messages, taken, audience);
+    }
+
+    /// A connection may have a policy of its own, by which it missed something.
+    #[inline]
+    fn note(
+        &mut self,
+        slot: u32,
+        entry: &Arc<Entry>,
+        batch: &Batch,
+        messages: u32,
+        taken: Taken,
+        audience: &mut impl Audience,
+    ) {
+        if taken == Taken::Dropped {
+            self.laggards.miss(slot, (self.number, entry), &batch.options, messages);
+            audience.set_lagging(slot);
         }
     }
 
@@ -93,21 +147,14 @@ impl Delivery<'_> {
     }
 
     /// What a slow subscriber gets later, or never.
-    fn hold_back(
-        &mut self,
-        slot: u32,
-        entry: &Arc<Entry>,
-        batch: &Batch,
-        run: &Bytes,
-        messages: u32,
-    ) {
-        let (slow, topic) = (entry.options.slow, (self.number, entry));
-        if slow == SlowPolicy::DropNewest {
-            return self.laggards.miss(slot, topic, messages);
+    fn hold_back(&mut self, slot: u32, entry: &Arc<Entry>, batch: &Batch, run: Range<u32>) {
+        let (options, topic) = (&batch.options, (self.number, entry));
+        if options.slow == SlowPolicy::DropNewest {
+            return self.laggards.miss(slot, topic, options, run.len() as u32);
         }
-        batch.split(run, |frame, key| {
-            let key = (slow == SlowPolicy::Latest).then_some(key);
-            self.laggards.keep(slot, topic, key, frame, self.bounds);
+        batch.each(run, |frame, _, key| {
+            let key = (options.slow == SlowPolicy::Latest).then_some(key);
+            self.laggards.keep(slot, topic, options, key, frame, self.bounds);
         });
     }
 }

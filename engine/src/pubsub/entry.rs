@@ -1,13 +1,14 @@
 //! One topic, or one pattern, as all shards see it: how many subscribers each shard has. It holds
 //! no messages, and it is not the list of topics.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::log::Log;
 use super::options::TopicOptions;
+use super::shard_set::ShardSet;
 
-/// What one shard says of the topic. Only that shard writes it.
+/// What one shard says of the topic. Only that shard writes it, but for what it has missed.
 #[derive(Debug, Default)]
 struct Part {
     subscribers: AtomicU32,
@@ -18,6 +19,9 @@ struct Part {
 }
 
 /// A topic, or a pattern, that somebody is subscribed to.
+///
+/// Invariant: a shard is among the interested while it has subscribers, except while it is about to
+/// say so.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// The topic's name, or the pattern.
@@ -29,6 +33,7 @@ pub(super) struct Entry {
     /// history.
     pub(super) log: Option<Mutex<Log>>,
     parts: Box<[Part]>,
+    interested: [AtomicU64; ShardSet::WORDS],
     listed: AtomicBool,
     /// Whether it is among the histories that nobody is subscribed to.
     idle: AtomicBool,
@@ -43,10 +48,17 @@ impl Entry {
         log: Option<Log>,
         shards: usize,
     ) -> Self {
-        let parts = std::iter::repeat_with(Part::default).take(shards).collect();
-        let log = log.map(Mutex::new);
-        let (name, listed, idle) = (name.into(), AtomicBool::new(true), AtomicBool::new(false));
-        Self { name, hash, is_pattern, options, log, parts, listed, idle }
+        Self {
+            name: name.into(),
+            hash,
+            is_pattern,
+            options,
+            log: log.map(Mutex::new),
+            parts: std::iter::repeat_with(Part::default).take(shards).collect(),
+            interested: Default::default(),
+            listed: AtomicBool::new(true),
+            idle: AtomicBool::new(false),
+        }
     }
 
     /// Its history, locked.
@@ -64,10 +76,21 @@ impl Entry {
         self.parts[shard].missed.swap(0, Ordering::Relaxed)
     }
 
+    /// The shards that have subscribers.
+    #[inline]
+    pub(super) fn interested(&self) -> ShardSet {
+        ShardSet(std::array::from_fn(|word| self.interested[word].load(Ordering::Acquire)))
+    }
+
     /// Subscribers on one shard.
     #[inline]
     pub(super) fn subscribers(&self, shard: usize) -> usize {
         self.parts[shard].subscribers.load(Ordering::Acquire) as usize
+    }
+
+    /// Subscribers on all shards.
+    pub(super) fn all_subscribers(&self) -> usize {
+        self.interested().iter().map(|shard| self.subscribers(shard)).sum()
     }
 
     /// Its number among that shard's topics; asked by that shard alone.
@@ -84,11 +107,18 @@ impl Entry {
 
     pub(super) fn set_subscribers(&self, shard: usize, subscribers: usize) {
         self.parts[shard].subscribers.store(subscribers as u32, Ordering::Release);
+        let (word, bit) = ShardSet::place(shard);
+        let known = self.interested[word].load(Ordering::Relaxed) & bit != 0;
+        match subscribers {
+            0 if known => _ = self.interested[word].fetch_and(!bit, Ordering::AcqRel),
+            1.. if !known => _ = self.interested[word].fetch_or(bit, Ordering::AcqRel),
+            _ => {}
+        }
     }
 
     /// Whether no shard has subscribers.
     pub(super) fn is_deserted(&self) -> bool {
-        (0..self.parts.len()).all(|shard| self.subscribers(shard) == 0)
+        self.interested().is_empty()
     }
 
     /// Whether it is the one that publishers find. One that is not stays so; a subscriber who

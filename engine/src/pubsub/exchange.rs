@@ -10,20 +10,19 @@ use hashbrown::HashTable;
 
 use super::Reached;
 use super::backend::{Backend, Interest, Publication};
-use super::batch::{Batch, Publish};
+use super::batch::{Batch, Outgoing, Publish};
 use super::entry::Entry;
 use super::histories::Histories;
 use super::inlet::{Bell, Inlet};
 use super::log::Log;
-use super::options::Rules;
+use super::numbers;
+use super::options::{Rules, SlowPolicy, TopicOptions};
 use super::pattern::SubscribeError;
-use super::topic::ShardSet;
+use super::shard_set::ShardSet;
 use super::trie::Trie;
 use crate::limits::Limits;
 use crate::protocol::MessageKind;
 
-/// A publisher that is no shard.
-const NO_SHARD: usize = usize::MAX;
 /// Tables that the names are spread over, each with its own lock.
 const TABLES: usize = 16;
 /// Counters of the census.
@@ -55,6 +54,7 @@ pub(crate) struct Exchange {
     patterns_version: AtomicU64,
     patterns_max: usize,
     inlets: Box<[Inlet<Parcel>]>,
+    inlet_bytes_max: usize,
     rules: Rules,
     histories: Histories,
     /// Longest name. Nobody can be subscribed to a longer one, so nobody gets what is published
@@ -100,6 +100,7 @@ impl Exchange {
             patterns_version: AtomicU64::new(0),
             patterns_max: limits.patterns_max,
             inlets: bells.into_iter().map(inlet).collect(),
+            inlet_bytes_max: limits.inlet_bytes_max,
             rules,
             histories: Histories::new(limits),
             name_bytes_max: limits.topic_bytes_max,
@@ -114,6 +115,10 @@ impl Exchange {
 
     pub(super) fn inlet(&self, shard: usize) -> &Inlet<Parcel> {
         &self.inlets[shard]
+    }
+
+    pub(super) fn inlet_bytes_max(&self) -> usize {
+        self.inlet_bytes_max
     }
 
     #[cfg(test)]
@@ -179,11 +184,11 @@ impl Exchange {
         self.patterns_version.load(Ordering::Acquire)
     }
 
-    /// The patterns that match a name.
-    pub(super) fn matching(&self, name: &str) -> Vec<Arc<Entry>> {
+    /// The patterns that match a name, and the options of the topic of that name.
+    pub(super) fn matching(&self, name: &str) -> (Vec<Arc<Entry>>, TopicOptions) {
         let mut found = Vec::new();
         read(&self.patterns).matching(name, &mut |entry: &Arc<Entry>| found.push(entry.clone()));
-        found
+        (found, self.rules.find(name))
     }
 
     /// Whether a name can be that of a topic.
@@ -341,56 +346,59 @@ impl Exchange {
         }
     }
 
-    /// Hands a batch to every shard that has subscribers. The shard it comes from delivers to its
-    /// own itself, but when the topic has a history: then all get it in the order of the history,
-    /// `own` like the others but without being woken.
+    /// Hands a batch to the shards that have a place for it. The shard it comes from delivers to
+    /// its own itself, but when the topic has a history: then all get it in the order of the
+    /// history, `own` like the others but without being woken, and so do those whose first
+    /// subscriber came since, who counts from where the history was then.
     pub(super) fn ship(
         &self,
         entry: &Arc<Entry>,
         batch: &Batch,
         own: usize,
-        mut reserved: ShardSet,
+        reserved: ShardSet,
         refused: ShardSet,
     ) {
         let mut log = entry.lock_log();
-        if let Some(log) = &mut log {
-            log.append(batch);
+        let bytes = batch.frames.len();
+        for shard in reserved.iter() {
+            match entry.subscribers(shard) {
+                0 => self.inlets[shard].release(bytes),
+                _ => self.fill(entry, batch, shard, own),
+            }
         }
-        for shard in (0..self.shards()).filter(|&shard| shard != own || log.is_some()) {
-            let subscribers = entry.subscribers(shard);
-            let inlet = &self.inlets[shard];
-            if reserved.take(shard) {
-                match subscribers {
-                    0 => inlet.release(),
-                    _ => self.fill(inlet, entry, batch, shard, own),
-                }
-            } else if subscribers > 0 {
-                if !refused.has(shard) && inlet.reserve() {
-                    self.fill(inlet, entry, batch, shard, own);
-                } else {
-                    inlet.count_refused(batch.messages, subscribers);
-                    self.miss(entry, shard, batch.messages);
-                }
+        let Some(log) = &mut log else { return };
+        log.append(batch);
+        for shard in entry.interested().iter().filter(|&shard| !reserved.has(shard)) {
+            if !refused.has(shard) && self.inlets[shard].reserve(bytes) {
+                self.fill(entry, batch, shard, own);
+            } else {
+                self.refuse(entry, shard, batch.messages, entry.subscribers(shard));
             }
         }
     }
 
-    fn fill(
-        &self,
-        inlet: &Inlet<Parcel>,
-        entry: &Arc<Entry>,
-        batch: &Batch,
-        shard: usize,
-        own: usize,
-    ) {
-        let batch = batch.for_shard(shard);
-        let bytes = batch.frames.len();
+    /// Fills a place that is reserved for a batch.
+    fn fill(&self, entry: &Arc<Entry>, batch: &Batch, shard: usize, own: usize) {
+        let (batch, bytes) = (batch.for_shard(shard), batch.frames.len());
         let parcel = Parcel { entry: Arc::clone(entry), batch: Some(batch) };
+        let inlet = &self.inlets[shard];
         if shard == own {
             let _ = inlet.insert(parcel, bytes);
         } else {
             inlet.fill(parcel, bytes);
         }
+    }
+
+    /// Counts what a shard's subscribers miss because its inlet is full, and has them told.
+    pub(super) fn refuse(
+        &self,
+        entry: &Arc<Entry>,
+        shard: usize,
+        messages: u32,
+        subscribers: usize,
+    ) {
+        self.inlets[shard].count_refused(messages, subscribers);
+        self.miss(entry, shard, messages);
     }
 
     /// Has a shard's subscribers told that they miss messages.
@@ -403,9 +411,9 @@ impl Exchange {
     /// Has all subscribers of a topic told that they miss messages.
     pub(crate) fn miss_everywhere(&self, name: &str, messages: u32) {
         let exact = self.find(self.hash(name), name);
-        let matching = if self.has_patterns() { self.matching(name) } else { Vec::new() };
+        let matching = if self.has_patterns() { self.matching(name).0 } else { Vec::new() };
         for entry in exact.iter().chain(&matching) {
-            for shard in (0..self.shards()).filter(|&shard| entry.subscribers(shard) > 0) {
+            for shard in entry.interested().iter() {
                 self.miss(entry, shard, messages);
             }
         }
@@ -447,32 +455,41 @@ impl Exchange {
         if !self.takes_name(name) {
             return Reached::default();
         }
-        let exact = self.find_to_publish(self.hash(name), name);
-        let matching = if self.has_patterns() { self.matching(name) } else { Vec::new() };
+        let hash = self.hash(name);
+        let Publish { tags, key, .. } = how;
+        let message = |key, options| Outgoing { kind, payload, tags, key, except: None, options };
         let mut reached = Reached::default();
-        let mut framed = None;
-        for entry in exact.iter().chain(&matching) {
-            let mut log = entry.lock_log();
-            if let Some(log) = &mut log {
-                log.append(framed.get_or_insert_with(|| Batch::of_one(kind, payload, how)));
-            }
-            for shard in 0..self.shards() {
-                let subscribers = entry.subscribers(shard);
-                if subscribers == 0 {
-                    continue;
-                }
-                let inlet = &self.inlets[shard];
-                if inlet.reserve() {
-                    let batch = framed.get_or_insert_with(|| Batch::of_one(kind, payload, how));
-                    self.fill(inlet, entry, batch, shard, NO_SHARD);
-                    reached.queued += subscribers;
-                } else {
-                    inlet.count_refused(1, subscribers);
-                    self.miss(entry, shard, 1);
-                    reached.dropped += subscribers;
-                }
+        if let Some(entry) = self.find_to_publish(hash, name) {
+            let batch = Batch::of_one(&message(key, entry.options));
+            self.hand_out(&entry, &batch, &mut reached);
+        }
+        if self.has_patterns() {
+            let (matching, options) = self.matching(name);
+            if !matching.is_empty() {
+                let latest = options.slow == SlowPolicy::Latest;
+                let key = if latest { numbers::mix(hash, key) } else { key };
+                let batch = Batch::of_one(&message(key, options));
+                matching.iter().for_each(|entry| self.hand_out(entry, &batch, &mut reached));
             }
         }
         reached
+    }
+
+    /// Hands a message to all shards with subscribers.
+    fn hand_out(&self, entry: &Arc<Entry>, batch: &Batch, reached: &mut Reached) {
+        let mut log = entry.lock_log();
+        if let Some(log) = &mut log {
+            log.append(batch);
+        }
+        for shard in entry.interested().iter() {
+            let subscribers = entry.subscribers(shard);
+            if self.inlets[shard].reserve(batch.frames.len()) {
+                self.fill(entry, batch, shard, usize::MAX);
+                reached.queued += subscribers;
+            } else {
+                self.refuse(entry, shard, batch.messages, subscribers);
+                reached.dropped += subscribers;
+            }
+        }
     }
 }

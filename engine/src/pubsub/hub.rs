@@ -2,26 +2,21 @@
 //! elsewhere, and who gets it. It sends nothing itself.
 
 mod joining;
+mod publishing;
 
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::Reached;
-use super::batch::{Except, Publish};
 use super::delivery::{Audience, Delivery};
 use super::entry::Entry;
 use super::exchange::{Exchange, Parcel};
 use super::gaps::{Gap, Gaps};
 use super::lag::{LagBounds, Laggards};
 use super::log::Position;
+use super::matches::Matches;
 use super::subscriptions::Subscriptions;
-use super::topic::{Matches, Topic};
-use crate::protocol::MessageKind;
-
-/// Bytes after which a batch is closed and another begun, so that what is shared and handed over
-/// as one stays moderate.
-const BATCH_BYTES: usize = 256 * 1024;
+use super::topic::Topic;
 
 /// How a connection subscribes, beyond the topic.
 #[derive(Clone, Copy, Debug)]
@@ -46,11 +41,16 @@ pub(crate) struct Hub {
     touched: Vec<u32>,
     /// By slot. Nothing but a word for a connection without subscriptions.
     subscribers: Vec<Option<Box<Subscriptions>>>,
-    /// Changes whenever a number of a pattern is freed.
-    numbering: u64,
+    matches: Matches,
     laggards: Laggards,
+    /// Messages that filters have kept from subscribers, so far.
+    filtered: u64,
     /// Whom to tell that messages were missed.
     gaps: Gaps,
+    /// Bytes of what is published here and awaits the end of the turn, to be received here.
+    waiting_bytes: usize,
+    /// A list to take parcels into.
+    parcels: Vec<Parcel>,
     /// The shard has ended.
     ended: bool,
 }
@@ -67,9 +67,12 @@ impl Hub {
             free: Vec::new(),
             touched: Vec::new(),
             subscribers: Vec::new(),
-            numbering: 0,
+            matches: Matches::default(),
             laggards: Laggards::default(),
+            filtered: 0,
             gaps: Gaps::default(),
+            waiting_bytes: 0,
+            parcels: Vec::new(),
             ended: false,
         }
     }
@@ -89,10 +92,10 @@ impl Hub {
         self.exchange.inlet(self.shard).refused()
     }
 
-    /// Deliveries that subscribers missed because they read too slowly, and those that a later
-    /// message replaced.
-    pub(crate) fn lost(&self) -> (u64, u64) {
-        (self.laggards.dropped, self.laggards.replaced)
+    /// Deliveries that subscribers missed because they read too slowly, those that a later message
+    /// replaced, and those that filters kept from them.
+    pub(crate) fn lost(&self) -> [u64; 3] {
+        [self.laggards.dropped, self.laggards.replaced, self.filtered]
     }
 
     /// Which slots to tell that messages were missed.
@@ -101,22 +104,27 @@ impl Hub {
     }
 
     fn find(&self, hash: u64, name: &str, is_pattern: bool) -> Option<u32> {
-        let same = |&number: &u32| {
-            let topic = &self.topics[number as usize];
-            topic.is_pattern == is_pattern && *topic.name == *name
-        };
+        let same = |&number: &u32| self.topics[number as usize].is(name, is_pattern);
         self.names.find(hash, same).copied()
     }
 
-    fn insert(&mut self, hash: u64, name: &str, is_pattern: bool) -> u32 {
-        let number = self.free.pop().unwrap_or_else(|| {
+    /// The number that the next new topic gets.
+    fn vacancy(&mut self) -> u32 {
+        if self.free.is_empty() {
+            self.free.push(self.topics.len() as u32);
             self.topics.push(Topic::default());
-            self.topics.len() as u32 - 1
-        });
-        let topic = &mut self.topics[number as usize];
-        (topic.hash, topic.name, topic.is_pattern) = (hash, name.into(), is_pattern);
+        }
+        self.free[self.free.len() - 1]
+    }
+
+    /// Gives a topic that is not there a number, [`vacancy`](Self::vacancy).
+    fn insert(&mut self, entry: Arc<Entry>) -> u32 {
+        let number = self.vacancy();
+        self.free.pop();
+        let hash = entry.hash;
+        self.topics[number as usize].entry = Some(entry);
         let topics = &self.topics;
-        self.names.insert_unique(hash, number, |&number| topics[number as usize].hash);
+        self.names.insert_unique(hash, number, |&number| topics[number as usize].hash());
         number
     }
 
@@ -130,165 +138,21 @@ impl Hub {
 
     fn forget(&mut self, number: u32) {
         let topic = std::mem::take(&mut self.topics[number as usize]);
-        if let Ok(found) = self.names.find_entry(topic.hash, |&other| other == number) {
+        if let Ok(found) = self.names.find_entry(topic.hash(), |&other| other == number) {
             found.remove();
         }
-        self.numbering += u64::from(topic.is_pattern);
         self.free.push(number);
-    }
-
-    /// Publishes to the subscribers of a topic, and of the patterns that match it, on all shards;
-    /// `sender` is the slot it comes from.
-    #[inline]
-    pub(crate) fn publish(
-        &mut self,
-        name: &str,
-        kind: MessageKind,
-        payload: &[u8],
-        sender: Option<u32>,
-        how: Publish,
-    ) -> Reached {
-        if !self.exchange.takes_name(name) {
-            return Reached::default();
-        }
-        self.exchange.send_away(name, kind, payload, how);
-        let hash = self.exchange.hash(name);
-        let Some(topic) = self.route(hash, name) else { return Reached::default() };
-        let sender = sender.filter(|_| how.except_sender);
-        let message = Outgoing { kind, payload, sender, how };
-        let mut reached = self.append(topic, &message);
-        if self.exchange.has_patterns() {
-            let matches = self.take_matches(topic);
-            for &matching in &matches.topics {
-                let also = self.append(matching, &message);
-                reached.queued += also.queued;
-                reached.dropped += also.dropped;
-            }
-            self.topics[topic as usize].matches = Some(matches);
-        }
-        reached
-    }
-
-    /// The number of the topic to publish to, if anybody anywhere may be interested in it. One that
-    /// has no members here gets a number for this turn.
-    #[inline]
-    fn route(&mut self, hash: u64, name: &str) -> Option<u32> {
-        if let Some(number) = self.find(hash, name, false) {
-            let topic = &mut self.topics[number as usize];
-            if topic.members.is_empty() && !topic.entry.as_ref().is_some_and(|e| e.is_listed()) {
-                topic.entry = self.exchange.find_to_publish(hash, name);
-            }
-            return Some(number);
-        }
-        let entry = self.exchange.find_to_publish(hash, name);
-        if entry.is_none() && !self.exchange.has_patterns() {
-            return None;
-        }
-        let number = self.insert(hash, name, false);
-        self.topics[number as usize].entry = entry;
-        self.touch(number);
-        Some(number)
-    }
-
-    /// The patterns that match a topic, found again if patterns have come or gone.
-    fn take_matches(&mut self, topic: u32) -> Box<Matches> {
-        let mut matches = self.topics[topic as usize].matches.take().unwrap_or_default();
-        let version = self.exchange.patterns_version();
-        if matches.version == version && matches.numbering == self.numbering {
-            return matches;
-        }
-        let found = self.exchange.matching(&self.topics[topic as usize].name);
-        matches.topics.clear();
-        matches.topics.extend(found.into_iter().map(|entry| self.number_of_pattern(entry)));
-        (matches.version, matches.numbering) = (version, self.numbering);
-        matches
-    }
-
-    fn number_of_pattern(&mut self, entry: Arc<Entry>) -> u32 {
-        if let Some(number) = self.find(entry.hash, &entry.name, true) {
-            let topic = &mut self.topics[number as usize];
-            if topic.members.is_empty() {
-                topic.entry = Some(entry);
-            }
-            return number;
-        }
-        let number = self.insert(entry.hash, &entry.name, true);
-        self.topics[number as usize].entry = Some(entry);
-        self.touch(number);
-        number
-    }
-
-    /// Frames a message into a topic's batch.
-    fn append(&mut self, number: u32, message: &Outgoing<'_>) -> Reached {
-        let topic = &mut self.topics[number as usize];
-        let Some(entry) = &topic.entry else { return Reached::default() };
-        if topic.turn.open.len() > BATCH_BYTES {
-            self.seal(number);
-            return self.append(number, message);
-        }
-        let turn = &mut topic.turn;
-        // With a history, this shard gets it by its inlet, too.
-        let kept = entry.log.is_some();
-        let here = if kept { 0 } else { topic.members.len() };
-        let mut reached = Reached { queued: here, dropped: 0 };
-        for shard in (0..self.exchange.shards()).filter(|&shard| shard != self.shard || kept) {
-            let subscribers = entry.subscribers(shard);
-            if subscribers == 0 {
-                continue;
-            }
-            if turn.reserved.has(shard) {
-                reached.queued += subscribers;
-            } else if !turn.refused.has(shard) && self.exchange.inlet(shard).reserve() {
-                turn.reserved.add(shard);
-                reached.queued += subscribers;
-            } else {
-                turn.refused.add(shard);
-                reached.dropped += subscribers;
-            }
-        }
-        if reached == Reached::default() && !kept {
-            return reached;
-        }
-        let except = message.sender.map(|slot| Except { shard: self.shard as u32, slot });
-        if let Some(slot) = message.sender
-            && let Some(Some(subscriptions)) = self.subscribers.get(slot as usize)
-            && subscriptions.position(number).is_some()
-        {
-            reached.queued = reached.queued.saturating_sub(1);
-        }
-        let (tags, key) = (message.how.tags, message.how.key);
-        turn.open.push(message.kind, message.payload, (tags, key), except);
-        self.touch(number);
-        reached
-    }
-
-    /// Closes a topic's batch: the other shards get theirs now, this one's waits for the end of the
-    /// turn.
-    fn seal(&mut self, number: u32) {
-        let topic = &mut self.topics[number as usize];
-        if topic.turn.open.is_empty() {
-            return;
-        }
-        let batch = topic.turn.open.seal();
-        let reserved = std::mem::take(&mut topic.turn.reserved);
-        let refused = std::mem::take(&mut topic.turn.refused);
-        if let Some(entry) = &topic.entry {
-            self.exchange.ship(entry, &batch, self.shard, reserved, refused);
-        }
-        let kept = topic.entry.as_ref().is_some_and(|entry| entry.log.is_some());
-        if !topic.members.is_empty() && !kept {
-            topic.turn.take_in(batch);
-        }
     }
 
     /// Takes in what other shards and threads have published.
     pub(crate) fn collect(&mut self) {
-        let parcels = self.exchange.inlet(self.shard).take();
+        let mut parcels = std::mem::take(&mut self.parcels);
+        self.exchange.inlet(self.shard).take(&mut parcels);
         self.take_in(parcels);
     }
 
-    fn take_in(&mut self, parcels: Vec<Parcel>) {
-        for parcel in parcels {
+    fn take_in(&mut self, mut parcels: Vec<Parcel>) {
+        for parcel in parcels.drain(..) {
             if parcel.entry.subscribers(self.shard) == 0 {
                 // They have left since, and with them whoever has missed something.
                 parcel.entry.take_missed(self.shard);
@@ -299,12 +163,13 @@ impl Hub {
             let Some(batch) = parcel.batch else { continue };
             let turn = &self.topics[number as usize].turn;
             if !turn.newcomers.is_empty() && parcel.entry.log.is_none() {
-                // Who has joined since the open batch began is held to its bytes.
+                // Who has joined since the open batch began is held to its messages.
                 self.seal(number);
             }
             self.topics[number as usize].turn.take_in(batch);
             self.touch(number);
         }
+        self.parcels = parcels;
     }
 
     /// Notes for all subscribers of a topic what the inlet had no place for.
@@ -336,10 +201,12 @@ impl Hub {
         if in_inlet {
             self.collect();
         }
+        self.waiting_bytes = 0;
         for number in std::mem::take(&mut self.touched) {
             let topic = &mut self.topics[number as usize];
-            let laggards = &mut self.laggards;
-            Delivery { shard: self.shard as u32, number, bounds, laggards }.run(topic, audience);
+            let (laggards, filtered) = (&mut self.laggards, &mut self.filtered);
+            let delivery = Delivery { shard: self.shard, number, bounds, laggards, filtered };
+            delivery.run(topic, audience);
             topic.turn.listed = false;
             if topic.members.is_empty() {
                 self.forget(number);
@@ -362,6 +229,7 @@ impl Hub {
             }
         }
         self.names.clear();
+        self.free.clear();
         self.subscribers.clear();
     }
 
@@ -376,7 +244,7 @@ impl Hub {
     pub(crate) fn resume(&mut self, slot: u32, audience: &mut impl Audience) -> bool {
         while let Some(queued) = audience.queued_bytes(slot) {
             match self.laggards.next(slot, queued) {
-                Some(frame) => audience.send_alone(slot, frame),
+                Some(frame) => _ = audience.send_alone(slot, frame, 1),
                 None => return self.laggards.release(slot, queued, &mut self.gaps),
             }
         }
@@ -384,15 +252,6 @@ impl Hub {
         self.laggards.forget(slot);
         false
     }
-}
-
-/// A message to be framed.
-struct Outgoing<'a> {
-    kind: MessageKind,
-    payload: &'a [u8],
-    /// The slot of the subscriber who does not get it.
-    sender: Option<u32>,
-    how: Publish,
 }
 
 impl Drop for Hub {

@@ -6,10 +6,12 @@ use bytes::Bytes;
 
 use super::*;
 use crate::limits::Limits;
+use crate::protocol::MessageKind;
 use crate::pubsub::frames;
 use crate::pubsub::pattern::SubscribeError;
 use crate::pubsub::topic::Member;
 use crate::pubsub::{Bell, Rules, SlowPolicy, TopicOptions};
+use crate::pubsub::{Publish, Reached, Taken};
 
 struct Silent;
 
@@ -36,16 +38,18 @@ pub(in crate::pubsub) struct Inbox {
     /// Bytes that wait for those who do not read.
     queued: BTreeMap<u32, usize>,
     lagging: BTreeSet<u32>,
+    /// Bytes that were not shared.
+    copied: usize,
 }
 
 impl Audience for Inbox {
-    fn send(&mut self, slot: u32, frames: Bytes, messages: u32) {
+    fn send(&mut self, slot: u32, frames: Bytes, messages: u32) -> Taken {
         assert!(messages > 0, "nobody is sent nothing");
         let mut start = 0;
         let mut count = 0;
         for end in frames::ends(&frames) {
             let frame = &frames[start..end];
-            let header = if frame[1] < 126 { 2 } else { 4 };
+            let header = [2, 4, 10][(frame[1] as usize).saturating_sub(125)];
             let text = String::from_utf8(frame[header..].to_vec()).unwrap();
             self.received.entry(slot).or_default().push(text);
             (start, count) = (end, count + 1);
@@ -54,10 +58,12 @@ impl Audience for Inbox {
         if let Some(queued) = self.queued.get_mut(&slot) {
             *queued += frames.len();
         }
+        Taken::Queued
     }
 
-    fn send_alone(&mut self, slot: u32, frame: Vec<u8>) {
-        self.send(slot, frame.into(), 1);
+    fn send_alone(&mut self, slot: u32, frames: Vec<u8>, messages: u32) -> Taken {
+        self.copied += frames.len();
+        self.send(slot, frames.into(), messages)
     }
 
     fn queued_bytes(&mut self, slot: u32) -> Option<usize> {
@@ -175,6 +181,103 @@ fn a_full_inlet_drops_for_its_shard_alone_and_says_so() {
     assert_eq!(turn(&mut hubs[2]).take(2), ["a", "b"]);
     assert_eq!(turn(&mut hubs[1]).take(1), ["c"]);
     assert_eq!(publish(&mut hubs[0], "t", "d"), reached(3), "there is room again");
+}
+
+#[test]
+fn bytes_that_other_shards_and_this_one_are_about_to_get_are_bounded() {
+    let limits = Limits { inlet_bytes_max: 100_000, ..Limits::default() };
+    let mut hubs = hubs(2, &limits);
+    join(&mut hubs[1], "there", 1);
+    join(&mut hubs[0], "here", 1);
+    let text = "x".repeat(996);
+    for name in ["there", "here"] {
+        for number in 0..300 {
+            let expected = match number < 100 {
+                true => reached(1),
+                false => Reached { queued: 0, dropped: 1 },
+            };
+            assert_eq!(publish(&mut hubs[0], name, &text), expected, "{name}: {number}");
+        }
+    }
+    // Another thread finds no room either.
+    let exchange = Arc::clone(hubs[0].exchange());
+    let send = |name| exchange.publish(name, MessageKind::Text, b"x", Publish::default());
+    assert_eq!(send("there"), Reached { queued: 0, dropped: 1 });
+    assert_eq!(turn(&mut hubs[0]).take(1).len(), 100);
+    assert_eq!(turn(&mut hubs[1]).take(1).len(), 100);
+    let gap = |hub: &mut Hub| hub.take_gaps()[0].1.messages;
+    hubs[0].collect();
+    assert_eq!((gap(&mut hubs[0]), gap(&mut hubs[1])), (200, 201));
+    assert_eq!((hubs[0].refused(), hubs[1].refused()), (200, 201));
+    assert_eq!((send("there"), publish(&mut hubs[0], "here", "x")), (reached(1), reached(1)));
+}
+
+#[test]
+fn only_what_was_published_to_somebody_is_counted_as_missed() {
+    let limits = Limits { inlet_batches_max: 1, ..Limits::default() };
+    let mut hubs = hubs(2, &limits);
+    join(&mut hubs[0], "t", 9);
+    join(&mut hubs[1], "other", 3);
+    assert_eq!(publish(&mut hubs[0], "other", "takes the only place"), reached(1));
+    for _ in 0..5 {
+        assert_eq!(publish(&mut hubs[0], "t", "to nobody there"), reached(1));
+    }
+    join(&mut hubs[1], "t", 1);
+    for _ in 0..2 {
+        assert_eq!(publish(&mut hubs[0], "t", "missed"), Reached { queued: 1, dropped: 1 });
+    }
+    join(&mut hubs[1], "t", 2);
+    turn(&mut hubs[0]);
+    turn(&mut hubs[1]);
+    assert_eq!(hubs[1].refused(), 2);
+    let told: Vec<_> = hubs[1].take_gaps().iter().map(|(_, gap)| gap.messages).collect();
+    assert!(told.iter().all(|&messages| messages <= 2), "{told:?}");
+}
+
+#[test]
+fn publishing_to_nobody_leaves_nothing_behind_and_patterns_are_looked_for_once() {
+    let limits = Limits::default();
+    let mut hubs = hubs(2, &limits);
+    hubs[1].subscribe_matching("room/*", 1, u64::MAX, &limits).unwrap();
+    for round in 0..3 {
+        for number in 10..3_000 {
+            assert_eq!(publish(&mut hubs[0], &format!("price/{number}"), "x"), reached(0));
+        }
+        assert!(!hubs[0].has_deliveries() && hubs[0].is_empty());
+        assert_eq!(publish(&mut hubs[0], "room/1", "x"), reached(1));
+        assert_eq!(publish(&mut hubs[0], "price/1", "x"), reached(usize::from(round == 2)));
+        turn(&mut hubs[0]);
+        assert_eq!(turn(&mut hubs[1]).take(1).len(), if round == 2 { 2 } else { 1 });
+        if round == 1 {
+            // What is remembered of names holds until patterns change.
+            hubs[1].subscribe_matching("*/1", 1, u64::MAX, &limits).unwrap();
+            hubs[1].unsubscribe("room/*", true, 1);
+            assert_eq!(publish(&mut hubs[0], "price/1", "x"), reached(1));
+            assert_eq!(publish(&mut hubs[0], "room/2", "x"), reached(0));
+            hubs[1].subscribe_matching("room/*", 1, u64::MAX, &limits).unwrap();
+            hubs[1].unsubscribe("*/1", true, 1);
+            hubs[1].subscribe_matching("price/1", 1, u64::MAX, &limits).unwrap();
+            turn(&mut hubs[0]);
+            turn(&mut hubs[1]);
+        }
+    }
+}
+
+#[test]
+fn a_small_share_of_a_large_batch_is_copied() {
+    let mut hub = hubs(1, &Limits::default()).remove(0);
+    let limits = Limits::default();
+    for (slot, filter) in [(1, 0b001), (2, 0b010), (3, 0b111)] {
+        hub.subscribe("t", slot, Subscribe { filter, from: None }, &limits).unwrap();
+    }
+    for (tags, length) in [(0b001, 1_000), (0b010, 50_000), (0b100, 50_000)] {
+        let how = Publish { tags, ..Publish::default() };
+        hub.publish("t", MessageKind::Text, "x".repeat(length).as_bytes(), None, how);
+    }
+    let mut inbox = turn(&mut hub);
+    assert_eq!([1, 2, 3].map(|slot| inbox.take(slot).len()), [1, 1, 3]);
+    assert_eq!(inbox.copied, 1_004, "the smallest, and nothing else");
+    assert_eq!(hub.lost(), [0, 0, 4], "what was filtered is counted");
 }
 
 #[test]
@@ -381,6 +484,46 @@ fn what_was_kept_aside_ends_with_the_subscription() {
             inbox.queued.insert(1, 100);
         }
     }
+}
+
+#[test]
+fn whoever_is_subscribed_to_a_pattern_gets_each_topic_as_its_own_options_say() {
+    let limits = Limits::default();
+    let mut rules = Rules::default();
+    rules.add("state/*", slow(SlowPolicy::Latest));
+    rules.add("news/*", slow(SlowPolicy::DropNewest));
+    let mut hub = hubs_with(1, &limits, rules).remove(0);
+    hub.subscribe_matching("**", 1, u64::MAX, &limits).unwrap();
+    let mut inbox = Inbox::default();
+    inbox.queued.insert(1, 100);
+    for round in 0..3 {
+        for name in ["state/a", "news/a", "state/b", "talk/a"] {
+            assert_eq!(publish(&mut hub, name, &format!("{name} {round}")), reached(1));
+        }
+        turn_with(&mut hub, &mut inbox, LagBounds::of(&limits));
+    }
+    // What must not be missed is sent at once, of states the latest of each is kept.
+    assert_eq!(inbox.take(1), ["talk/a 0", "talk/a 1", "talk/a 2"]);
+    inbox.queued.insert(1, 0);
+    while hub.resume(1, &mut inbox) {
+        inbox.queued.insert(1, 0);
+    }
+    assert_eq!(inbox.take(1), ["state/a 2", "state/b 2"]);
+    let told = hub.take_gaps();
+    assert_eq!((told.len(), told[0].1.topic(), told[0].1.messages), (1, "**", 3));
+    // The same by way of other threads.
+    inbox.queued.insert(1, 100);
+    let exchange = Arc::clone(hub.exchange());
+    for name in ["state/a", "state/b", "state/a", "talk/a"] {
+        exchange.publish(name, MessageKind::Text, name.as_bytes(), Publish::default());
+        turn_with(&mut hub, &mut inbox, LagBounds::of(&limits));
+    }
+    assert_eq!(inbox.take(1), ["talk/a"]);
+    inbox.queued.insert(1, 0);
+    while hub.resume(1, &mut inbox) {
+        inbox.queued.insert(1, 0);
+    }
+    assert_eq!(inbox.take(1), ["state/a", "state/b"]);
 }
 
 /// Whether a topic's subscriber has not caught up.

@@ -17,25 +17,34 @@ fn inlet(places_max: usize, bytes_max: usize) -> (Arc<Eventfd>, Inlet<u32>) {
     (Arc::clone(&bell), Inlet::new(places_max, bytes_max, bell))
 }
 
+fn take(inlet: &Inlet<u32>) -> Vec<u32> {
+    let mut taken = Vec::new();
+    inlet.take(&mut taken);
+    taken
+}
+
 #[test]
 fn it_is_bounded_in_places_and_bytes_and_rings_once() {
     let (bell, inlet) = inlet(2, 10);
-    assert!(inlet.reserve() && inlet.reserve());
-    assert!(!inlet.reserve(), "both places are reserved");
-    inlet.release();
-    assert!(inlet.reserve());
+    assert!(inlet.reserve(4) && inlet.reserve(1));
+    assert!(!inlet.reserve(1), "both places are reserved");
+    inlet.release(1);
+    assert!(inlet.reserve(1));
     inlet.fill(1, 4);
     assert!(bell.0.swap(false, Ordering::Relaxed));
+    inlet.extend(3);
     inlet.fill(2, 4);
     assert!(!bell.0.load(Ordering::Relaxed), "the first is still there");
-    assert_eq!(inlet.take(), [1, 2]);
-    assert!(inlet.reserve());
+    assert_eq!(take(&inlet), [1, 2]);
+    assert!(inlet.reserve(6) && inlet.takes_bytes());
+    inlet.extend(4);
+    assert!(!inlet.takes_bytes(), "what is reserved counts before it is there");
+    assert!(!inlet.reserve(1), "there is a place, but enough bytes are reserved");
     inlet.fill(3, 10);
-    assert!(!inlet.reserve(), "there is a place, but enough bytes wait");
     inlet.stop();
-    assert!(!inlet.reserve());
-    assert_eq!(inlet.take(), []);
-    assert_eq!(inlet.places.load(Ordering::Relaxed), 0);
+    assert!(!inlet.reserve(1));
+    assert!(take(&inlet).is_empty());
+    assert_eq!((inlet.places.load(Ordering::Relaxed), inlet.bytes.load(Ordering::Relaxed)), (0, 0));
 }
 
 /// What one thread does next. Each step is one critical section or one system call, so running
@@ -102,20 +111,20 @@ fn run_all(threads: &[Vec<Step>]) -> usize {
         for &thread in order {
             match threads[thread][at[thread]] {
                 Step::Insert(item) => {
-                    assert!(inlet.reserve());
+                    assert!(inlet.reserve(1));
                     must_ring[thread] = inlet.insert(item, 1);
                 }
                 Step::Ring if must_ring[thread] => bell.ring(),
                 Step::Ring => {}
                 Step::Silence => awake = bell.0.swap(false, Ordering::Relaxed),
-                Step::Take if awake => taken.extend(inlet.take()),
+                Step::Take if awake => taken.extend(take(&inlet)),
                 Step::Take => {}
             }
             at[thread] += 1;
         }
         // All have rung who must. The shard goes on waking for as long as it is told to.
         while bell.0.swap(false, Ordering::Relaxed) {
-            taken.extend(inlet.take());
+            taken.extend(take(&inlet));
         }
         for steps in &threads[..threads.len() - 1] {
             let handed = steps.iter().filter_map(|step| match step {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::entry::Entry;
 use super::gaps::Gaps;
 use super::numbers::ByNumber;
+use super::options::TopicOptions;
 use crate::limits::Limits;
 
 /// What a message kept aside takes beside its own bytes: its places in the list and in the table of
@@ -29,6 +30,8 @@ struct Kept {
 struct TopicLag {
     topic: u32,
     entry: Arc<Entry>,
+    /// What may wait for the subscriber, by the message that came last.
+    backlog_bytes: usize,
     waiting: VecDeque<Kept>,
     first: u64,
     latest: HashMap<u64, u64>,
@@ -38,12 +41,13 @@ struct TopicLag {
 impl TopicLag {
     fn new(topic: u32, entry: &Arc<Entry>) -> Self {
         let (waiting, latest) = (VecDeque::new(), HashMap::new());
-        Self { topic, entry: Arc::clone(entry), waiting, first: 0, latest, missed: 0 }
+        let entry = Arc::clone(entry);
+        Self { topic, entry, backlog_bytes: 0, waiting, first: 0, latest, missed: 0 }
     }
 
     /// Whether so few bytes wait that the subscriber takes messages again.
     fn allows(&self, queued_bytes: usize) -> bool {
-        queued_bytes < (self.entry.options.backlog_bytes / 2).max(1)
+        queued_bytes < (self.backlog_bytes / 2).max(1)
     }
 
     fn pop(&mut self) -> Option<Vec<u8>> {
@@ -73,6 +77,9 @@ impl TopicLag {
     }
 }
 
+/// The topic of a message: its number on the shard, and what all shards know of it.
+type Of<'a> = (u32, &'a Arc<Entry>);
+
 fn held_bytes(frame: &[u8]) -> usize {
     frame.len() + PLACE_BYTES
 }
@@ -91,11 +98,13 @@ struct Lag {
 }
 
 impl Lag {
-    fn place(&mut self, topic: u32, entry: &Arc<Entry>) -> usize {
-        *self.places.entry(topic).or_insert_with(|| {
+    fn place(&mut self, (topic, entry): Of<'_>, options: &TopicOptions) -> usize {
+        let place = *self.places.entry(topic).or_insert_with(|| {
             self.topics.push(TopicLag::new(topic, entry));
             self.topics.len() - 1
-        })
+        });
+        self.topics[place].backlog_bytes = options.backlog_bytes;
+        place
     }
 
     fn remove(&mut self, place: usize) -> TopicLag {
@@ -172,10 +181,10 @@ impl Laggards {
     }
 
     /// Notes that a subscriber misses messages.
-    pub(super) fn miss(&mut self, slot: u32, (topic, entry): (u32, &Arc<Entry>), messages: u32) {
+    pub(super) fn miss(&mut self, slot: u32, topic: Of<'_>, options: &TopicOptions, messages: u32) {
         self.dropped += u64::from(messages);
         let lag = self.by_slot.entry(slot).or_default();
-        let place = lag.place(topic, entry);
+        let place = lag.place(topic, options);
         lag.topics[place].missed += u64::from(messages);
     }
 
@@ -184,13 +193,14 @@ impl Laggards {
     pub(super) fn keep(
         &mut self,
         slot: u32,
-        (topic, entry): (u32, &Arc<Entry>),
+        topic: Of<'_>,
+        options: &TopicOptions,
         key: Option<u64>,
         frame: &[u8],
         bounds: LagBounds,
     ) {
         let lag = self.by_slot.entry(slot).or_default();
-        let place = lag.place(topic, entry);
+        let place = lag.place(topic, options);
         let others = self.bytes - lag.bytes;
         let most = bounds.each_bytes_max.min(bounds.all_bytes_max.saturating_sub(others));
         // Larger than everything that may be kept: dropping the rest for it would not help.

@@ -66,7 +66,7 @@ impl Log {
     }
 
     pub(super) fn append(&mut self, batch: &Batch) {
-        batch.each(|frame, tags| {
+        batch.each(batch.all(), |frame, tags, _| {
             self.head += 1;
             // Copied: a slice would keep the whole batch.
             let frame = Bytes::copy_from_slice(frame);

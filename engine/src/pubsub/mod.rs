@@ -21,18 +21,20 @@ mod hub;
 mod inlet;
 mod lag;
 mod log;
+mod matches;
 #[cfg(test)]
 mod model_tests;
 mod numbers;
 mod options;
 mod pattern;
+mod shard_set;
 mod subscriptions;
 mod topic;
 mod trie;
 
 pub use backend::{Backend, Interest, Publication};
 pub use batch::Publish;
-pub(crate) use delivery::Audience;
+pub(crate) use delivery::{Audience, Taken};
 pub(crate) use exchange::Exchange;
 pub(crate) use hub::{Hub, Subscribe};
 pub(crate) use inlet::Bell;

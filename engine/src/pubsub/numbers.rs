@@ -17,6 +17,12 @@ pub(super) fn hash(number: u32) -> u64 {
     mixed ^ mixed >> 32
 }
 
+/// One number made of two, of which the first is a keyed hash.
+pub(super) fn mix(hash: u64, number: u64) -> u64 {
+    let mixed = (hash ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ mixed >> 32
+}
+
 impl Hasher for NumberHasher {
     fn write_u32(&mut self, number: u32) {
         self.0 = hash(number);

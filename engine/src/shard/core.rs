@@ -17,14 +17,14 @@ use super::glue::Glue;
 use super::slab::Slab;
 use super::wheel::Wheel;
 use crate::buffer::Segment;
-use crate::connection::{Connection, Millis, Phase, Services};
+use crate::connection::{Connection, Millis, Phase, SendOutcome, Services};
 use crate::handler::{
     Command, Decided, Deciding, Handler, LocalShard, Outbound, OutboundRequest, Site, Token,
 };
 use crate::limits::Limits;
 use crate::protocol::CloseCode;
 use crate::protocol::deflate::Deflate;
-use crate::pubsub::{Audience, Exchange, Hub, LagBounds};
+use crate::pubsub::{Audience, Exchange, Hub, LagBounds, Taken};
 use crate::tls::Tls;
 
 /// One connection with everything that belongs to it; `D` is what the driver keeps.
@@ -315,7 +315,8 @@ impl<H: Handler, D: Side> Core<H, D> {
     /// Tells connections what they have missed.
     fn report_gaps(&mut self) {
         let counters = &mut self.services.counters;
-        (counters.published_dropped, counters.published_replaced) = self.hub.borrow().lost();
+        [counters.published_dropped, counters.published_replaced, counters.published_filtered] =
+            self.hub.borrow().lost();
         let gaps = self.hub.borrow_mut().take_gaps();
         for (slot, gap) in gaps {
             let Some((token, _)) = self.slots.at_mut(slot) else { continue };
@@ -556,33 +557,36 @@ struct Subscribers<'a, S, D> {
     dirty: &'a mut Vec<Token>,
 }
 
+impl<S, D> Subscribers<'_, S, D> {
+    #[inline]
+    fn queue(&mut self, slot: u32, frames: Segment, messages: u32) -> Taken {
+        let Some((token, slot)) = self.slots.at_mut(slot) else { return Taken::Closing };
+        let waiting = slot.connection.queued_bytes();
+        let outcome = slot.connection.send_framed(frames, messages, self.services);
+        if !slot.dirty {
+            slot.dirty = true;
+            self.dirty.push(token);
+        }
+        if outcome == SendOutcome::Queued {
+            self.services.deliveries.count(waiting as u64, u64::from(messages));
+            return Taken::Queued;
+        }
+        if slot.connection.phase() == Phase::Open {
+            return Taken::Dropped;
+        }
+        self.services.counters.published_closing += u64::from(messages);
+        Taken::Closing
+    }
+}
+
 impl<S, D> Audience for Subscribers<'_, S, D> {
     #[inline]
-    fn send(&mut self, slot: u32, frames: Bytes, messages: u32) {
-        let Some((token, slot)) = self.slots.at_mut(slot) else { return };
-        let waiting = slot.connection.queued_bytes();
-        let counters = &mut self.services.counters;
-        *match waiting {
-            0 => &mut counters.delivered_to_idle,
-            1..16_384 => &mut counters.delivered_behind_16_kib,
-            16_384..262_144 => &mut counters.delivered_behind_256_kib,
-            _ => &mut counters.delivered_behind_more,
-        } += u64::from(messages);
-        slot.connection.send_shared(frames, messages, self.services);
-        if !slot.dirty {
-            slot.dirty = true;
-            self.dirty.push(token);
-        }
+    fn send(&mut self, slot: u32, frames: Bytes, messages: u32) -> Taken {
+        self.queue(slot, Segment::Shared(frames), messages)
     }
 
-    fn send_alone(&mut self, slot: u32, frame: Vec<u8>) {
-        let Some((token, slot)) = self.slots.at_mut(slot) else { return };
-        let frame = Segment::Owned { bytes: frame, start: 0 };
-        slot.connection.send_framed(frame, 1, self.services);
-        if !slot.dirty {
-            slot.dirty = true;
-            self.dirty.push(token);
-        }
+    fn send_alone(&mut self, slot: u32, frames: Vec<u8>, messages: u32) -> Taken {
+        self.queue(slot, Segment::Owned { bytes: frames, start: 0 }, messages)
     }
 
     fn queued_bytes(&mut self, slot: u32) -> Option<usize> {

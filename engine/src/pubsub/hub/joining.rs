@@ -1,8 +1,10 @@
 //! Who comes and goes on one shard. Publishing and delivering are elsewhere.
 
-use super::Hub;
-use super::Subscribe;
+use std::sync::Arc;
+
+use super::{Hub, Subscribe};
 use crate::limits::Limits;
+use crate::pubsub::entry::Entry;
 use crate::pubsub::log::Recovered;
 use crate::pubsub::pattern::{self, SubscribeError};
 use crate::pubsub::subscriptions::Place;
@@ -31,11 +33,10 @@ impl Hub {
         if self.exchange.keeps_history(name) {
             return self.subscribe_to_history(hash, name, slot, how);
         }
-        let topic = self.number(hash, name, false);
-        if self.topics[topic as usize].members.is_empty() {
-            let entry = self.exchange.join(self.shard, hash, name, topic);
-            self.topics[topic as usize].entry = Some(entry);
-        }
+        let topic = self.has_members(hash, name, false).unwrap_or_else(|number| {
+            let entry = self.exchange.join(self.shard, hash, name, number);
+            self.adopt(number, entry)
+        });
         self.enter(topic, slot, how.filter);
         Ok(without_history)
     }
@@ -56,14 +57,15 @@ impl Hub {
             let found = self.exchange.find_history(hash, name);
             let entry = found.ok_or(SubscribeError::TooManyHistories)?;
             let log = entry.lock_log();
-            let topic = self.number(hash, name, false);
-            if self.topics[topic as usize].members.is_empty() {
-                if !self.exchange.join_history(self.shard, &entry, topic) {
-                    continue;
+            let topic = match self.has_members(hash, name, false) {
+                Ok(topic) => topic,
+                Err(number) if self.exchange.join_history(self.shard, &entry, number) => {
+                    self.adopt(number, Arc::clone(&entry))
                 }
-                self.topics[topic as usize].entry = Some(entry.clone());
-            }
-            let parcels = self.exchange.inlet(self.shard).take();
+                Err(_) => continue,
+            };
+            let mut parcels = std::mem::take(&mut self.parcels);
+            self.exchange.inlet(self.shard).take(&mut parcels);
             let recovered = match (&log, how.from) {
                 (None, from) => Recovered::without_history(from),
                 (Some(log), Some(from)) => log.since(from, how.filter),
@@ -93,16 +95,13 @@ impl Hub {
             return Ok(());
         }
         self.collect();
-        let topic = self.number(hash, pattern, true);
-        if self.topics[topic as usize].members.is_empty() {
-            match self.exchange.join_pattern(self.shard, hash, pattern, topic) {
-                Ok(entry) => self.topics[topic as usize].entry = Some(entry),
-                Err(error) => {
-                    self.touch(topic);
-                    return Err(error);
-                }
+        let topic = match self.has_members(hash, pattern, true) {
+            Ok(topic) => topic,
+            Err(number) => {
+                let entry = self.exchange.join_pattern(self.shard, hash, pattern, number)?;
+                self.adopt(number, entry)
             }
-        }
+        };
         self.enter(topic, slot, filter);
         Ok(())
     }
@@ -132,9 +131,23 @@ impl Hub {
         }
     }
 
-    /// The number of a topic, a new one if need be.
-    fn number(&mut self, hash: u64, name: &str, is_pattern: bool) -> u32 {
-        self.find(hash, name, is_pattern).unwrap_or_else(|| self.insert(hash, name, is_pattern))
+    /// The number of a topic that has members here, or the one that it gets with its first.
+    fn has_members(&mut self, hash: u64, name: &str, is_pattern: bool) -> Result<u32, u32> {
+        match self.find(hash, name, is_pattern) {
+            Some(known) if self.topics[known as usize].members.is_empty() => Err(known),
+            Some(known) => Ok(known),
+            None => Err(self.vacancy()),
+        }
+    }
+
+    /// Gives a topic without members here the entry that counts them from now on.
+    fn adopt(&mut self, number: u32, entry: Arc<Entry>) -> u32 {
+        let topic = &mut self.topics[number as usize];
+        match topic.entry {
+            Some(_) => topic.entry = Some(entry),
+            None => _ = self.insert(entry),
+        }
+        number
     }
 
     /// Adds a member that the topic does not have.
