@@ -1,9 +1,8 @@
 //! What waits to be sent on one connection, in order. It does not frame, it does not send; it
 //! hands all that waits to the driver as one [`Batch`], and counts bytes until they are sent.
 
-use std::collections::VecDeque;
-
 use super::marks::{Mark, Marks};
+use super::segments::Segments;
 use super::{Batch, Pool, Segment};
 
 /// Most segments of one batch: the kernel takes 1,024 slices in a gathered send.
@@ -30,7 +29,7 @@ pub struct SendQueue {
 struct Older {
     /// Goes before everything that waits.
     urgent: Vec<u8>,
-    segments: VecDeque<Segment>,
+    segments: Segments,
     marks: Option<Box<Marks>>,
 }
 
@@ -70,7 +69,7 @@ impl SendQueue {
     /// Bytes that wait and that no send has taken yet.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        let segments = self.older.iter().flat_map(|older| &older.segments);
+        let segments = self.older.iter().flat_map(|older| older.segments.iter());
         let urgent = self.urgent_bytes();
         urgent + segments.map(Segment::len).sum::<usize>() + self.tail.len()
     }
@@ -78,7 +77,7 @@ impl SendQueue {
     /// The sum of `count` over the runs of whole frames that wait and that no send has taken yet. A
     /// range of a receive buffer, whose bytes are not here, is one message.
     pub fn count_waiting(&self, count: impl Fn(&[u8]) -> u64) -> u64 {
-        let segments = self.older.iter().flat_map(|older| &older.segments);
+        let segments = self.older.iter().flat_map(|older| older.segments.iter());
         let older: u64 = segments
             .map(|segment| match segment {
                 Segment::Lent { .. } => 1,
@@ -152,8 +151,8 @@ impl SendQueue {
         let marks = older.marks.get_or_insert_with(|| Marks::unmarked(known));
         if let Some(key) = mark.key
             && let Some(index) = marks.find(key)
+            && let Some(place) = older.segments.get_mut(index)
         {
-            let place = &mut older.segments[index];
             self.queued_bytes = self.queued_bytes + segment.len() - place.len();
             hold(&segment, pool);
             std::mem::replace(place, segment).recycle(pool);
@@ -184,11 +183,11 @@ impl SendQueue {
         let older = self.older.as_mut()?;
         let marks = older.marks.as_mut()?;
         let (index, dropped) = marks.kill_oldest()?;
-        let place = &mut older.segments[index];
+        let place = older.segments.get_mut(index)?;
         self.queued_bytes -= place.len();
         std::mem::replace(place, Segment::EMPTY).recycle(pool);
         if marks.is_sparse() {
-            older.segments.retain(|segment| !segment.is_empty());
+            older.segments.compact();
             marks.compact();
         }
         Some(dropped)
@@ -203,17 +202,16 @@ impl SendQueue {
         if older.marks.is_some() || older.segments.len() >= SEGMENTS_MAX - 1 {
             return self.take_some(older);
         }
-        if let Some(urgent) = older.take_urgent() {
-            older.segments.push_front(urgent);
-        }
+        let urgent = older.take_urgent();
         if !self.tail.is_empty() {
             let bytes = std::mem::take(&mut self.tail);
             older.segments.push_back(Segment::Owned { bytes, start: 0 });
         }
-        match older.segments.len() {
-            0 => None,
-            1 => older.segments.pop_front().map(Batch::One),
-            _ => Some(Batch::Many(older.segments.into())),
+        match (urgent, older.segments.len()) {
+            (None, 0) => None,
+            (None, 1) => older.segments.pop_front().map(Batch::One),
+            (Some(urgent), 0) => Some(Batch::One(urgent)),
+            (urgent, _) => Some(Batch::Many(older.segments.into_vec(urgent))),
         }
     }
 
