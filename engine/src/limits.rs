@@ -103,9 +103,9 @@ pub struct Limits {
     /// Bytes that all connections together may make the server hold: queued to be sent, or of
     /// messages that are not whole. Divided evenly among the shards. From 90 % on new connections
     /// are refused, from 95 % on those that hold most are dropped until it is 90 % again, and with
-    /// all of it used no message is queued but the first 4 KiB for each peer. What is shared by
-    /// many subscribers, the receive buffers (4 MiB a shard) and vectors kept for reuse (32 MiB a
-    /// shard) are not in it. Default 1 GiB.
+    /// all of it used no message is queued but the first 4 KiB for each peer. What many subscribers
+    /// of a shard share counts once there. The receive buffers (4 MiB a shard), vectors kept for
+    /// reuse (32 MiB a shard), histories and what is kept aside are not in it. Default 1 GiB.
     pub memory_bytes_max: usize,
     /// Open connections of one shard; beyond it new ones are closed at once. Default 18,000,
     /// lowered at start to nine tenths of the file descriptors the process may open.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::frames;
 use super::options::TopicOptions;
+use super::tally::Tally;
 use crate::protocol::MessageKind;
 
 /// How a message is published, beyond its topic.
@@ -127,6 +128,7 @@ impl OpenBatch {
             messages: std::mem::take(&mut self.messages),
             options: self.options,
             marks: (!marks.is_empty()).then(|| Arc::new(Marks::new(marks, shard))),
+            is_counted: false,
         }
     }
 }
@@ -169,6 +171,8 @@ pub(super) struct Batch {
     /// Those of the topic that all of them were published to.
     pub(super) options: TopicOptions,
     marks: Option<Arc<Marks>>,
+    /// Whether its bytes are in the tally of the shard that it is for.
+    is_counted: bool,
 }
 
 impl Batch {
@@ -179,9 +183,10 @@ impl Batch {
         open.seal(usize::MAX)
     }
 
-    /// The same batch for another shard: counted there by a counter of its own, so that the
-    /// shards do not contend for one, and without the exceptions, which are nobody there.
-    pub(super) fn for_shard(&self, shard: usize) -> Self {
+    /// The same batch for a shard: who refers to it there is counted by a counter of its own, so
+    /// that the shards do not contend for one, its bytes are counted in the shard's tally, and the
+    /// exceptions are left out where they are nobody.
+    pub(super) fn for_shard(&self, shard: usize, tally: &Arc<Tally>) -> Self {
         let concerns =
             |mark: &Mark| mark.tags != u64::MAX || mark.key != 0 || mark.except.is_some();
         let concerns = |marks: &Arc<Marks>| {
@@ -189,7 +194,21 @@ impl Batch {
                 || marks.each.iter().any(|mark| concerns(&Mark { except: None, ..*mark }))
         };
         let marks = self.marks.as_ref().filter(|marks| concerns(marks)).cloned();
-        Self { frames: Bytes::from_owner(self.frames.clone()), marks, ..*self }
+        let frames = tally.count(self.frames.clone(), 0);
+        Self { frames, marks, is_counted: true, ..*self }
+    }
+
+    /// The whole batch for the only one who gets it, unless its bytes are shared already.
+    pub(super) fn into_alone(self) -> Result<Vec<u8>, Self> {
+        match self.is_plain() && !self.is_counted && self.frames.is_unique() {
+            true => Ok(self.frames.into()),
+            false => Err(self),
+        }
+    }
+
+    /// Whether its bytes are in the tally of the shard that it is for.
+    pub(super) fn is_counted(&self) -> bool {
+        self.is_counted
     }
 
     /// Whether every subscriber without a filter receives the whole batch.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::batch::{Batch, Subscriber};
 use super::entry::Entry;
+use super::exchange::Exchange;
 use super::lag::{LagBounds, Laggards};
 use super::options::{SlowPolicy, TopicOptions};
 use super::topic::Topic;
@@ -35,6 +36,9 @@ pub(crate) trait Audience {
     /// Queues framed messages that nobody else gets.
     fn send_alone(&mut self, slot: u32, frames: Vec<u8>, messages: u32) -> Taken;
 
+    /// Notes how many bytes are in memory for many connections together.
+    fn note_shared(&mut self, bytes: usize);
+
     /// Bytes that wait for the connection in a slot; `None` when it receives nothing more.
     fn queued_bytes(&mut self, slot: u32) -> Option<usize>;
 
@@ -44,6 +48,7 @@ pub(crate) trait Audience {
 
 /// Hands out what was published to one topic.
 pub(super) struct Delivery<'a> {
+    pub(super) exchange: &'a Exchange,
     pub(super) shard: usize,
     /// The topic's number on the shard.
     pub(super) number: u32,
@@ -60,17 +65,32 @@ impl Delivery<'_> {
         let Some(entry) = &topic.entry else { return };
         let everybody_alike = topic.filters.is_empty() && topic.turn.newcomers.is_empty();
         let mut before = 0;
-        for batch in ready {
-            let sends_all = batch.options.slow == SlowPolicy::Close && batch.is_plain();
-            if sends_all && everybody_alike {
+        for mut batch in ready {
+            let (messages, options) = (batch.messages, batch.options);
+            let sends_all = everybody_alike && options.slow == SlowPolicy::Close;
+            if sends_all && let [member] = topic.members[..] {
+                match batch.into_alone() {
+                    Ok(frames) => {
+                        let taken = audience.send_alone(member.slot, frames, messages);
+                        self.note(member.slot, entry, &options, messages, taken, audience);
+                        continue;
+                    }
+                    Err(shared) => batch = shared,
+                }
+            }
+            if !batch.is_counted() {
+                batch = self.exchange.batch_for(&batch, self.shard);
+            }
+            audience.note_shared(self.exchange.shared_bytes(self.shard));
+            if sends_all && batch.is_plain() {
                 for member in &topic.members {
-                    let taken = audience.send(member.slot, batch.frames.clone(), batch.messages);
-                    self.note(member.slot, entry, &batch, batch.messages, taken, audience);
+                    let taken = audience.send(member.slot, batch.frames.clone(), messages);
+                    self.note(member.slot, entry, &options, messages, taken, audience);
                 }
             } else {
                 self.share_out(topic, entry, &batch, before, audience);
             }
-            before += batch.messages;
+            before += messages;
         }
         topic.turn.newcomers = Vec::new();
     }
@@ -116,7 +136,7 @@ impl Delivery<'_> {
             true => audience.send_alone(slot, frames.to_vec(), messages),
             false => audience.send(slot, frames, messages),
         };
-        self.note(slot, entry, batch, messages, taken, audience);
+        self.note(slot, entry, &batch.options, messages, taken, audience);
     }
 
     /// A connection may have a policy of its own, by which it missed something.
@@ -125,13 +145,13 @@ impl Delivery<'_> {
         &mut self,
         slot: u32,
         entry: &Arc<Entry>,
-        batch: &Batch,
+        options: &TopicOptions,
         messages: u32,
         taken: Taken,
         audience: &mut impl Audience,
     ) {
         if taken == Taken::Dropped {
-            self.laggards.miss(slot, (self.number, entry), &batch.options, messages);
+            self.laggards.miss(slot, (self.number, entry), options, messages);
             audience.set_lagging(slot);
         }
     }

@@ -19,6 +19,7 @@ use super::numbers;
 use super::options::{Rules, SlowPolicy, TopicOptions};
 use super::pattern::SubscribeError;
 use super::shard_set::ShardSet;
+use super::tally::Tally;
 use super::trie::Trie;
 use crate::limits::Limits;
 use crate::protocol::MessageKind;
@@ -55,6 +56,8 @@ pub(crate) struct Exchange {
     patterns_max: usize,
     inlets: Box<[Inlet<Parcel>]>,
     inlet_bytes_max: usize,
+    /// Of each shard, what is published and not yet sent to all of its subscribers.
+    tallies: Box<[Arc<Tally>]>,
     rules: Rules,
     histories: Histories,
     /// Longest name. Nobody can be subscribed to a longer one, so nobody gets what is published
@@ -91,6 +94,7 @@ impl Exchange {
         limits: &Limits,
     ) -> Self {
         let inlet = |bell| Inlet::new(limits.inlet_batches_max, limits.inlet_bytes_max, bell);
+        let inlets: Box<[_]> = bells.into_iter().map(inlet).collect();
         Self {
             hasher: RandomState::new(),
             tables: std::iter::repeat_with(RwLock::default).take(TABLES).collect(),
@@ -99,7 +103,8 @@ impl Exchange {
             patterns_count: AtomicUsize::new(0),
             patterns_version: AtomicU64::new(0),
             patterns_max: limits.patterns_max,
-            inlets: bells.into_iter().map(inlet).collect(),
+            tallies: inlets.iter().map(|_| Arc::default()).collect(),
+            inlets,
             inlet_bytes_max: limits.inlet_bytes_max,
             rules,
             histories: Histories::new(limits),
@@ -377,9 +382,20 @@ impl Exchange {
         }
     }
 
+    /// The same batch, to be received on a shard.
+    pub(super) fn batch_for(&self, batch: &Batch, shard: usize) -> Batch {
+        batch.for_shard(shard, &self.tallies[shard])
+    }
+
+    /// Bytes in memory that a shard holds for many of its connections together, and its part of
+    /// what is no longer in any history but still to be sent to somebody.
+    pub(super) fn shared_bytes(&self, shard: usize) -> usize {
+        self.tallies[shard].bytes() + self.histories.bytes.outdated() / self.shards()
+    }
+
     /// Fills a place that is reserved for a batch.
     fn fill(&self, entry: &Arc<Entry>, batch: &Batch, shard: usize, own: usize) {
-        let (batch, bytes) = (batch.for_shard(shard), batch.frames.len());
+        let (batch, bytes) = (self.batch_for(batch, shard), batch.frames.len());
         let parcel = Parcel { entry: Arc::clone(entry), batch: Some(batch) };
         let inlet = &self.inlets[shard];
         if shard == own {

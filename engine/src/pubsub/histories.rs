@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+
 use super::entry::Entry;
+use super::tally::Tally;
 use crate::limits::Limits;
 
 /// The histories of a server.
@@ -25,21 +28,39 @@ struct Inner {
     idle: VecDeque<Arc<Entry>>,
 }
 
+/// What a message that is kept takes beside its own bytes.
+const PLACE_BYTES: usize = 96;
+
 /// What all histories hold together.
 #[derive(Debug)]
 pub(super) struct HistoryBytes {
     held: AtomicUsize,
+    /// Of all messages that were kept, those that are still in memory.
+    alive: Arc<Tally>,
     each_max: usize,
     all_max: usize,
 }
 
 impl HistoryBytes {
-    pub(super) fn hold(&self, bytes: usize) {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
+    /// What a history holds for a message.
+    pub(super) fn of(frame: &[u8]) -> usize {
+        frame.len() + PLACE_BYTES
+    }
+
+    /// A copy of a message for a history: a slice would keep its whole batch.
+    pub(super) fn hold(&self, frame: &[u8]) -> Bytes {
+        self.held.fetch_add(Self::of(frame), Ordering::Relaxed);
+        self.alive.count(frame.to_vec(), PLACE_BYTES)
     }
 
     pub(super) fn release(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// What is in no history any more and still in memory, because somebody is to receive it.
+    pub(super) fn outdated(&self) -> usize {
+        let alive = self.alive.bytes();
+        alive.saturating_sub(self.held.load(Ordering::Relaxed))
     }
 
     /// Whether a history that holds this much must drop something.
@@ -56,7 +77,8 @@ impl HistoryBytes {
 impl Histories {
     pub(super) fn new(limits: &Limits) -> Self {
         let (each_max, all_max) = (limits.history_bytes_max, limits.history_total_bytes_max);
-        let bytes = Arc::new(HistoryBytes { held: AtomicUsize::new(0), each_max, all_max });
+        let (held, alive) = (AtomicUsize::new(0), Arc::default());
+        let bytes = Arc::new(HistoryBytes { held, alive, each_max, all_max });
         Self { inner: Mutex::default(), topics_max: limits.histories_max, bytes }
     }
 

@@ -98,6 +98,12 @@ impl Hub {
         [self.laggards.dropped, self.laggards.replaced, self.filtered]
     }
 
+    /// Bytes in memory that the shard holds for many of its connections together.
+    #[must_use]
+    pub(crate) fn shared_bytes(&self) -> usize {
+        self.exchange.shared_bytes(self.shard)
+    }
+
     /// Which slots to tell that messages were missed.
     pub(crate) fn take_gaps(&mut self) -> Vec<(u32, Gap)> {
         self.gaps.take()
@@ -204,9 +210,15 @@ impl Hub {
         self.waiting_bytes = 0;
         for number in std::mem::take(&mut self.touched) {
             let topic = &mut self.topics[number as usize];
-            let (laggards, filtered) = (&mut self.laggards, &mut self.filtered);
-            let delivery = Delivery { shard: self.shard, number, bounds, laggards, filtered };
-            delivery.run(topic, audience);
+            Delivery {
+                exchange: &self.exchange,
+                shard: self.shard,
+                number,
+                bounds,
+                laggards: &mut self.laggards,
+                filtered: &mut self.filtered,
+            }
+            .run(topic, audience);
             topic.turn.listed = false;
             if topic.members.is_empty() {
                 self.forget(number);

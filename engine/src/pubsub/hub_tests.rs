@@ -40,6 +40,8 @@ pub(in crate::pubsub) struct Inbox {
     lagging: BTreeSet<u32>,
     /// Bytes that were not shared.
     copied: usize,
+    /// Most bytes in memory for many together.
+    shared: usize,
 }
 
 impl Audience for Inbox {
@@ -64,6 +66,10 @@ impl Audience for Inbox {
     fn send_alone(&mut self, slot: u32, frames: Vec<u8>, messages: u32) -> Taken {
         self.copied += frames.len();
         self.send(slot, frames.into(), messages)
+    }
+
+    fn note_shared(&mut self, bytes: usize) {
+        self.shared = self.shared.max(bytes);
     }
 
     fn queued_bytes(&mut self, slot: u32) -> Option<usize> {
@@ -671,6 +677,40 @@ fn kept(limits: &Limits, options: TopicOptions) -> Hub {
     rules.add("kept/*", options);
     rules.add("plain/*", TopicOptions::default());
     hubs_with(1, limits, rules).remove(0)
+}
+
+#[test]
+fn what_is_shared_counts_once_on_each_shard_for_as_long_as_it_is_in_memory() {
+    let limits = Limits::default();
+    let options = TopicOptions { history_messages: 2, ..TopicOptions::default() };
+    let mut hubs = hubs_with(2, &limits, rules(options));
+    for hub in &mut hubs {
+        (0..50).for_each(|slot| join(hub, "plain", slot));
+    }
+    publish(&mut hubs[0], "plain", &"x".repeat(996));
+    assert_eq!(turn(&mut hubs[0]).shared, 1_000);
+    let shared = |hubs: &[Hub]| [hubs[0].shared_bytes(), hubs[1].shared_bytes()];
+    assert_eq!(shared(&hubs), [0, 1_000], "the other shard has not looked yet");
+    assert_eq!(turn(&mut hubs[1]).shared, 1_000);
+    assert_eq!(shared(&hubs), [0, 0]);
+    join(&mut hubs[0], "alone", 1);
+    publish(&mut hubs[0], "alone", "x");
+    let mut inbox = turn(&mut hubs[0]);
+    assert_eq!((inbox.take(1).len(), inbox.shared, inbox.copied), (1, 0, 3), "nothing is shared");
+    // What a history keeps is not counted here, what only a queue still has is, in halves.
+    let keep = |hub: &mut Hub| {
+        publish(hub, "t", &"x".repeat(996));
+        turn(hub);
+    };
+    keep(&mut hubs[0]);
+    let from = hubs[0].subscribe("t", 1, ALL, &limits).unwrap().position;
+    (0..2).for_each(|_| keep(&mut hubs[0]));
+    let queued = hubs[0].subscribe("t", 2, Subscribe { from, ..ALL }, &limits).unwrap().frames;
+    assert_eq!((queued.len(), shared(&hubs)), (2, [0, 0]));
+    keep(&mut hubs[0]);
+    assert_eq!(shared(&hubs), [548, 548]);
+    drop(queued);
+    assert_eq!(shared(&hubs), [0, 0]);
 }
 
 #[test]

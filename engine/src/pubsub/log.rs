@@ -9,9 +9,6 @@ use bytes::Bytes;
 use super::batch::Batch;
 use super::histories::HistoryBytes;
 
-/// What a message that is kept takes beside its own bytes.
-const PLACE_BYTES: usize = 96;
-
 /// A place in the history of a topic: everything up to and with message number `offset` has been
 /// seen. Opaque to clients, who hand it back when they return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,15 +65,13 @@ impl Log {
     pub(super) fn append(&mut self, batch: &Batch) {
         batch.each(batch.all(), |frame, tags, _| {
             self.head += 1;
-            // Copied: a slice would keep the whole batch.
-            let frame = Bytes::copy_from_slice(frame);
-            self.bytes += held_bytes(&frame);
-            self.all.hold(held_bytes(&frame));
+            self.bytes += HistoryBytes::of(frame);
+            let frame = self.all.hold(frame);
             self.kept.push_back(Kept { frame, tags });
             while self.kept.len() > self.messages_max || self.all.is_exceeded(self.bytes) {
                 let Some(oldest) = self.kept.pop_front() else { break };
-                self.bytes -= held_bytes(&oldest.frame);
-                self.all.release(held_bytes(&oldest.frame));
+                self.bytes -= HistoryBytes::of(&oldest.frame);
+                self.all.release(HistoryBytes::of(&oldest.frame));
             }
         });
     }
@@ -108,8 +103,4 @@ impl Drop for Log {
     fn drop(&mut self) {
         self.all.release(self.bytes);
     }
-}
-
-fn held_bytes(frame: &Bytes) -> usize {
-    frame.len() + PLACE_BYTES
 }

@@ -29,6 +29,7 @@ mod options;
 mod pattern;
 mod shard_set;
 mod subscriptions;
+mod tally;
 mod topic;
 mod trie;
 

@@ -133,6 +133,7 @@ impl<H: Handler, D: Side> Core<H, D> {
 
     pub(super) fn set_time(&mut self, now: Millis) {
         self.services.set_time(now);
+        self.services.pool.budget.set_shared(self.hub.borrow().shared_bytes());
         self.services.counters.turns += 1;
     }
 
@@ -587,6 +588,10 @@ impl<S, D> Audience for Subscribers<'_, S, D> {
 
     fn send_alone(&mut self, slot: u32, frames: Vec<u8>, messages: u32) -> Taken {
         self.queue(slot, Segment::Owned { bytes: frames, start: 0 }, messages)
+    }
+
+    fn note_shared(&mut self, bytes: usize) {
+        self.services.pool.budget.set_shared(bytes);
     }
 
     fn queued_bytes(&mut self, slot: u32) -> Option<usize> {

@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ringsock::{Conn, Cores, Driver, Handler, KIB, Limits, Message, Publish, Server, Text};
+use ringsock::testing::{MemoryConnection, MemoryServer};
+use ringsock::{
+    Binary, Conn, Cores, Driver, Handler, KIB, Limits, MIB, Message, Publish, Server, Text,
+};
 use socket2::{Domain, Socket, Type};
 
 use crate::client::{self, Client};
@@ -160,6 +163,61 @@ fn subscribers_who_leave_are_not_counted_any_more() {
         };
         crate::process::wait_until(client::PATIENCE, "all have left", gone);
     });
+}
+
+/// Subscribes to what it is told, and publishes 64 KiB for `>`.
+struct Large;
+
+impl Handler for Large {
+    type State = ();
+
+    fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
+        match message.as_text().unwrap_or_default().split_at(1) {
+            (">", topic) => _ = conn.publish(topic, Binary(vec![7; 64 * KIB])),
+            (_, topic) => _ = conn.subscribe(topic),
+        }
+    }
+}
+
+/// Peers that do not read, subscribed to topics by a function of their number.
+fn stalled(topic: impl Fn(usize) -> String) -> (MemoryServer<Large>, Vec<MemoryConnection>) {
+    let limits = Limits { memory_bytes_max: MIB, ..Limits::default() };
+    let mut server = MemoryServer::new(limits, Large).unwrap();
+    let peers: Vec<_> = (0..100).map(|_| server.connect_open()).collect();
+    for (number, &peer) in peers.iter().enumerate() {
+        server.set_reading(peer, false);
+        say(&mut server, peer, &format!("+{}", topic(number)));
+    }
+    (server, peers)
+}
+
+fn say(server: &mut MemoryServer<Large>, peer: MemoryConnection, text: &str) {
+    server.receive(peer, &client::frame(true, client::TEXT, text.as_bytes(), 7));
+    server.advance(Duration::from_millis(1));
+}
+
+#[test]
+fn what_subscribers_do_not_read_is_within_the_memory_budget_and_counts_once() {
+    let (mut server, peers) = stalled(|_| "all".to_owned());
+    for _ in 0..8 {
+        say(&mut server, peers[0], ">all");
+    }
+    let held = server.held_bytes();
+    assert!((512 * KIB..600 * KIB).contains(&held), "{held} for 100 who share 512 KiB");
+    peers.iter().for_each(|&peer| server.set_reading(peer, true));
+    server.advance(Duration::from_millis(1));
+    assert_eq!((server.held_bytes(), server.connections()), (0, 100));
+
+    let (mut server, peers) = stalled(|number| number.to_string());
+    let publisher = server.connect_open();
+    for number in 0..peers.len() {
+        say(&mut server, publisher, &format!(">{number}"));
+        let held = server.held_bytes();
+        assert!(held <= MIB + 70 * KIB, "{held} after {number}");
+    }
+    let counters = server.counters();
+    assert!(counters.shed > 0, "who holds most is let go: {counters:?}");
+    assert!(server.connections() > 0);
 }
 
 /// A client with small windows, so that the server soon cannot send all it has.
