@@ -21,6 +21,7 @@ mod report;
 mod routed;
 mod setting;
 mod site;
+mod topics;
 mod upgrade;
 
 use crate::connection::CloseInfo;
@@ -29,7 +30,7 @@ use crate::protocol::handshake::Request;
 pub use admission::{Admission, Policy};
 pub(crate) use command::{Command, Token};
 pub(crate) use command_queue::CommandBounds;
-pub use conn::{Conn, Subscribed};
+pub use conn::Conn;
 pub(crate) use deciding::{Decided, Deciding};
 pub(crate) use local::LocalShard;
 pub use local::spawn;
@@ -51,6 +52,8 @@ pub use report::{ConnectionReport, ShardReport};
 pub(crate) use routed::{Mount, Mounted, RoutedHandler};
 pub use setting::BadSetting;
 pub(crate) use site::{Site, complete};
+pub use topics::Subscribed;
+pub(crate) use topics::subscribe;
 pub use upgrade::Upgrade;
 
 /// An application. One value per shard, made on the shard's own thread, so it needs neither `Send`

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Command, LocalShard, Mailbox, Outgoing, Token};
 use crate::protocol::CloseCode;
+use crate::pubsub::Subscribe;
 
 /// Why nothing was asked of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,54 @@ impl Peer {
         self.push(Command::Resume { token: self.token })
     }
 
+    /// Subscribes the connection in the next turn; see
+    /// [`Conn::subscribe`](super::Conn::subscribe). If it is refused, the reason is in the log at
+    /// debug level.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub fn subscribe(self, topic: &str) -> Result<(), PeerError> {
+        self.subscribe_with(topic, Subscribe::default())
+    }
+
+    /// Subscribes the connection with a say in what is received; see
+    /// [`Conn::subscribe_with`](super::Conn::subscribe_with).
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub fn subscribe_with(self, topic: &str, how: Subscribe) -> Result<(), PeerError> {
+        let (token, topic, is_pattern) = (self.token, topic.into(), false);
+        self.push(Command::Subscribe { token, topic, is_pattern, how })
+    }
+
+    /// Subscribes the connection to a pattern; see
+    /// [`Conn::subscribe_matching_with`](super::Conn::subscribe_matching_with).
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub fn subscribe_matching_with(self, pattern: &str, how: Subscribe) -> Result<(), PeerError> {
+        let (token, topic, is_pattern) = (self.token, pattern.into(), true);
+        self.push(Command::Subscribe { token, topic, is_pattern, how })
+    }
+
+    /// Ends the connection's subscription to a topic.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub fn unsubscribe(self, topic: &str) -> Result<(), PeerError> {
+        let (token, topic, is_pattern) = (self.token, topic.into(), false);
+        self.push(Command::Unsubscribe { token, topic, is_pattern })
+    }
+
+    /// Ends the connection's subscription to a pattern.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub fn unsubscribe_matching(self, pattern: &str) -> Result<(), PeerError> {
+        let (token, topic, is_pattern) = (self.token, pattern.into(), true);
+        self.push(Command::Unsubscribe { token, topic, is_pattern })
+    }
+
     /// Starts the closing handshake.
     ///
     /// # Errors
@@ -151,6 +200,54 @@ impl RemotePeer {
     /// [`PeerError`], [`PeerError::Gone`] only when the whole shard has ended.
     pub fn resume_receive(&self) -> Result<(), PeerError> {
         self.mailbox.push(Command::Resume { token: self.token })
+    }
+
+    /// Subscribes the connection in the next turn; see
+    /// [`Conn::subscribe`](super::Conn::subscribe). If it is refused, the reason is in the log at
+    /// debug level.
+    ///
+    /// # Errors
+    /// [`PeerError`], [`PeerError::Gone`] only when the whole shard has ended.
+    pub fn subscribe(&self, topic: &str) -> Result<(), PeerError> {
+        self.subscribe_with(topic, Subscribe::default())
+    }
+
+    /// Subscribes the connection with a say in what is received; see
+    /// [`Conn::subscribe_with`](super::Conn::subscribe_with).
+    ///
+    /// # Errors
+    /// [`PeerError`], [`PeerError::Gone`] only when the whole shard has ended.
+    pub fn subscribe_with(&self, topic: &str, how: Subscribe) -> Result<(), PeerError> {
+        let (token, topic, is_pattern) = (self.token, topic.into(), false);
+        self.mailbox.push(Command::Subscribe { token, topic, is_pattern, how })
+    }
+
+    /// Subscribes the connection to a pattern; see
+    /// [`Conn::subscribe_matching_with`](super::Conn::subscribe_matching_with).
+    ///
+    /// # Errors
+    /// [`PeerError`], [`PeerError::Gone`] only when the whole shard has ended.
+    pub fn subscribe_matching_with(&self, pattern: &str, how: Subscribe) -> Result<(), PeerError> {
+        let (token, topic, is_pattern) = (self.token, pattern.into(), true);
+        self.mailbox.push(Command::Subscribe { token, topic, is_pattern, how })
+    }
+
+    /// Ends the connection's subscription to a topic.
+    ///
+    /// # Errors
+    /// [`PeerError`], [`PeerError::Gone`] only when the whole shard has ended.
+    pub fn unsubscribe(&self, topic: &str) -> Result<(), PeerError> {
+        let (token, topic, is_pattern) = (self.token, topic.into(), false);
+        self.mailbox.push(Command::Unsubscribe { token, topic, is_pattern })
+    }
+
+    /// Ends the connection's subscription to a pattern.
+    ///
+    /// # Errors
+    /// [`PeerError`], [`PeerError::Gone`] only when the whole shard has ended.
+    pub fn unsubscribe_matching(&self, pattern: &str) -> Result<(), PeerError> {
+        let (token, topic, is_pattern) = (self.token, pattern.into(), true);
+        self.mailbox.push(Command::Unsubscribe { token, topic, is_pattern })
     }
 
     /// Starts the closing handshake.

@@ -35,6 +35,13 @@ impl Publisher {
             .unwrap_or_else(|| self.exchange.publish(topic, kind, payload, how))
     }
 
+    /// How many subscribers a publish to a topic reaches now, on all shards, by name and by
+    /// pattern.
+    #[must_use]
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.exchange.subscribers(topic)
+    }
+
     /// The number of this server among those that a [`Backend`](crate::Backend) joins: another one
     /// at each start.
     #[must_use]

@@ -17,8 +17,8 @@ use super::inlet::{Bell, Inlet};
 use super::log::Log;
 use super::numbers;
 use super::options::{Rules, SlowPolicy, TopicOptions};
-use super::pattern::SubscribeError;
 use super::shard_set::ShardSet;
+use super::subscribe::SubscribeError;
 use super::tally::Tally;
 use super::trie::Trie;
 use crate::limits::Limits;
@@ -444,6 +444,13 @@ impl Exchange {
         let entry = self.find_history(hash, name)?;
         self.histories.note_idle(&entry);
         Some(entry)
+    }
+
+    /// How many subscribers a publish to a name reaches now, by name and by pattern.
+    pub(crate) fn subscribers(&self, name: &str) -> usize {
+        let exact = self.find(self.hash(name), name);
+        let matching = if self.has_patterns() { self.matching(name).0 } else { Vec::new() };
+        exact.iter().chain(&matching).map(|entry| entry.all_subscribers()).sum()
     }
 
     /// Publishes from any thread, to other nodes as well.

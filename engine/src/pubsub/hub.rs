@@ -13,17 +13,10 @@ use super::entry::Entry;
 use super::exchange::{Exchange, Parcel};
 use super::gaps::{Gap, Gaps};
 use super::lag::{LagBounds, Laggards};
-use super::log::Position;
 use super::matches::Matches;
+use super::subscribe::TopicName;
 use super::subscriptions::Subscriptions;
 use super::topic::Topic;
-
-/// How a connection subscribes, beyond the topic.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Subscribe {
-    pub(crate) filter: u64,
-    pub(crate) from: Option<Position>,
-}
 
 /// The topics of one shard.
 ///
@@ -109,8 +102,8 @@ impl Hub {
         self.gaps.take()
     }
 
-    fn find(&self, hash: u64, name: &str, is_pattern: bool) -> Option<u32> {
-        let same = |&number: &u32| self.topics[number as usize].is(name, is_pattern);
+    fn find(&self, hash: u64, name: TopicName<'_>) -> Option<u32> {
+        let same = |&number: &u32| self.topics[number as usize].has_name(name);
         self.names.find(hash, same).copied()
     }
 
@@ -273,5 +266,4 @@ impl Drop for Hub {
 }
 
 #[cfg(test)]
-#[path = "hub_tests.rs"]
 pub(super) mod tests;

@@ -1,7 +1,8 @@
 //! What is kept aside, by itself.
 
 use super::*;
-use crate::pubsub::{SlowPolicy, TopicOptions};
+use crate::pubsub::SlowPolicy;
+use crate::pubsub::gaps::Gap;
 
 fn topic(name: &str, backlog_bytes: usize) -> Arc<Entry> {
     let options = TopicOptions { slow: SlowPolicy::Latest, backlog_bytes, ..Default::default() };
@@ -21,7 +22,7 @@ fn drain(laggards: &mut Laggards, slot: u32) -> Vec<Vec<u8>> {
 fn missed(laggards: &mut Laggards, slot: u32) -> Vec<(String, u64)> {
     let mut gaps = Gaps::default();
     assert!(!laggards.release(slot, 0, &mut gaps), "it has caught up");
-    let named = |(of, gap): (u32, super::super::gaps::Gap)| {
+    let named = |(of, gap): (u32, Gap)| {
         assert_eq!(of, slot);
         (gap.topic().to_owned(), gap.messages)
     };

@@ -28,6 +28,7 @@ mod numbers;
 mod options;
 mod pattern;
 mod shard_set;
+mod subscribe;
 mod subscriptions;
 mod tally;
 mod topic;
@@ -37,14 +38,15 @@ pub use backend::{Backend, Interest, Publication};
 pub use batch::Publish;
 pub(crate) use delivery::{Audience, Taken};
 pub(crate) use exchange::Exchange;
-pub(crate) use hub::{Hub, Subscribe};
+pub(crate) use hub::Hub;
 pub(crate) use inlet::Bell;
 pub(crate) use lag::LagBounds;
 pub use log::Position;
 pub(crate) use log::Recovered;
 pub(crate) use options::Rules;
 pub use options::{SlowPolicy, TopicOptions};
-pub use pattern::SubscribeError;
+pub(crate) use subscribe::TopicName;
+pub use subscribe::{Subscribe, SubscribeError};
 
 /// How many subscribers a publish reaches, of all shards and all subscriptions that match, as it is
 /// known when it is made.

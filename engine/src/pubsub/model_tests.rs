@@ -8,6 +8,7 @@ use crate::protocol::MessageKind;
 use crate::pubsub::Publish;
 use crate::pubsub::hub::tests::{ALL, hubs, publish, reached, turn};
 use crate::pubsub::pattern;
+use crate::pubsub::subscribe::TopicName::{Exact, Pattern};
 
 /// Pseudo-random numbers (splitmix64).
 struct Random(u64);
@@ -64,22 +65,22 @@ fn run_against_model(shards: usize, seed: u64) {
             match random.below(10) {
                 0..5 => {
                     let name = NAMES[random.below(NAMES.len())];
-                    hub.subscribe(name, slot, ALL, &limits).unwrap();
+                    hub.subscribe(Exact(name), slot, ALL, &limits).unwrap();
                     model.subscriptions.insert((shard, slot, false, name));
                 }
                 5..7 => {
                     let pattern = PATTERNS[random.below(PATTERNS.len())];
-                    hub.subscribe_matching(pattern, slot, u64::MAX, &limits).unwrap();
+                    hub.subscribe(Pattern(pattern), slot, ALL, &limits).unwrap();
                     model.subscriptions.insert((shard, slot, true, pattern));
                 }
                 7 => {
                     let name = NAMES[random.below(NAMES.len())];
-                    hub.unsubscribe(name, false, slot);
+                    hub.unsubscribe(Exact(name), slot);
                     model.subscriptions.remove(&(shard, slot, false, name));
                 }
                 8 => {
                     let pattern = PATTERNS[random.below(PATTERNS.len())];
-                    hub.unsubscribe(pattern, true, slot);
+                    hub.unsubscribe(Pattern(pattern), slot);
                     model.subscriptions.remove(&(shard, slot, true, pattern));
                 }
                 _ => {

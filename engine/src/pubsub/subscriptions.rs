@@ -36,6 +36,10 @@ impl Subscriptions {
         self.places.len()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter()
+    }
+
     /// Where a topic stands among the places.
     pub(super) fn position(&self, topic: u32) -> Option<u32> {
         if self.places.len() <= SEARCHED_MAX {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::batch::{Batch, OpenBatch};
 use super::entry::Entry;
 use super::shard_set::ShardSet;
+use super::subscribe::TopicName;
 use super::subscriptions::reserve_one;
 
 /// A subscriber.
@@ -76,9 +77,9 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    pub(super) fn is(&self, name: &str, is_pattern: bool) -> bool {
+    pub(super) fn has_name(&self, name: TopicName<'_>) -> bool {
         let entry = self.entry.as_ref();
-        entry.is_some_and(|entry| entry.is_pattern == is_pattern && *entry.name == *name)
+        entry.is_some_and(|entry| TopicName::new(&entry.name, entry.is_pattern) == name)
     }
 
     pub(super) fn hash(&self) -> u64 {

@@ -10,21 +10,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::drain::Drain;
 use super::glue::Glue;
 use super::slab::Slab;
+use super::subscribers::Subscribers;
 use super::wheel::Wheel;
-use crate::buffer::Segment;
-use crate::connection::{Connection, Millis, Phase, SendOutcome, Services};
+use crate::connection::{Connection, Millis, Phase, Services};
 use crate::handler::{
     Command, Decided, Deciding, Handler, LocalShard, Outbound, OutboundRequest, Site, Token,
+    subscribe,
 };
 use crate::limits::Limits;
 use crate::protocol::CloseCode;
 use crate::protocol::deflate::Deflate;
-use crate::pubsub::{Audience, Exchange, Hub, LagBounds, Taken};
+use crate::pubsub::{Exchange, Hub, LagBounds, TopicName};
 use crate::tls::Tls;
 
 /// One connection with everything that belongs to it; `D` is what the driver keeps.
@@ -34,7 +33,7 @@ pub(super) struct Slot<S, D> {
     pub(super) connection: Connection,
     pub(super) dirty: bool,
     /// Messages of topics are kept aside for it, or it has missed some.
-    lagging: bool,
+    pub(super) lagging: bool,
     /// Where its deadline is on the wheel; kept here too, so that a turn without news of it touches
     /// no other memory.
     due: Millis,
@@ -458,6 +457,21 @@ impl<H: Handler, D: Side> Core<H, D> {
                     connection.close(code, &reason, services);
                 });
             }
+            Command::Subscribe { token, topic, is_pattern, how } => {
+                let name = TopicName::new(&topic, is_pattern);
+                self.with(token, |connection, services, glue| {
+                    let slot = token.slot;
+                    if let Err(error) = subscribe(connection, services, glue.hub, slot, name, how) {
+                        tracing::debug!(topic = &*topic, %error, "not subscribed");
+                    }
+                });
+            }
+            Command::Unsubscribe { token, topic, is_pattern } => {
+                if self.slots.get_mut(token).is_some() {
+                    let name = TopicName::new(&topic, is_pattern);
+                    self.hub.borrow_mut().unsubscribe(name, token.slot);
+                }
+            }
             Command::Decided => self.take_decisions(),
             Command::Report(request) => {
                 // Whoever asked may have given up.
@@ -547,61 +561,6 @@ impl<H: Handler, D: Side> Core<H, D> {
             catch_unwind(AssertUnwindSafe(|| handler.on_connect_failed(outbound, state, reason)));
         if told.is_err() {
             self.services.counters.handler_panics += 1;
-        }
-    }
-}
-
-/// The connections of a shard as its topics see them.
-struct Subscribers<'a, S, D> {
-    slots: &'a mut Slab<Slot<S, D>>,
-    services: &'a mut Services,
-    dirty: &'a mut Vec<Token>,
-}
-
-impl<S, D> Subscribers<'_, S, D> {
-    #[inline]
-    fn queue(&mut self, slot: u32, frames: Segment, messages: u32) -> Taken {
-        let Some((token, slot)) = self.slots.at_mut(slot) else { return Taken::Closing };
-        let waiting = slot.connection.queued_bytes();
-        let outcome = slot.connection.send_framed(frames, messages, self.services);
-        if !slot.dirty {
-            slot.dirty = true;
-            self.dirty.push(token);
-        }
-        if outcome == SendOutcome::Queued {
-            self.services.deliveries.count(waiting as u64, u64::from(messages));
-            return Taken::Queued;
-        }
-        if slot.connection.phase() == Phase::Open {
-            return Taken::Dropped;
-        }
-        self.services.counters.published_closing += u64::from(messages);
-        Taken::Closing
-    }
-}
-
-impl<S, D> Audience for Subscribers<'_, S, D> {
-    #[inline]
-    fn send(&mut self, slot: u32, frames: Bytes, messages: u32) -> Taken {
-        self.queue(slot, Segment::Shared(frames), messages)
-    }
-
-    fn send_alone(&mut self, slot: u32, frames: Vec<u8>, messages: u32) -> Taken {
-        self.queue(slot, Segment::Owned { bytes: frames, start: 0 }, messages)
-    }
-
-    fn note_shared(&mut self, bytes: usize) {
-        self.services.pool.budget.set_shared(bytes);
-    }
-
-    fn queued_bytes(&mut self, slot: u32) -> Option<usize> {
-        let (_, slot) = self.slots.at_mut(slot)?;
-        (slot.connection.phase() == Phase::Open).then(|| slot.connection.queued_bytes())
-    }
-
-    fn set_lagging(&mut self, slot: u32) {
-        if let Some((_, slot)) = self.slots.at_mut(slot) {
-            slot.lagging = true;
         }
     }
 }

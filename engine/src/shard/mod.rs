@@ -11,6 +11,7 @@ mod memory;
 mod report;
 mod ring_loop;
 mod slab;
+mod subscribers;
 mod wheel;
 
 use std::io;

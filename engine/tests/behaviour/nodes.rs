@@ -7,7 +7,7 @@ use std::thread;
 
 use ringsock::{
     Backend, Conn, Cores, Driver, Handler, Interest, KIB, Limits, Message, Position, Prepared,
-    Publication, Publish, Publisher, SendPolicy, Server, SlowPolicy, Text, TopicOptions,
+    Publication, Publish, Publisher, SendPolicy, Server, SlowPolicy, Subscribe, Text, TopicOptions,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -46,7 +46,8 @@ impl Handler for Member {
             }
             _ => None,
         };
-        let subscribed = conn.subscribe_from(words[0], from, u64::MAX).unwrap();
+        let how = Subscribe { from, ..Subscribe::default() };
+        let subscribed = conn.subscribe_with(words[0], how).unwrap();
         let Position { epoch, offset } =
             subscribed.position.unwrap_or(Position { epoch: 0, offset: 0 });
         conn.send(Text(format!("{epoch} {offset} {}", subscribed.complete)));
@@ -211,13 +212,13 @@ fn more_than_may_wait_is_not_recovered_and_whoever_asks_is_told_so() {
             publisher.publish("state/1", Text(text(number)));
             client.expect_text(&text(number));
         }
-        for policy in ["", "!"] {
+        for (offset, policy) in [(100, ""), (101, "!")] {
             let mut client = over(Client::connect(server.address));
             if !policy.is_empty() {
                 client.send_text(policy);
             }
             client.send_text(&format!("+state/1 {epoch} 0"));
-            client.expect_text(&format!("{epoch} 100 false"));
+            client.expect_text(&format!("{epoch} {offset} false"));
             // It is subscribed all the same, and what fits is recovered.
             publisher.publish("state/1", Text("and on"));
             client.expect_text("and on");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ringsock::{
     CloseCode, CloseInfo, Conn, Cores, Driver, Handler, KIB, Limits, Message, Peer, PeerError,
-    RemotePeer, Server, Text,
+    Publish, RemotePeer, Server, Subscribe, Text,
 };
 
 use crate::client::{Client, PATIENCE, PING, PONG, TEXT};
@@ -75,6 +75,29 @@ impl Handler for Desk {
             Some(("unsubscribe", topic)) => {
                 conn.unsubscribe(topic);
                 let _queued = conn.send(Text("gone"));
+            }
+            Some(("join", topic)) => {
+                let topic = topic.to_owned();
+                ringsock::spawn(async move {
+                    // A database was asked whether it may.
+                    monoio::time::sleep(Duration::from_millis(1)).await;
+                    let _ = peer.subscribe(&topic);
+                    let _ = peer.subscribe_matching_with(
+                        &format!("{topic}/*"),
+                        Subscribe { filter: 0b10, ..Subscribe::default() },
+                    );
+                    let _ = peer.send(Text("joined"));
+                });
+            }
+            Some(("topics", topic)) => {
+                let (mut topics, patterns) = (conn.topics(), conn.patterns());
+                topics.sort();
+                let is_one = conn.is_subscribed(topic);
+                let any = format!("{topic}/*");
+                let (matching, count) =
+                    (conn.is_subscribed_matching(&any), conn.subscribers(topic));
+                let all = format!("{topics:?} {patterns:?} {is_one} {matching} {count}");
+                let _queued = conn.send(Text(all));
             }
             Some(("close", reason)) => {
                 let reason = reason.to_owned();
@@ -299,6 +322,70 @@ fn what_waits_for_a_shard_is_bounded_in_bytes_from_threads_and_from_its_own_task
         (0..8).for_each(|_| client.expect_text(&text));
         client.send_text("both");
         client.expect_text("first");
+    });
+}
+
+#[test]
+fn tasks_and_threads_subscribe_a_connection_and_it_can_be_asked_what_it_is_subscribed_to() {
+    for_each_driver(|driver| {
+        let (server, remotes, _) = start(driver, Limits::default());
+        let publisher = server.controller.publisher();
+        let mut client = Client::connect(server.address);
+        let remote = remotes.recv_timeout(PATIENCE).unwrap();
+        client.send_text("join room");
+        client.expect_text("joined");
+        client.send_text("topics room");
+        client.expect_text("[\"room\"] [\"room/*\"] true true 1");
+        for (topic, tags, reached) in
+            [("room", u64::MAX, 1), ("room/1", 0b10, 1), ("room/1", 0b01, 1), ("hall", 1, 0)]
+        {
+            let how = Publish { tags, ..Publish::default() };
+            assert_eq!(publisher.subscribers(topic), reached);
+            assert_eq!(publisher.publish_with(topic, Text(tags.to_string()), how).queued, reached);
+        }
+        client.expect_text(&u64::MAX.to_string());
+        client.expect_text("2");
+        remote.subscribe("hall").unwrap();
+        remote.unsubscribe("room").unwrap();
+        remote.unsubscribe_matching("room/*").unwrap();
+        process::wait_until(PATIENCE, "the thread's wish is done", || {
+            publisher.subscribers("hall") == 1 && publisher.subscribers("room") == 0
+        });
+        client.send_text("topics room");
+        client.expect_text("[\"hall\"] [] false false 0");
+        assert_eq!(publisher.publish("hall", Text("there")).queued, 1);
+        client.expect_text("there");
+    });
+}
+
+#[test]
+fn whoever_comes_after_a_connection_is_not_subscribed_in_its_place() {
+    for_each_driver(|driver| {
+        let (server, remotes, _) = start(driver, Limits::default());
+        let publisher = server.controller.publisher();
+        for _ in 0..20 {
+            let mut client = Client::connect(server.address);
+            let remote = remotes.recv_timeout(PATIENCE).unwrap();
+            client.send_text("join room");
+            client.reset();
+            let mut next = Client::connect(server.address);
+            let other = remotes.recv_timeout(PATIENCE).unwrap();
+            remote.subscribe("room").unwrap();
+            remote.subscribe_matching_with("room", Subscribe::default()).unwrap();
+            other.send(Text("behind it in the mailbox")).unwrap();
+            next.expect_text("behind it in the mailbox");
+            next.send_text("topics room");
+            let told = String::from_utf8(next.expect_frame().payload).unwrap();
+            assert!(told.starts_with("[] [] false false"), "{told}");
+        }
+        process::wait_until(PATIENCE, "all have left", || publisher.subscribers("room") == 0);
+        // Nor is one that is closing.
+        let mut client = Client::connect(server.address);
+        let remote = remotes.recv_timeout(PATIENCE).unwrap();
+        remote.close(CloseCode::NORMAL, "bye").unwrap();
+        remote.subscribe("room").unwrap();
+        assert_eq!(client.expect_closed_with(1000), "bye");
+        assert_eq!(publisher.subscribers("room"), 0);
     });
 }
 

@@ -2,43 +2,56 @@
 
 use std::sync::Arc;
 
-use super::{Hub, Subscribe};
+use super::Hub;
 use crate::limits::Limits;
 use crate::pubsub::entry::Entry;
 use crate::pubsub::log::Recovered;
-use crate::pubsub::pattern::{self, SubscribeError};
+use crate::pubsub::pattern;
+use crate::pubsub::subscribe::{Subscribe, SubscribeError, TopicName};
 use crate::pubsub::subscriptions::Place;
 use crate::pubsub::topic::Member;
 
 impl Hub {
-    /// Subscribes the connection in a slot to a name; a second time is the same as once. It gets
-    /// what is published from here on and passes its filter, and before that what is returned.
+    /// Subscribes the connection in a slot; a second time is the same as once. It gets what is
+    /// published from here on and passes its filter, and before that what is returned.
     ///
     /// # Errors
     /// [`SubscribeError`].
     pub(crate) fn subscribe(
         &mut self,
-        name: &str,
+        topic: TopicName<'_>,
         slot: u32,
         how: Subscribe,
         limits: &Limits,
     ) -> Result<Recovered, SubscribeError> {
-        let without_history = Recovered::without_history(how.from);
-        let hash = self.exchange.hash(name);
-        if !self.admit(hash, name, false, slot, limits)? {
-            return Ok(without_history);
+        if let TopicName::Pattern(pattern) = topic {
+            pattern::check(pattern, limits.topic_levels_max)?;
+        }
+        let hash = self.exchange.hash(topic.text());
+        if !self.admit(hash, topic, slot, limits)? {
+            return Ok(Recovered::without_history(how.from));
         }
         // What waits was published before.
         self.collect();
-        if self.exchange.keeps_history(name) {
-            return self.subscribe_to_history(hash, name, slot, how);
+        match topic {
+            TopicName::Exact(name) if self.exchange.keeps_history(name) => {
+                return self.subscribe_to_history(hash, name, slot, how);
+            }
+            _ => {}
         }
-        let topic = self.has_members(hash, name, false).unwrap_or_else(|number| {
-            let entry = self.exchange.join(self.shard, hash, name, number);
-            self.adopt(number, entry)
-        });
-        self.enter(topic, slot, how.filter);
-        Ok(without_history)
+        let number = match (self.has_members(hash, topic), topic) {
+            (Ok(known), _) => known,
+            (Err(number), TopicName::Exact(name)) => {
+                let entry = self.exchange.join(self.shard, hash, name, number);
+                self.adopt(number, entry)
+            }
+            (Err(number), TopicName::Pattern(pattern)) => {
+                let entry = self.exchange.join_pattern(self.shard, hash, pattern, number)?;
+                self.adopt(number, entry)
+            }
+        };
+        self.enter(number, slot, how.filter);
+        Ok(Recovered::without_history(how.from))
     }
 
     /// While the history is locked nothing is added to it. What was added before is taken from the
@@ -50,15 +63,16 @@ impl Hub {
         slot: u32,
         how: Subscribe,
     ) -> Result<Recovered, SubscribeError> {
-        if let Some(known) = self.find(hash, name, false) {
+        let topic = TopicName::Exact(name);
+        if let Some(known) = self.find(hash, topic) {
             self.seal(known);
         }
         loop {
             let found = self.exchange.find_history(hash, name);
             let entry = found.ok_or(SubscribeError::TooManyHistories)?;
             let log = entry.lock_log();
-            let topic = match self.has_members(hash, name, false) {
-                Ok(topic) => topic,
+            let number = match self.has_members(hash, topic) {
+                Ok(known) => known,
                 Err(number) if self.exchange.join_history(self.shard, &entry, number) => {
                     self.adopt(number, Arc::clone(&entry))
                 }
@@ -73,55 +87,26 @@ impl Hub {
             };
             drop(log);
             self.take_in(parcels);
-            self.enter(topic, slot, how.filter);
+            self.enter(number, slot, how.filter);
             return Ok(recovered);
         }
-    }
-
-    /// Subscribes to all names that match a pattern.
-    ///
-    /// # Errors
-    /// [`SubscribeError`].
-    pub(crate) fn subscribe_matching(
-        &mut self,
-        pattern: &str,
-        slot: u32,
-        filter: u64,
-        limits: &Limits,
-    ) -> Result<(), SubscribeError> {
-        pattern::check(pattern, limits.topic_levels_max)?;
-        let hash = self.exchange.hash(pattern);
-        if !self.admit(hash, pattern, true, slot, limits)? {
-            return Ok(());
-        }
-        self.collect();
-        let topic = match self.has_members(hash, pattern, true) {
-            Ok(topic) => topic,
-            Err(number) => {
-                let entry = self.exchange.join_pattern(self.shard, hash, pattern, number)?;
-                self.adopt(number, entry)
-            }
-        };
-        self.enter(topic, slot, filter);
-        Ok(())
     }
 
     /// Whether a slot may subscribe; `false` if it is subscribed already.
     fn admit(
         &mut self,
         hash: u64,
-        name: &str,
-        is_pattern: bool,
+        topic: TopicName<'_>,
         slot: u32,
         limits: &Limits,
     ) -> Result<bool, SubscribeError> {
-        if !self.exchange.takes_name(name) {
+        if !self.exchange.takes_name(topic.text()) {
             return Err(SubscribeError::NameTooLong);
         }
         let Some(Some(subscriptions)) = self.subscribers.get(slot as usize) else {
             return Ok(true);
         };
-        let known = self.find(hash, name, is_pattern);
+        let known = self.find(hash, topic);
         if known.is_some_and(|topic| subscriptions.position(topic).is_some()) {
             return Ok(false);
         }
@@ -132,8 +117,8 @@ impl Hub {
     }
 
     /// The number of a topic that has members here, or the one that it gets with its first.
-    fn has_members(&mut self, hash: u64, name: &str, is_pattern: bool) -> Result<u32, u32> {
-        match self.find(hash, name, is_pattern) {
+    fn has_members(&mut self, hash: u64, topic: TopicName<'_>) -> Result<u32, u32> {
+        match self.find(hash, topic) {
             Some(known) if self.topics[known as usize].members.is_empty() => Err(known),
             Some(known) => Ok(known),
             None => Err(self.vacancy()),
@@ -174,13 +159,29 @@ impl Hub {
         }
     }
 
+    /// Where a topic stands among the subscriptions of a slot, if it is one of them.
+    fn position(&self, topic: TopicName<'_>, slot: u32) -> Option<u32> {
+        let subscriptions = self.subscribers.get(slot as usize)?.as_ref()?;
+        subscriptions.position(self.find(self.exchange.hash(topic.text()), topic)?)
+    }
+
+    /// Whether the connection in a slot is subscribed.
+    pub(crate) fn is_subscribed(&self, topic: TopicName<'_>, slot: u32) -> bool {
+        self.position(topic, slot).is_some()
+    }
+
+    /// The names, or the patterns, that the connection in a slot is subscribed to.
+    pub(crate) fn subscriptions(&self, patterns: bool, slot: u32) -> Vec<String> {
+        let places = self.subscribers.get(slot as usize).and_then(Option::as_ref);
+        let places = places.into_iter().flat_map(|all| all.iter());
+        let entries = places.filter_map(|place| self.topics[place.topic as usize].entry.as_ref());
+        let wanted = entries.filter(|entry| entry.is_pattern == patterns);
+        wanted.map(|entry| entry.name.to_string()).collect()
+    }
+
     /// Ends a subscription; what was published this turn and not delivered is not received.
-    pub(crate) fn unsubscribe(&mut self, name: &str, is_pattern: bool, slot: u32) {
-        let Some(Some(subscriptions)) = self.subscribers.get(slot as usize) else { return };
-        let hash = self.exchange.hash(name);
-        let position =
-            self.find(hash, name, is_pattern).and_then(|topic| subscriptions.position(topic));
-        let Some(position) = position else { return };
+    pub(crate) fn unsubscribe(&mut self, topic: TopicName<'_>, slot: u32) {
+        let Some(position) = self.position(topic, slot) else { return };
         self.remove(slot, position);
         if self.subscribers[slot as usize].as_ref().is_some_and(|all| all.len() == 0) {
             self.subscribers[slot as usize] = None;

@@ -9,6 +9,7 @@ use crate::pubsub::batch::{Outgoing, Publish};
 use crate::pubsub::entry::Entry;
 use crate::pubsub::matches::Match;
 use crate::pubsub::options::{SlowPolicy, TopicOptions};
+use crate::pubsub::subscribe::TopicName;
 use crate::pubsub::topic::Topic;
 use crate::pubsub::{Reached, frames, numbers};
 
@@ -55,7 +56,7 @@ impl Hub {
     /// no members here gets a number for this turn.
     #[inline]
     fn route(&mut self, hash: u64, name: &str) -> Option<(u32, TopicOptions)> {
-        if let Some(number) = self.find(hash, name, false) {
+        if let Some(number) = self.find(hash, TopicName::Exact(name)) {
             let topic = &mut self.topics[number as usize];
             if topic.members.is_empty() && !topic.entry.as_ref().is_some_and(|e| e.is_listed()) {
                 topic.entry = Some(self.exchange.find_to_publish(hash, name)?);
@@ -95,7 +96,7 @@ impl Hub {
     }
 
     fn number_of_pattern(&mut self, entry: &Arc<Entry>) -> u32 {
-        if let Some(number) = self.find(entry.hash, &entry.name, true) {
+        if let Some(number) = self.find(entry.hash, TopicName::Pattern(&entry.name)) {
             let topic = &mut self.topics[number as usize];
             if topic.members.is_empty() {
                 topic.entry = Some(Arc::clone(entry));
