@@ -392,7 +392,7 @@ impl Connection {
 
     /// Whether a message can simply be queued; what is unusual is handled elsewhere.
     #[inline]
-    fn takes_messages(&self, services: &Services) -> bool {
+    pub(super) fn takes_messages(&self, services: &Services) -> bool {
         self.phase == Phase::Open
             && !self.holds.any(Holds::SPECIAL)
             && self.queue.queued_bytes() < services.limits.send_queue_bytes_max

@@ -10,8 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::command_queue::CommandQueue;
 use super::{Command, Mailbox, PeerError, Publisher, Token};
-use crate::protocol::MessageKind;
-use crate::pubsub::{Exchange, Hub, Publish, Reached};
+use crate::pubsub::{Content, Exchange, Hub, Publish, Reached};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<LocalShard>>> = const { RefCell::new(None) };
@@ -89,8 +88,7 @@ impl LocalShard {
     pub(crate) fn publish(
         exchange: &Arc<Exchange>,
         name: &str,
-        kind: MessageKind,
-        payload: &[u8],
+        content: Content<'_>,
         how: Publish,
     ) -> Option<Reached> {
         let local = Self::current()?;
@@ -100,7 +98,7 @@ impl LocalShard {
             if hub.has_ended() || !Arc::ptr_eq(hub.exchange(), exchange) {
                 return None;
             }
-            hub.publish(name, kind, payload, None, how)
+            hub.publish(name, content, None, how)
         };
         local.wake();
         Some(reached)

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use super::message::content;
 use super::{LocalShard, Outgoing};
-use crate::pubsub::{Exchange, Publication, Publish, Reached};
+use crate::pubsub::{Content, Exchange, Publication, Publish, Reached};
 
 /// Publishes to the topics of a server from any thread. Cheap to clone; harmless after the server
 /// has ended.
@@ -30,9 +31,9 @@ impl Publisher {
 
     /// Publishes with a say in who receives it.
     pub fn publish_with(&self, topic: &str, message: impl Outgoing, how: Publish) -> Reached {
-        let (kind, payload) = (message.kind(), message.bytes());
-        LocalShard::publish(&self.exchange, topic, kind, payload, how)
-            .unwrap_or_else(|| self.exchange.publish(topic, kind, payload, how))
+        let content = content(&message);
+        LocalShard::publish(&self.exchange, topic, content, how)
+            .unwrap_or_else(|| self.exchange.publish(topic, content, how))
     }
 
     /// How many subscribers a publish to a topic reaches now, on all shards, by name and by
@@ -57,7 +58,8 @@ impl Publisher {
         }
         let Publication { topic, kind, payload, tags, key, .. } = *publication;
         let how = Publish { tags, key, except_sender: false };
-        self.exchange.publish_here(topic, kind, payload, how)
+        let content = Content { kind, payload, framed: None, compress: None };
+        self.exchange.publish_here(topic, content, how)
     }
 
     /// Says that this many messages to a topic were lost on their way: its subscribers are told by

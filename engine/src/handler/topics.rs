@@ -5,10 +5,11 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 
+use super::message::content;
 use super::{Conn, Outgoing};
 use crate::connection::{Connection, Phase, SendOutcome, Services};
 use crate::pubsub::{
-    Hub, Position, Publish, Reached, Recovered, Subscribe, SubscribeError, TopicName,
+    Hub, Newcomer, Position, Publish, Reached, Recovered, Subscribe, SubscribeError, TopicName,
 };
 
 /// What a subscription begins with.
@@ -133,6 +134,12 @@ impl<S> Conn<'_, S> {
     /// The message is framed once; what one turn publishes to a topic goes to each subscriber in
     /// one piece, and to each other shard as one parcel. What a thread publishes to a topic arrives
     /// in that order at each subscriber.
+    ///
+    /// It is also compressed once, on this shard, where the server compresses messages of its length
+    /// or it is [`compressed`](Outgoing::compressed): for all subscribers that have agreed on the
+    /// same window without context takeover. Those with context takeover get it as it is, because
+    /// what is compressed for one of them is of no use to the others, and so do slow ones for whom it
+    /// is kept aside.
     pub fn publish(&mut self, topic: &str, message: impl Outgoing) -> Reached {
         self.publish_with(topic, message, Publish::default())
     }
@@ -140,7 +147,7 @@ impl<S> Conn<'_, S> {
     /// Publishes with a say in who receives it.
     pub fn publish_with(&mut self, topic: &str, message: impl Outgoing, how: Publish) -> Reached {
         let sender = Some(self.token.slot);
-        self.hub.borrow_mut().publish(topic, message.kind(), message.bytes(), sender, how)
+        self.hub.borrow_mut().publish(topic, content(&message), sender, how)
     }
 }
 
@@ -156,7 +163,8 @@ pub(crate) fn subscribe(
     if connection.phase() != Phase::Open {
         return Err(SubscribeError::Closing);
     }
-    let recovered = hub.borrow_mut().subscribe(topic, slot, how, &services.limits)?;
+    let who = Newcomer { slot, window_bits: connection.shared_window_bits() };
+    let recovered = hub.borrow_mut().subscribe(topic, who, how, &services.limits)?;
     let Recovered { position, mut complete, frames } = recovered;
     let bytes = frames.iter().map(Bytes::len).sum();
     let mut sent = 0;

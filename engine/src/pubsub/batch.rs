@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::forms::{Form, Windows};
 use super::frames;
 use super::options::TopicOptions;
 use super::tally::Tally;
-use crate::protocol::MessageKind;
+use crate::protocol::deflate::Compressor;
+use crate::protocol::{FramedMessage, MessageKind};
 
 /// How a message is published, beyond its topic.
 ///
@@ -38,11 +40,27 @@ impl Default for Publish {
     }
 }
 
-/// A message that is not framed yet.
+/// A message framed beforehand becomes a batch of its own from this size on, instead of being
+/// copied into one with others.
+const WHOLE_BYTES_MIN: usize = 16 * 1024;
+
+/// What is published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Content<'a> {
+    pub(crate) kind: MessageKind,
+    pub(crate) payload: &'a [u8],
+    /// The same message, if it was framed beforehand.
+    pub(crate) framed: Option<&'a FramedMessage>,
+    /// Whether it is compressed where that was agreed on; `None` leaves it to the server.
+    pub(crate) compress: Option<bool>,
+}
+
+/// A message on its way into a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outgoing<'a> {
-    pub(super) kind: MessageKind,
-    pub(super) payload: &'a [u8],
+    pub(super) content: Content<'a>,
+    /// Whether it is compressed where that was agreed on.
+    pub(super) compress: bool,
     pub(super) tags: u64,
     pub(super) key: u64,
     /// The slot of the subscriber who does not get it, on the shard that it is published on.
@@ -55,6 +73,15 @@ impl Outgoing<'_> {
     /// Whether every subscriber without a filter gets it like any other.
     fn is_plain(&self) -> bool {
         self.tags == u64::MAX && self.key == 0 && self.except.is_none()
+    }
+
+    pub(super) fn framed_bytes(&self) -> usize {
+        frames::framed_bytes(self.content.payload.len())
+    }
+
+    /// Its frame, if that is to be a batch of its own.
+    pub(super) fn whole(&self) -> Option<&FramedMessage> {
+        self.content.framed.filter(|framed| framed.plain().len() >= WHOLE_BYTES_MIN)
     }
 }
 
@@ -82,28 +109,33 @@ impl Mark {
 #[derive(Debug, Default)]
 pub(super) struct OpenBatch {
     bytes: Vec<u8>,
+    /// In place of bytes, the only message.
+    whole: Option<FramedMessage>,
     messages: u32,
     /// One for each message, as soon as one of them needs it.
     marks: Vec<Mark>,
+    /// Whether each message is to be compressed, as soon as one of them is.
+    compress: Vec<bool>,
     options: TopicOptions,
 }
 
 impl OpenBatch {
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.whole.as_ref().map_or(self.bytes.len(), |whole| whole.plain().len())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.messages == 0
     }
 
     pub(super) fn messages(&self) -> u32 {
         self.messages
     }
 
-    /// Whether a message of a topic with these options can be part of it.
-    pub(super) fn suits(&self, options: &TopicOptions) -> bool {
-        self.is_empty() || self.options == *options
+    /// Whether a message can be part of it.
+    pub(super) fn suits(&self, message: &Outgoing<'_>) -> bool {
+        let alike = self.options == message.options;
+        self.is_empty() || alike && self.whole.is_none() && message.whole().is_none()
     }
 
     /// Frames a message into the batch.
@@ -111,25 +143,61 @@ impl OpenBatch {
         if !message.is_plain() && self.marks.is_empty() {
             self.marks = frames::ends(&self.bytes).map(Mark::plain).collect();
         }
-        frames::append(&mut self.bytes, message.kind, message.payload);
+        let content = &message.content;
+        match (message.whole(), content.framed) {
+            (Some(whole), _) => self.whole = Some(whole.clone()),
+            (None, Some(framed)) => self.bytes.extend_from_slice(framed.plain()),
+            (None, None) => frames::append(&mut self.bytes, content.kind, content.payload),
+        }
+        if message.compress || !self.compress.is_empty() {
+            self.compress.resize(self.messages as usize, false);
+            self.compress.push(message.compress);
+        }
         self.messages += 1;
         self.options = message.options;
         if !message.is_plain() || !self.marks.is_empty() {
             let Outgoing { tags, key, except, .. } = *message;
-            self.marks.push(Mark { end: self.bytes.len(), tags, key, except });
+            self.marks.push(Mark { end: self.len(), tags, key, except });
         }
     }
 
     /// Ends it.
-    pub(super) fn seal(&mut self, shard: usize) -> Batch {
-        let marks = std::mem::take(&mut self.marks);
-        Batch {
-            frames: Bytes::from(std::mem::take(&mut self.bytes)),
+    pub(super) fn seal(&mut self, shard: usize) -> Sealed {
+        let (marks, whole) = (std::mem::take(&mut self.marks), self.whole.take());
+        let bytes = std::mem::take(&mut self.bytes);
+        let batch = Batch {
+            frames: whole.as_ref().map_or_else(|| bytes.into(), |whole| whole.plain().clone()),
             messages: std::mem::take(&mut self.messages),
             options: self.options,
             marks: (!marks.is_empty()).then(|| Arc::new(Marks::new(marks, shard))),
+            forms: None,
             is_counted: false,
-        }
+        };
+        Sealed { batch, compress: std::mem::take(&mut self.compress), whole }
+    }
+}
+
+/// A batch that has ended and is not compressed yet.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) batch: Batch,
+    /// Whether each message is to be compressed; empty when none is.
+    pub(super) compress: Vec<bool>,
+    /// The only message, where it was framed beforehand.
+    pub(super) whole: Option<FramedMessage>,
+}
+
+impl Sealed {
+    /// The batch, with a compressed form for each of these windows.
+    pub(super) fn compressed(mut self, windows: Windows, compressor: &mut Compressor) -> Batch {
+        let forms = Form::all(&self, windows, compressor);
+        self.batch.forms = (!forms.is_empty()).then_some(forms);
+        self.batch
+    }
+
+    /// Whether some of it is to be compressed.
+    pub(super) fn is_to_be_compressed(&self) -> bool {
+        !self.compress.is_empty()
     }
 }
 
@@ -171,18 +239,12 @@ pub(super) struct Batch {
     /// Those of the topic that all of them were published to.
     pub(super) options: TopicOptions,
     marks: Option<Arc<Marks>>,
+    forms: Option<Arc<[Form]>>,
     /// Whether its bytes are in the tally of the shard that it is for.
     is_counted: bool,
 }
 
 impl Batch {
-    /// A batch of one message.
-    pub(super) fn of_one(message: &Outgoing<'_>) -> Self {
-        let mut open = OpenBatch::default();
-        open.push(message);
-        open.seal(usize::MAX)
-    }
-
     /// The same batch for a shard: who refers to it there is counted by a counter of its own, so
     /// that the shards do not contend for one, its bytes are counted in the shard's tally, and the
     /// exceptions are left out where they are nobody.
@@ -195,12 +257,15 @@ impl Batch {
         };
         let marks = self.marks.as_ref().filter(|marks| concerns(marks)).cloned();
         let frames = tally.count(self.frames.clone(), 0);
-        Self { frames, marks, is_counted: true, ..*self }
+        let counted =
+            |forms: &Arc<[Form]>| forms.iter().map(|form| form.for_shard(tally)).collect();
+        let forms = self.forms.as_ref().map(counted);
+        Self { frames, marks, forms, is_counted: true, ..*self }
     }
 
     /// The whole batch for the only one who gets it, unless its bytes are shared already.
     pub(super) fn into_alone(self) -> Result<Vec<u8>, Self> {
-        match self.is_plain() && !self.is_counted && self.frames.is_unique() {
+        match self.is_alike_for_all() && !self.is_counted && self.frames.is_unique() {
             true => Ok(self.frames.into()),
             false => Err(self),
         }
@@ -211,9 +276,19 @@ impl Batch {
         self.is_counted
     }
 
-    /// Whether every subscriber without a filter receives the whole batch.
-    pub(super) fn is_plain(&self) -> bool {
-        self.marks.is_none()
+    /// Whether every subscriber without a filter receives the whole batch, as it is.
+    pub(super) fn is_alike_for_all(&self) -> bool {
+        self.marks.is_none() && self.forms.is_none()
+    }
+
+    /// Whether there are compressed forms of it.
+    pub(super) fn has_forms(&self) -> bool {
+        self.forms.is_some()
+    }
+
+    /// The form for a window, if there is one.
+    pub(super) fn form(&self, window_bits: u8) -> Option<&Form> {
+        self.forms.as_ref()?.iter().find(|form| form.is_for(window_bits))
     }
 
     /// Where each message of a run ends.

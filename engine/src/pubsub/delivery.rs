@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::batch::{Batch, Subscriber};
 use super::entry::Entry;
 use super::exchange::Exchange;
+use super::forms::Savings;
 use super::lag::{LagBounds, Laggards};
 use super::options::{SlowPolicy, TopicOptions};
 use super::topic::Topic;
@@ -32,6 +33,20 @@ pub(crate) enum Taken {
 pub(crate) trait Audience {
     /// Queues framed messages that others get as well for the connection in a slot.
     fn send(&mut self, slot: u32, frames: Bytes, messages: u32) -> Taken;
+
+    /// Queues framed messages that others get as well, some of them compressed for a window that
+    /// the connection has agreed on.
+    fn send_compressed(
+        &mut self,
+        slot: u32,
+        frames: Bytes,
+        messages: u32,
+        savings: Savings,
+    ) -> Taken;
+
+    /// The window of 2^`bits` bytes that the connection in a slot has agreed on, if messages that
+    /// were compressed for others can be sent to it.
+    fn window_bits(&mut self, slot: u32) -> Option<u8>;
 
     /// Queues framed messages that nobody else gets.
     fn send_alone(&mut self, slot: u32, frames: Vec<u8>, messages: u32) -> Taken;
@@ -82,7 +97,7 @@ impl Delivery<'_> {
                 batch = self.exchange.batch_for(&batch, self.shard);
             }
             audience.note_shared(self.exchange.shared_bytes(self.shard));
-            if sends_all && batch.is_plain() {
+            if sends_all && batch.is_alike_for_all() {
                 for member in &topic.members {
                     let taken = audience.send(member.slot, batch.frames.clone(), messages);
                     self.note(member.slot, entry, &options, messages, taken, audience);
@@ -131,6 +146,13 @@ impl Delivery<'_> {
         audience: &mut impl Audience,
     ) {
         let messages = run.len() as u32;
+        if batch.has_forms()
+            && let Some(form) = audience.window_bits(slot).and_then(|bits| batch.form(bits))
+        {
+            let (frames, savings) = form.run(run);
+            let taken = audience.send_compressed(slot, frames, messages, savings);
+            return self.note(slot, entry, &batch.options, messages, taken, audience);
+        }
         let frames = batch.run(run);
         let taken = match frames.len() < batch.frames.len() / SHARE_PART_MIN {
             true => audience.send_alone(slot, frames.to_vec(), messages),

@@ -1,9 +1,10 @@
 //! One topic, or one pattern, as all shards see it: how many subscribers each shard has. It holds
 //! no messages, and it is not the list of topics.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::forms::Windows;
 use super::log::Log;
 use super::options::TopicOptions;
 use super::shard_set::ShardSet;
@@ -16,6 +17,9 @@ struct Part {
     place: AtomicU32,
     /// Messages that found the shard's inlet full and that its subscribers were not told of.
     missed: AtomicU32,
+    /// The windows that its subscribers have agreed on for compression, and those that have left
+    /// since it has any.
+    windows: AtomicU8,
 }
 
 /// A topic, or a pattern, that somebody is subscribed to.
@@ -101,6 +105,7 @@ impl Entry {
     /// Notes a shard's first subscriber, who has missed nothing.
     pub(super) fn enter(&self, shard: usize, place: u32) {
         self.take_missed(shard);
+        self.parts[shard].windows.store(0, Ordering::Relaxed);
         self.parts[shard].place.store(place, Ordering::Relaxed);
         self.set_subscribers(shard, 1);
     }
@@ -114,6 +119,19 @@ impl Entry {
             1.. if !known => _ = self.interested[word].fetch_or(bit, Ordering::AcqRel),
             _ => {}
         }
+    }
+
+    /// Notes for which window a subscriber on a shard can be sent shared compressed messages.
+    pub(super) fn add_window(&self, shard: usize, window: Windows) {
+        if !window.is_empty() {
+            self.parts[shard].windows.fetch_or(window.0, Ordering::Relaxed);
+        }
+    }
+
+    /// The windows to compress for.
+    pub(super) fn windows(&self) -> Windows {
+        let of_shard = |shard: usize| self.parts[shard].windows.load(Ordering::Relaxed);
+        Windows(self.interested().iter().map(of_shard).fold(0, |all, own| all | own))
     }
 
     /// Whether no shard has subscribers.

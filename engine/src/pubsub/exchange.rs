@@ -4,14 +4,15 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
 
 use super::Reached;
 use super::backend::{Backend, Interest, Publication};
-use super::batch::{Batch, Outgoing, Publish};
+use super::batch::{Batch, Content, OpenBatch, Outgoing, Publish};
 use super::entry::Entry;
+use super::forms::Windows;
 use super::histories::Histories;
 use super::inlet::{Bell, Inlet};
 use super::log::Log;
@@ -22,7 +23,7 @@ use super::subscribe::SubscribeError;
 use super::tally::Tally;
 use super::trie::Trie;
 use crate::limits::Limits;
-use crate::protocol::MessageKind;
+use crate::protocol::deflate::{Compressor, Deflate};
 
 /// Tables that the names are spread over, each with its own lock.
 const TABLES: usize = 16;
@@ -60,6 +61,10 @@ pub(crate) struct Exchange {
     tallies: Box<[Arc<Tally>]>,
     rules: Rules,
     histories: Histories,
+    /// From how many bytes on messages are compressed; `usize::MAX` when the server never does.
+    compressed_from_bytes: AtomicUsize,
+    /// For those who publish and are no shard.
+    compressor: Mutex<Option<Box<Compressor>>>,
     /// Longest name. Nobody can be subscribed to a longer one, so nobody gets what is published
     /// to it either.
     name_bytes_max: usize,
@@ -108,10 +113,34 @@ impl Exchange {
             inlet_bytes_max: limits.inlet_bytes_max,
             rules,
             histories: Histories::new(limits),
+            compressed_from_bytes: AtomicUsize::new(usize::MAX),
+            compressor: Mutex::default(),
             name_bytes_max: limits.topic_bytes_max,
             node: RandomState::new().hash_one("node"),
             backend: OnceLock::new(),
         }
+    }
+
+    /// Has messages compressed from here on, like those sent to single connections.
+    pub(crate) fn set_compression(&self, deflate: &Deflate) {
+        self.compressed_from_bytes.store(deflate.threshold_bytes, Ordering::Relaxed);
+    }
+
+    /// Whether a message is compressed where that was agreed on.
+    #[inline]
+    pub(super) fn compresses(&self, content: &Content<'_>) -> bool {
+        let threshold_bytes = self.compressed_from_bytes.load(Ordering::Relaxed);
+        threshold_bytes != usize::MAX
+            && content.compress.unwrap_or(content.payload.len() >= threshold_bytes)
+    }
+
+    /// A compressor to be kept for the batches to come.
+    pub(super) fn new_compressor(&self) -> Box<Compressor> {
+        let compressor = Compressor::new();
+        Box::new(match self.compressed_from_bytes.load(Ordering::Relaxed) {
+            0 => compressor.keeping_longer(),
+            _ => compressor,
+        })
     }
 
     pub(super) fn shards(&self) -> usize {
@@ -143,8 +172,9 @@ impl Exchange {
 
     /// Hands a message to other nodes, if there are any.
     #[inline]
-    pub(super) fn send_away(&self, topic: &str, kind: MessageKind, payload: &[u8], how: Publish) {
+    pub(super) fn send_away(&self, topic: &str, content: Content<'_>, how: Publish) {
         if let Some(backend) = self.backend.get() {
+            let Content { kind, payload, .. } = content;
             let (tags, key) = (how.tags, how.key);
             backend.publish(&Publication { origin: self.node, topic, kind, payload, tags, key });
         }
@@ -454,36 +484,25 @@ impl Exchange {
     }
 
     /// Publishes from any thread, to other nodes as well.
-    pub(crate) fn publish(
-        &self,
-        name: &str,
-        kind: MessageKind,
-        payload: &[u8],
-        how: Publish,
-    ) -> Reached {
+    pub(crate) fn publish(&self, name: &str, content: Content<'_>, how: Publish) -> Reached {
         if self.takes_name(name) {
-            self.send_away(name, kind, payload, how);
+            self.send_away(name, content, how);
         }
-        self.publish_here(name, kind, payload, how)
+        self.publish_here(name, content, how)
     }
 
     /// Publishes to this node's subscribers: framed once, handed to each shard with any at once.
-    pub(crate) fn publish_here(
-        &self,
-        name: &str,
-        kind: MessageKind,
-        payload: &[u8],
-        how: Publish,
-    ) -> Reached {
+    pub(crate) fn publish_here(&self, name: &str, content: Content<'_>, how: Publish) -> Reached {
         if !self.takes_name(name) {
             return Reached::default();
         }
         let hash = self.hash(name);
         let Publish { tags, key, .. } = how;
-        let message = |key, options| Outgoing { kind, payload, tags, key, except: None, options };
+        let (compress, except) = (self.compresses(&content), None);
+        let message = |key, options| Outgoing { content, compress, tags, key, except, options };
         let mut reached = Reached::default();
         if let Some(entry) = self.find_to_publish(hash, name) {
-            let batch = Batch::of_one(&message(key, entry.options));
+            let batch = self.batch_of_one(&message(key, entry.options), entry.windows());
             self.hand_out(&entry, &batch, &mut reached);
         }
         if self.has_patterns() {
@@ -491,11 +510,24 @@ impl Exchange {
             if !matching.is_empty() {
                 let latest = options.slow == SlowPolicy::Latest;
                 let key = if latest { numbers::mix(hash, key) } else { key };
-                let batch = Batch::of_one(&message(key, options));
+                let windows = matching.iter().fold(0, |all, entry| all | entry.windows().0);
+                let batch = self.batch_of_one(&message(key, options), Windows(windows));
                 matching.iter().for_each(|entry| self.hand_out(entry, &batch, &mut reached));
             }
         }
         reached
+    }
+
+    /// A batch of one message, with its compressed forms for these windows.
+    fn batch_of_one(&self, message: &Outgoing<'_>, windows: Windows) -> Batch {
+        let mut open = OpenBatch::default();
+        open.push(message);
+        let sealed = open.seal(usize::MAX);
+        if windows.is_empty() || !sealed.is_to_be_compressed() {
+            return sealed.batch;
+        }
+        let mut compressor = self.compressor.lock().unwrap_or_else(PoisonError::into_inner);
+        sealed.compressed(windows, compressor.get_or_insert_with(|| self.new_compressor()))
     }
 
     /// Hands a message to all shards with subscribers.

@@ -33,6 +33,16 @@ pub(crate) fn frame_bytes(bytes: &[u8]) -> usize {
         .map_or(bytes.len(), |payload| payload.saturating_add(header).min(bytes.len()))
 }
 
+/// Length of the payload of a whole frame.
+pub(super) fn payload_bytes(frame: &[u8]) -> usize {
+    let header = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.len().saturating_sub(header)
+}
+
 /// The end of each frame.
 pub(crate) fn ends(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     let mut end = 0;
@@ -55,6 +65,7 @@ mod tests {
             let before = run.len();
             append(&mut run, MessageKind::Binary, &vec![7; length]);
             assert_eq!(run.len() - before, framed_bytes(length));
+            assert_eq!(payload_bytes(&run[before..]), length);
             expected.push(run.len());
         }
         assert_eq!(ends(&run).collect::<Vec<_>>(), expected);

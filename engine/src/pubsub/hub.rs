@@ -4,6 +4,8 @@
 mod joining;
 mod publishing;
 
+pub(crate) use joining::Newcomer;
+
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -17,6 +19,7 @@ use super::matches::Matches;
 use super::subscribe::TopicName;
 use super::subscriptions::Subscriptions;
 use super::topic::Topic;
+use crate::protocol::deflate::Compressor;
 
 /// The topics of one shard.
 ///
@@ -35,6 +38,8 @@ pub(crate) struct Hub {
     /// By slot. Nothing but a word for a connection without subscriptions.
     subscribers: Vec<Option<Box<Subscriptions>>>,
     matches: Matches,
+    /// Made when the first batch needs it.
+    compressor: Option<Box<Compressor>>,
     laggards: Laggards,
     /// Messages that filters have kept from subscribers, so far.
     filtered: u64,
@@ -61,6 +66,7 @@ impl Hub {
             touched: Vec::new(),
             subscribers: Vec::new(),
             matches: Matches::default(),
+            compressor: None,
             laggards: Laggards::default(),
             filtered: 0,
             gaps: Gaps::default(),

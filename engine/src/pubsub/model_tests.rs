@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::limits::Limits;
-use crate::protocol::MessageKind;
 use crate::pubsub::Publish;
-use crate::pubsub::hub::tests::{ALL, hubs, publish, reached, turn};
+use crate::pubsub::hub::tests::{ALL, at, content, hubs, publish, reached, turn};
 use crate::pubsub::pattern;
 use crate::pubsub::subscribe::TopicName::{Exact, Pattern};
 
@@ -65,12 +64,12 @@ fn run_against_model(shards: usize, seed: u64) {
             match random.below(10) {
                 0..5 => {
                     let name = NAMES[random.below(NAMES.len())];
-                    hub.subscribe(Exact(name), slot, ALL, &limits).unwrap();
+                    hub.subscribe(Exact(name), at(slot), ALL, &limits).unwrap();
                     model.subscriptions.insert((shard, slot, false, name));
                 }
                 5..7 => {
                     let pattern = PATTERNS[random.below(PATTERNS.len())];
-                    hub.subscribe(Pattern(pattern), slot, ALL, &limits).unwrap();
+                    hub.subscribe(Pattern(pattern), at(slot), ALL, &limits).unwrap();
                     model.subscriptions.insert((shard, slot, true, pattern));
                 }
                 7 => {
@@ -107,7 +106,7 @@ fn run_against_model(shards: usize, seed: u64) {
                 // From a thread that is no shard's.
                 None => {
                     let exchange = Arc::clone(hubs[0].exchange());
-                    exchange.publish(name, MessageKind::Text, text.as_bytes(), Publish::default())
+                    exchange.publish(name, content(text.as_bytes()), Publish::default())
                 }
             };
             assert_eq!(told, expected, "seed {seed}, {text}");

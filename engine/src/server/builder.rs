@@ -238,8 +238,11 @@ impl ServerBuilder {
             .collect::<Result<_>>()?;
         let failed = |source| SetupError::Shard { shard: 0, source };
         let bells = mailboxes.iter().map(|mailbox| Arc::clone(mailbox) as Arc<dyn Bell>);
-        let exchange =
-            Arc::new(Exchange::new(bells, std::mem::take(&mut self.topics.rules), &self.limits));
+        let rules = std::mem::take(&mut self.topics.rules);
+        let exchange = Arc::new(Exchange::new(bells, rules, &self.limits));
+        if let Some(deflate) = &self.deflate {
+            exchange.set_compression(deflate);
+        }
         let config = CoreConfig {
             limits: self.limits.clone(),
             site: Arc::new(std::mem::take(&mut self.site)),

@@ -100,6 +100,7 @@ impl<H: Handler> MemoryServer<H> {
     /// Accepts compression from here on when a client offers it.
     pub fn accept_deflate(&mut self, deflate: Deflate) {
         self.core.services.compression.accept(deflate);
+        self.core.local.hub().borrow().exchange().set_compression(&deflate);
     }
 
     /// A client connects.

@@ -8,7 +8,7 @@ use super::slab::Slab;
 use crate::buffer::Segment;
 use crate::connection::{Phase, SendOutcome, Services};
 use crate::handler::Token;
-use crate::pubsub::{Audience, Taken};
+use crate::pubsub::{Audience, Savings, Taken};
 
 /// The connections of a shard as its topics see them.
 pub(super) struct Subscribers<'a, S, D> {
@@ -43,6 +43,25 @@ impl<S, D> Audience for Subscribers<'_, S, D> {
     #[inline]
     fn send(&mut self, slot: u32, frames: Bytes, messages: u32) -> Taken {
         self.queue(slot, Segment::Shared(frames), messages)
+    }
+
+    fn send_compressed(
+        &mut self,
+        slot: u32,
+        frames: Bytes,
+        messages: u32,
+        savings: Savings,
+    ) -> Taken {
+        let taken = self.queue(slot, Segment::Shared(frames), messages);
+        if taken == Taken::Queued {
+            let Savings { messages, from_bytes, to_bytes } = savings;
+            self.services.count_compressed(messages, from_bytes, to_bytes);
+        }
+        taken
+    }
+
+    fn window_bits(&mut self, slot: u32) -> Option<u8> {
+        self.slots.at_mut(slot)?.1.connection.shared_window_bits()
     }
 
     fn send_alone(&mut self, slot: u32, frames: Vec<u8>, messages: u32) -> Taken {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use ringsock::testing::{MemoryConnection, MemoryServer};
 use ringsock::{
-    Binary, Conn, Cores, Driver, Handler, KIB, Limits, MIB, Message, Publish, Server, Text,
+    Binary, Client as Caller, Conn, Cores, Deflate, Driver, Handler, KIB, Limits, MIB, Message,
+    Outgoing, Prepared, Publish, Server, Text, block_on,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -162,6 +163,89 @@ fn subscribers_who_leave_are_not_counted_any_more() {
             publisher.expect_frame().payload == b"0 0"
         };
         crate::process::wait_until(client::PATIENCE, "all have left", gone);
+    });
+}
+
+/// Publishes what it is told to everybody, in several ways.
+struct Gazette {
+    prepared: Prepared,
+}
+
+impl Handler for Gazette {
+    type State = ();
+
+    fn on_open(&mut self, conn: &mut Conn<'_, ()>) {
+        conn.subscribe("news");
+        conn.send(Text("welcome"));
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
+        match message.as_text() {
+            Some("always") => _ = conn.publish("news", Text("na na na na na na").compressed()),
+            Some("never") => _ = conn.publish("news", Text(LINE.repeat(50)).uncompressed()),
+            Some("prepared") => _ = conn.publish("news", &self.prepared),
+            Some("to each") => _ = conn.send(&self.prepared),
+            _ => _ = conn.publish("news", message),
+        }
+    }
+}
+
+const LINE: &str = "the news is the same as yesterday; ";
+
+#[test]
+fn what_is_published_is_compressed_once_for_all_who_agreed_and_everybody_reads_it() {
+    for_each_driver(|driver| {
+        let server = Server::builder().listen("127.0.0.1:0").unwrap().driver(driver);
+        let server = server.deflate("takeover".parse().unwrap()).cores(Cores::List(vec![0]));
+        let prepared = Prepared::text(&LINE.repeat(3_000));
+        let gazette = move |_| Gazette { prepared: prepared.clone() };
+        let server = Served::adopt(server.start(gazette).unwrap());
+        let counters = || {
+            let reports = server.controller.reports(client::PATIENCE, 0);
+            reports[0].as_ref().expect("the shard answers").counters
+        };
+        block_on(async {
+            let mut sockets = Vec::new();
+            // Two who agree on the same, one on another window, one who takes over context.
+            for deflate in ["no-takeover", "no-takeover", "window=9", "takeover"] {
+                let deflate: Deflate = deflate.parse().unwrap();
+                let client = Caller::new(format!("ws://{}/", server.address)).deflate(deflate);
+                sockets.push(client.connect().await.unwrap());
+            }
+            sockets.push(Caller::new(format!("ws://{}/", server.address)).connect().await.unwrap());
+            for socket in &mut sockets {
+                assert_eq!(socket.next().await.unwrap().unwrap().bytes(), b"welcome");
+            }
+            let long = LINE.repeat(100);
+            for (say, come, compressed) in [
+                (long.as_str(), long.clone(), 3),
+                ("short", "short".to_owned(), 0),
+                ("always", "na na na na na na".to_owned(), 3),
+                ("never", LINE.repeat(50), 0),
+                ("prepared", LINE.repeat(3_000), 3),
+            ] {
+                let before = counters();
+                sockets[3].send(Text(say)).await.unwrap();
+                for socket in &mut sockets {
+                    let message = socket.next().await.unwrap().unwrap();
+                    assert!(message.bytes() == come.as_bytes(), "{driver:?}, {say}");
+                }
+                let after = counters();
+                let counted = after.messages_compressed - before.messages_compressed;
+                assert_eq!(counted, compressed, "{say}");
+                let from = after.compressed_from_bytes - before.compressed_from_bytes;
+                assert_eq!(from, compressed * come.len() as u64, "{say}");
+            }
+            // To one at a time: those with context takeover compress for themselves.
+            for socket in &mut sockets {
+                socket.send(Text("to each")).await.unwrap();
+                let message = socket.next().await.unwrap().unwrap();
+                assert!(message.bytes() == LINE.repeat(3_000).as_bytes());
+            }
+            let counted = counters();
+            assert_eq!(counted.messages_compressed, 9 + 4);
+            assert!(counted.compressed_to_bytes < counted.compressed_from_bytes / 20);
+        });
     });
 }
 

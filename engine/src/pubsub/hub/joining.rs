@@ -5,22 +5,33 @@ use std::sync::Arc;
 use super::Hub;
 use crate::limits::Limits;
 use crate::pubsub::entry::Entry;
+use crate::pubsub::forms::Windows;
 use crate::pubsub::log::Recovered;
 use crate::pubsub::pattern;
 use crate::pubsub::subscribe::{Subscribe, SubscribeError, TopicName};
 use crate::pubsub::subscriptions::Place;
 use crate::pubsub::topic::Member;
 
+/// Who subscribes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Newcomer {
+    /// The connection's slot.
+    pub(crate) slot: u32,
+    /// The window of 2^`bits` bytes that it has agreed on for compression, if messages that were
+    /// compressed for others can be sent to it.
+    pub(crate) window_bits: Option<u8>,
+}
+
 impl Hub {
-    /// Subscribes the connection in a slot; a second time is the same as once. It gets what is
-    /// published from here on and passes its filter, and before that what is returned.
+    /// Subscribes a connection; a second time is the same as once. It gets what is published from
+    /// here on and passes its filter, and before that what is returned.
     ///
     /// # Errors
     /// [`SubscribeError`].
     pub(crate) fn subscribe(
         &mut self,
         topic: TopicName<'_>,
-        slot: u32,
+        who: Newcomer,
         how: Subscribe,
         limits: &Limits,
     ) -> Result<Recovered, SubscribeError> {
@@ -28,14 +39,14 @@ impl Hub {
             pattern::check(pattern, limits.topic_levels_max)?;
         }
         let hash = self.exchange.hash(topic.text());
-        if !self.admit(hash, topic, slot, limits)? {
+        if !self.admit(hash, topic, who.slot, limits)? {
             return Ok(Recovered::without_history(how.from));
         }
         // What waits was published before.
         self.collect();
         match topic {
             TopicName::Exact(name) if self.exchange.keeps_history(name) => {
-                return self.subscribe_to_history(hash, name, slot, how);
+                return self.subscribe_to_history(hash, name, who, how);
             }
             _ => {}
         }
@@ -50,7 +61,7 @@ impl Hub {
                 self.adopt(number, entry)
             }
         };
-        self.enter(number, slot, how.filter);
+        self.enter(number, who, how.filter);
         Ok(Recovered::without_history(how.from))
     }
 
@@ -60,7 +71,7 @@ impl Hub {
         &mut self,
         hash: u64,
         name: &str,
-        slot: u32,
+        who: Newcomer,
         how: Subscribe,
     ) -> Result<Recovered, SubscribeError> {
         let topic = TopicName::Exact(name);
@@ -87,7 +98,7 @@ impl Hub {
             };
             drop(log);
             self.take_in(parcels);
-            self.enter(number, slot, how.filter);
+            self.enter(number, who, how.filter);
             return Ok(recovered);
         }
     }
@@ -136,7 +147,8 @@ impl Hub {
     }
 
     /// Adds a member that the topic does not have.
-    fn enter(&mut self, topic: u32, slot: u32, filter: u64) {
+    fn enter(&mut self, topic: u32, who: Newcomer, filter: u64) {
+        let Newcomer { slot, window_bits } = who;
         let index = slot as usize;
         if self.subscribers.len() <= index {
             self.subscribers.resize_with(index + 1, || None);
@@ -146,6 +158,9 @@ impl Hub {
         let place = Place { topic, index: entered.members.len() as u32 };
         let position = subscriptions.add(place);
         entered.add(Member { slot, position }, filter);
+        if let Some(entry) = &entered.entry {
+            entry.add_window(self.shard, Windows::of(window_bits));
+        }
         self.count(topic);
     }
 

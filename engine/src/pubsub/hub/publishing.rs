@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use super::Hub;
-use crate::protocol::MessageKind;
-use crate::pubsub::batch::{Outgoing, Publish};
+use crate::pubsub::batch::{Content, Outgoing, Publish};
 use crate::pubsub::entry::Entry;
+use crate::pubsub::forms::Windows;
 use crate::pubsub::matches::Match;
 use crate::pubsub::options::{SlowPolicy, TopicOptions};
 use crate::pubsub::subscribe::TopicName;
 use crate::pubsub::topic::Topic;
-use crate::pubsub::{Reached, frames, numbers};
+use crate::pubsub::{Reached, numbers};
 
 /// Bytes after which a batch is closed and another begun, so that what is shared and handed over
 /// as one stays moderate.
@@ -24,28 +24,28 @@ impl Hub {
     pub(crate) fn publish(
         &mut self,
         name: &str,
-        kind: MessageKind,
-        payload: &[u8],
+        content: Content<'_>,
         sender: Option<u32>,
         how: Publish,
     ) -> Reached {
         if !self.exchange.takes_name(name) {
             return Reached::default();
         }
-        self.exchange.send_away(name, kind, payload, how);
+        self.exchange.send_away(name, content, how);
         let hash = self.exchange.hash(name);
         let except = sender.filter(|_| how.except_sender);
         let Publish { tags, key, .. } = how;
+        let compress = self.exchange.compresses(&content);
         let mut reached = Reached::default();
         if let Some((topic, options)) = self.route(hash, name) {
-            let message = Outgoing { kind, payload, tags, key, except, options };
+            let message = Outgoing { content, compress, tags, key, except, options };
             reached = self.append(topic, &message);
         }
         if self.exchange.has_patterns() {
             let version = self.exchange.patterns_version();
             if !self.matches.is_none(hash, name, version) {
                 let options = Default::default();
-                let message = Outgoing { kind, payload, tags, key, except, options };
+                let message = Outgoing { content, compress, tags, key, except, options };
                 self.publish_to_patterns((hash, name, version), message, &mut reached);
             }
         }
@@ -111,7 +111,7 @@ impl Hub {
     /// Frames a message into a topic's batch.
     fn append(&mut self, number: u32, message: &Outgoing<'_>) -> Reached {
         let open = &self.topics[number as usize].turn.open;
-        if open.len() > BATCH_BYTES || !open.suits(&message.options) || self.is_full(number) {
+        if open.len() > BATCH_BYTES || !open.suits(message) || self.is_full(number) {
             self.seal(number);
         }
         let is_member = |slot: u32| {
@@ -125,7 +125,7 @@ impl Hub {
         };
         // With a history, this shard gets it by its inlet, too.
         let kept = entry.log.is_some();
-        let bytes = frames::framed_bytes(message.payload.len());
+        let bytes = message.framed_bytes();
         let all_bytes = turn.open.len() + bytes;
         let mut reached = Reached::default();
         for shard in entry.interested().iter() {
@@ -185,7 +185,16 @@ impl Hub {
         let Some(entry) = topic.entry.as_ref().filter(|_| !topic.turn.open.is_empty()) else {
             return;
         };
-        let batch = topic.turn.open.seal(self.shard);
+        let sealed = topic.turn.open.seal(self.shard);
+        let windows = if sealed.is_to_be_compressed() { entry.windows() } else { Windows(0) };
+        let batch = match windows.is_empty() {
+            true => sealed.batch,
+            false => {
+                let exchange = &self.exchange;
+                let compressor = self.compressor.get_or_insert_with(|| exchange.new_compressor());
+                sealed.compressed(windows, compressor)
+            }
+        };
         let here = entry.log.is_none() && reserved.take(self.shard);
         self.exchange.ship(entry, &batch, self.shard, reserved, refused);
         if here && !topic.members.is_empty() {

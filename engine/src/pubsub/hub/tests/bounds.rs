@@ -39,7 +39,7 @@ fn bytes_that_other_shards_and_this_one_are_about_to_get_are_bounded() {
     }
     // Another thread finds no room either.
     let exchange = Arc::clone(hubs[0].exchange());
-    let send = |name| exchange.publish(name, MessageKind::Text, b"x", Publish::default());
+    let send = |name| exchange.publish(name, content(b"x"), Publish::default());
     assert_eq!(send("there"), Reached { queued: 0, dropped: 1 });
     assert_eq!(turn(&mut hubs[0]).take(1).len(), 100);
     assert_eq!(turn(&mut hubs[1]).take(1).len(), 100);
@@ -130,12 +130,12 @@ fn whoever_leaves_is_told_of_nothing_and_neither_is_whoever_comes_after() {
 fn limits_of_subscriptions_hold() {
     let limits = Limits { subscriptions_max: 2, topic_bytes_max: 3, ..Limits::default() };
     let mut hub = hubs(1, &limits).remove(0);
-    let mut enter = |name: &str| hub.subscribe(Exact(name), 7, ALL, &limits).map(drop);
+    let mut enter = |name: &str| hub.subscribe(Exact(name), at(7), ALL, &limits).map(drop);
     assert_eq!(enter("abcd"), Err(SubscribeError::NameTooLong));
     assert_eq!((enter("a"), enter("b"), enter("b")), (Ok(()), Ok(()), Ok(())));
     assert_eq!(enter("c"), Err(SubscribeError::TooMany));
     hub.unsubscribe(Exact("a"), 7);
-    assert_eq!(hub.subscribe(Exact("c"), 7, ALL, &limits).map(drop), Ok(()));
+    assert_eq!(hub.subscribe(Exact("c"), at(7), ALL, &limits).map(drop), Ok(()));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_subscription_costs_at_most_32_bytes_beside_its_topic() {
     let (connections, topics) = (100, 1_100);
     for topic in 0..topics {
         for slot in 0..connections {
-            hub.subscribe(Exact(&format!("t{topic}")), slot, ALL, &limits).unwrap();
+            hub.subscribe(Exact(&format!("t{topic}")), at(slot), ALL, &limits).unwrap();
         }
     }
     let members: usize =
@@ -160,11 +160,11 @@ fn a_small_share_of_a_large_batch_is_copied() {
     let mut hub = hubs(1, &Limits::default()).remove(0);
     let limits = Limits::default();
     for (slot, filter) in [(1, 0b001), (2, 0b010), (3, 0b111)] {
-        hub.subscribe(Exact("t"), slot, Subscribe { filter, from: None }, &limits).unwrap();
+        hub.subscribe(Exact("t"), at(slot), Subscribe { filter, from: None }, &limits).unwrap();
     }
     for (tags, length) in [(0b001, 1_000), (0b010, 50_000), (0b100, 50_000)] {
         let how = Publish { tags, ..Publish::default() };
-        hub.publish("t", MessageKind::Text, "x".repeat(length).as_bytes(), None, how);
+        hub.publish("t", content("x".repeat(length).as_bytes()), None, how);
     }
     let mut inbox = turn(&mut hub);
     assert_eq!([1, 2, 3].map(|slot| inbox.take(slot).len()), [1, 1, 3]);
@@ -196,10 +196,10 @@ fn what_is_shared_counts_once_on_each_shard_for_as_long_as_it_is_in_memory() {
         turn(hub);
     };
     keep(&mut hubs[0]);
-    let from = hubs[0].subscribe(Exact("t"), 1, ALL, &limits).unwrap().position;
+    let from = hubs[0].subscribe(Exact("t"), at(1), ALL, &limits).unwrap().position;
     (0..2).for_each(|_| keep(&mut hubs[0]));
     let queued =
-        hubs[0].subscribe(Exact("t"), 2, Subscribe { from, ..ALL }, &limits).unwrap().frames;
+        hubs[0].subscribe(Exact("t"), at(2), Subscribe { from, ..ALL }, &limits).unwrap().frames;
     assert_eq!((queued.len(), shared(&hubs)), (2, [0, 0]));
     keep(&mut hubs[0]);
     assert_eq!(shared(&hubs), [548, 548]);

@@ -12,7 +12,7 @@ fn a_history_is_one_for_all_shards_and_recovers_what_was_missed() {
     let options = TopicOptions { history_messages: 4, ..TopicOptions::default() };
     let mut hubs = hubs_with(2, &limits, rules(options));
     let from = |from| Subscribe { filter: u64::MAX, from };
-    let start = hubs[1].subscribe(Exact("t"), 1, from(None), &limits).unwrap();
+    let start = hubs[1].subscribe(Exact("t"), at(1), from(None), &limits).unwrap();
     let position = start.position.unwrap();
     assert_eq!((position.offset, start.complete, start.frames.len()), (0, true, 0));
     publish(&mut hubs[0], "t", "1");
@@ -23,7 +23,7 @@ fn a_history_is_one_for_all_shards_and_recovers_what_was_missed() {
     assert_eq!(turn(second).take(1), ["1", "2"]);
     publish(second, "t", "3");
     // Someone new on the shard on which "3" is not yet sealed gets it from the history alone.
-    let back = second.subscribe(Exact("t"), 2, from(Some(position)), &limits).unwrap();
+    let back = second.subscribe(Exact("t"), at(2), from(Some(position)), &limits).unwrap();
     assert_eq!(
         (texts(&back.frames), back.complete),
         (vec!["1".into(), "2".into(), "3".into()], true)
@@ -36,15 +36,15 @@ fn a_history_is_one_for_all_shards_and_recovers_what_was_missed() {
     turn(first);
     // Two known, three to come; the oldest of five has gone.
     let known = Position { offset: 2, ..position };
-    let back = first.subscribe(Exact("t"), 9, from(Some(known)), &limits).unwrap();
+    let back = first.subscribe(Exact("t"), at(9), from(Some(known)), &limits).unwrap();
     assert_eq!(
         (texts(&back.frames), back.position.unwrap().offset),
         (vec!["3".into(), "4".into(), "5".into()], 5)
     );
-    let lost = first.subscribe(Exact("t"), 8, from(Some(position)), &limits).unwrap();
+    let lost = first.subscribe(Exact("t"), at(8), from(Some(position)), &limits).unwrap();
     assert_eq!((lost.complete, lost.frames.len()), (false, 0));
     let other = Position { epoch: position.epoch ^ 1, offset: 5 };
-    assert!(!first.subscribe(Exact("t"), 7, from(Some(other)), &limits).unwrap().complete);
+    assert!(!first.subscribe(Exact("t"), at(7), from(Some(other)), &limits).unwrap().complete);
 }
 
 fn kept(limits: &Limits, options: TopicOptions) -> Hub {
@@ -64,7 +64,7 @@ fn a_retained_message_awaits_the_first_subscriber_and_histories_are_bounded() {
         turn(&mut hub);
     }
     let join = |hub: &mut Hub, name: &str, slot| {
-        hub.subscribe(Exact(name), slot, ALL, &limits).map(|recovered| texts(&recovered.frames))
+        hub.subscribe(Exact(name), at(slot), ALL, &limits).map(|recovered| texts(&recovered.frames))
     };
     assert_eq!(join(&mut hub, "kept/b", 1).unwrap(), ["last"]);
     // A third one makes the server forget the first, which nobody is subscribed to.
@@ -100,7 +100,7 @@ fn histories_come_and_go_and_their_number_and_bytes_stay_bounded() {
         let name = format!("kept/{}", (random >> 33) % 20);
         let slot = (random >> 43) as u32 % 10;
         match (random >> 53) % 4 {
-            0 => _ = hub.subscribe(Exact(&name), slot, ALL, &limits),
+            0 => _ = hub.subscribe(Exact(&name), at(slot), ALL, &limits),
             1 => hub.unsubscribe(Exact(&name), slot),
             2 if (random >> 56) % 8 == 0 => hub.leave(slot),
             _ => _ = publish(&mut hub, &name, &"x".repeat((random >> 57) as usize)),
@@ -112,7 +112,7 @@ fn histories_come_and_go_and_their_number_and_bytes_stay_bounded() {
     (0..10).for_each(|slot| hub.leave(slot));
     // All can be forgotten for others now.
     for number in 100..108 {
-        hub.subscribe(Exact(&format!("kept/{number}")), 1, ALL, &limits).unwrap();
+        hub.subscribe(Exact(&format!("kept/{number}")), at(1), ALL, &limits).unwrap();
     }
     assert_eq!(hub.exchange.histories().bytes.held(), 0);
 }
@@ -121,15 +121,15 @@ fn histories_come_and_go_and_their_number_and_bytes_stay_bounded() {
 fn a_subscription_that_is_refused_leaves_nothing_behind() {
     let limits = Limits { subscriptions_max: 1, topic_bytes_max: 10, ..Limits::default() };
     let mut hub = kept(&limits, TopicOptions { retain: true, ..TopicOptions::default() });
-    hub.subscribe(Exact("plain/a"), 1, ALL, &limits).unwrap();
+    hub.subscribe(Exact("plain/a"), at(1), ALL, &limits).unwrap();
     let refused =
-        |hub: &mut Hub, name: &str| hub.subscribe(Exact(name), 1, ALL, &limits).unwrap_err();
+        |hub: &mut Hub, name: &str| hub.subscribe(Exact(name), at(1), ALL, &limits).unwrap_err();
     for number in 0..100 {
         assert_eq!(refused(&mut hub, &format!("kept/{number}")), SubscribeError::TooMany);
         let long = format!("kept/{number}/{}", "x".repeat(1_000));
         assert_eq!(refused(&mut hub, &long), SubscribeError::NameTooLong);
         assert_eq!(publish(&mut hub, &long, "x"), reached(0));
-        hub.exchange.publish(&long, MessageKind::Text, b"x", Publish::default());
+        hub.exchange.publish(&long, content(b"x"), Publish::default());
     }
     turn(&mut hub);
     assert_eq!(hub.exchange.histories().topics(), 0);
@@ -140,13 +140,13 @@ fn a_subscription_that_is_refused_leaves_nothing_behind() {
 fn subscribing_again_changes_nothing_and_repeats_nothing() {
     let limits = Limits::default();
     let mut hub = kept(&limits, TopicOptions { history_messages: 9, ..TopicOptions::default() });
-    let first = hub.subscribe(Exact("kept/a"), 1, ALL, &limits).unwrap();
+    let first = hub.subscribe(Exact("kept/a"), at(1), ALL, &limits).unwrap();
     let from = first.position;
     publish(&mut hub, "kept/a", "1");
     assert_eq!(turn(&mut hub).take(1), ["1"]);
     publish(&mut hub, "kept/a", "2");
     let again = Subscribe { from, ..ALL };
-    let again = hub.subscribe(Exact("kept/a"), 1, again, &limits).unwrap();
+    let again = hub.subscribe(Exact("kept/a"), at(1), again, &limits).unwrap();
     assert_eq!((again.position, again.complete, again.frames.len()), (None, false, 0));
     assert_eq!(turn(&mut hub).take(1), ["2"]);
 }

@@ -1,6 +1,7 @@
 //! Hubs of several shards on one thread, against plain expectations.
 
 mod bounds;
+mod compressed;
 mod histories;
 mod publishing;
 mod slow;
@@ -16,7 +17,9 @@ use crate::pubsub::frames;
 use crate::pubsub::subscribe::TopicName::{Exact, Pattern};
 use crate::pubsub::topic::Member;
 use crate::pubsub::{Bell, Rules, SlowPolicy, TopicOptions};
-use crate::pubsub::{Position, Publish, Reached, Subscribe, SubscribeError, Taken};
+use crate::pubsub::{
+    Content, Position, Publish, Reached, Savings, Subscribe, SubscribeError, Taken,
+};
 
 struct Silent;
 
@@ -35,6 +38,14 @@ fn hubs_with(shards: usize, limits: &Limits, rules: Rules) -> Vec<Hub> {
 }
 
 pub(in crate::pubsub) const ALL: Subscribe = Subscribe { filter: u64::MAX, from: None };
+
+pub(in crate::pubsub) fn at(slot: u32) -> Newcomer {
+    Newcomer { slot, window_bits: None }
+}
+
+pub(in crate::pubsub) fn content(payload: &[u8]) -> Content<'_> {
+    Content { kind: MessageKind::Text, payload, framed: None, compress: None }
+}
 
 /// What each slot has received, message by message.
 #[derive(Default)]
@@ -73,6 +84,14 @@ impl Audience for Inbox {
         self.send(slot, frames.into(), messages)
     }
 
+    fn send_compressed(&mut self, _: u32, _: Bytes, _: u32, _: Savings) -> Taken {
+        unreachable!("nobody here has agreed on compression")
+    }
+
+    fn window_bits(&mut self, _slot: u32) -> Option<u8> {
+        None
+    }
+
     fn note_shared(&mut self, bytes: usize) {
         self.shared = self.shared.max(bytes);
     }
@@ -93,11 +112,11 @@ impl Inbox {
 }
 
 pub(in crate::pubsub) fn publish(hub: &mut Hub, name: &str, text: &str) -> Reached {
-    hub.publish(name, MessageKind::Text, text.as_bytes(), None, Publish::default())
+    hub.publish(name, content(text.as_bytes()), None, Publish::default())
 }
 
 fn join(hub: &mut Hub, name: &str, slot: u32) {
-    hub.subscribe(Exact(name), slot, ALL, &Limits::default()).unwrap();
+    hub.subscribe(Exact(name), at(slot), ALL, &Limits::default()).unwrap();
 }
 
 /// Ends a turn of a shard.

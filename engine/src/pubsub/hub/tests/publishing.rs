@@ -35,10 +35,7 @@ fn a_publish_reaches_the_subscribers_of_other_shards_in_order() {
     assert!(turn(&mut hubs[0]).received.is_empty());
     assert_eq!(publish(&mut hubs[0], "t", "c"), reached(3));
     turn(&mut hubs[0]);
-    assert_eq!(
-        hubs[0].exchange.publish("t", MessageKind::Text, b"d", Publish::default()),
-        reached(3)
-    );
+    assert_eq!(hubs[0].exchange.publish("t", content(b"d"), Publish::default()), reached(3));
     for (shard, hub) in hubs.iter_mut().enumerate().skip(1) {
         let mut inbox = turn(hub);
         for slot in 0..shard as u32 {
@@ -61,7 +58,7 @@ fn what_a_shard_publishes_before_it_ends_reaches_the_others_and_takes_no_place_f
     assert!(hubs[0].has_ended() && !hubs[0].has_deliveries());
     assert_eq!(turn(&mut hubs[1]).take(1), ["farewell"]);
     let exchange = Arc::clone(hubs[1].exchange());
-    assert_eq!(exchange.publish("t", MessageKind::Text, b"and on", Publish::default()), reached(1));
+    assert_eq!(exchange.publish("t", content(b"and on"), Publish::default()), reached(1));
     assert_eq!(turn(&mut hubs[1]).take(1), ["and on"]);
 }
 
@@ -72,7 +69,7 @@ fn what_waits_in_the_inlet_was_published_before_whoever_joins_now() {
     publish(&mut hubs[0], "t", "before");
     turn(&mut hubs[0]);
     join(&mut hubs[1], "t", 2);
-    hubs[1].subscribe(Pattern("*"), 3, ALL, &Limits::default()).unwrap();
+    hubs[1].subscribe(Pattern("*"), at(3), ALL, &Limits::default()).unwrap();
     publish(&mut hubs[0], "t", "after");
     turn(&mut hubs[0]);
     let mut inbox = turn(&mut hubs[1]);
@@ -86,9 +83,9 @@ fn patterns_match_across_shards_and_each_subscription_counts() {
     let mut hubs = hubs(2, &limits);
     join(&mut hubs[0], "a/b", 1);
     for (shard, pattern) in [(0, "a/*"), (1, "a/**"), (1, "a/*")] {
-        hubs[shard].subscribe(Pattern(pattern), 1, ALL, &limits).unwrap();
+        hubs[shard].subscribe(Pattern(pattern), at(1), ALL, &limits).unwrap();
     }
-    let refused = |hub: &mut Hub, pattern| hub.subscribe(Pattern(pattern), 2, ALL, &limits);
+    let refused = |hub: &mut Hub, pattern| hub.subscribe(Pattern(pattern), at(2), ALL, &limits);
     assert_eq!(refused(&mut hubs[0], "b/*"), Err(SubscribeError::TooManyPatterns));
     assert_eq!(refused(&mut hubs[0], "a/b/c/d"), Err(SubscribeError::TooDeep));
     assert_eq!(publish(&mut hubs[0], "a/b", "x"), reached(4));
@@ -111,15 +108,20 @@ fn the_sender_can_be_left_out_and_filters_hold() {
     let mut hubs = hubs(2, &Limits::default());
     for hub in &mut hubs {
         for (slot, filter) in [(1, 0b01), (2, 0b10), (3, u64::MAX)] {
-            hub.subscribe(Exact("t"), slot, Subscribe { filter, from: None }, &Limits::default())
-                .unwrap();
+            hub.subscribe(
+                Exact("t"),
+                at(slot),
+                Subscribe { filter, from: None },
+                &Limits::default(),
+            )
+            .unwrap();
         }
     }
     let hub = &mut hubs[0];
     publish(hub, "t", "all");
     let mut to = |text: &str, tags, except_sender| {
         let how = Publish { tags, except_sender, ..Publish::default() };
-        hub.publish("t", MessageKind::Text, text.as_bytes(), Some(3), how)
+        hub.publish("t", content(text.as_bytes()), Some(3), how)
     };
     assert_eq!(to("others", u64::MAX, true), reached(5));
     assert_eq!(to("one", 0b01, false), reached(6), "filters are not looked at");
@@ -159,7 +161,7 @@ fn batches_are_cut_and_still_arrive_whole_and_in_order() {
 fn publishing_to_nobody_leaves_nothing_behind_and_patterns_are_looked_for_once() {
     let limits = Limits::default();
     let mut hubs = hubs(2, &limits);
-    hubs[1].subscribe(Pattern("room/*"), 1, ALL, &limits).unwrap();
+    hubs[1].subscribe(Pattern("room/*"), at(1), ALL, &limits).unwrap();
     for round in 0..3 {
         for number in 10..3_000 {
             assert_eq!(publish(&mut hubs[0], &format!("price/{number}"), "x"), reached(0));
@@ -171,13 +173,13 @@ fn publishing_to_nobody_leaves_nothing_behind_and_patterns_are_looked_for_once()
         assert_eq!(turn(&mut hubs[1]).take(1).len(), if round == 2 { 2 } else { 1 });
         if round == 1 {
             // What is remembered of names holds until patterns change.
-            hubs[1].subscribe(Pattern("*/1"), 1, ALL, &limits).unwrap();
+            hubs[1].subscribe(Pattern("*/1"), at(1), ALL, &limits).unwrap();
             hubs[1].unsubscribe(Pattern("room/*"), 1);
             assert_eq!(publish(&mut hubs[0], "price/1", "x"), reached(1));
             assert_eq!(publish(&mut hubs[0], "room/2", "x"), reached(0));
-            hubs[1].subscribe(Pattern("room/*"), 1, ALL, &limits).unwrap();
+            hubs[1].subscribe(Pattern("room/*"), at(1), ALL, &limits).unwrap();
             hubs[1].unsubscribe(Pattern("*/1"), 1);
-            hubs[1].subscribe(Pattern("price/1"), 1, ALL, &limits).unwrap();
+            hubs[1].subscribe(Pattern("price/1"), at(1), ALL, &limits).unwrap();
             turn(&mut hubs[0]);
             turn(&mut hubs[1]);
         }
@@ -191,7 +193,7 @@ fn whoever_is_subscribed_to_a_pattern_gets_each_topic_as_its_own_options_say() {
     rules.add("state/*", slow(SlowPolicy::Latest));
     rules.add("news/*", slow(SlowPolicy::DropNewest));
     let mut hub = hubs_with(1, &limits, rules).remove(0);
-    hub.subscribe(Pattern("**"), 1, ALL, &limits).unwrap();
+    hub.subscribe(Pattern("**"), at(1), ALL, &limits).unwrap();
     let mut inbox = Inbox::default();
     inbox.queued.insert(1, 100);
     for round in 0..3 {
@@ -213,7 +215,7 @@ fn whoever_is_subscribed_to_a_pattern_gets_each_topic_as_its_own_options_say() {
     inbox.queued.insert(1, 100);
     let exchange = Arc::clone(hub.exchange());
     for name in ["state/a", "state/b", "state/a", "talk/a"] {
-        exchange.publish(name, MessageKind::Text, name.as_bytes(), Publish::default());
+        exchange.publish(name, content(name.as_bytes()), Publish::default());
         turn_with(&mut hub, &mut inbox, LagBounds::of(&limits));
     }
     assert_eq!(inbox.take(1), ["talk/a"]);

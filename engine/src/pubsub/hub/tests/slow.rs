@@ -14,7 +14,7 @@ fn stall(policy: SlowPolicy, limits: &Limits, keys: u64) -> (Vec<String>, Vec<St
     for number in 0..10u64 {
         let how = Publish { key: number % keys, ..Publish::default() };
         let text = format!("{number:02}");
-        hub.publish("t", MessageKind::Text, text.as_bytes(), None, how);
+        hub.publish("t", content(text.as_bytes()), None, how);
         turn_with(&mut hub, &mut inbox, LagBounds::of(limits));
     }
     assert_eq!(inbox.take(2).len(), 10, "one that reads is not delayed");
