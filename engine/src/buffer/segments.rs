@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use super::Segment;
 
 /// Segments in their order.
@@ -51,6 +53,17 @@ impl Segments {
     #[inline]
     pub(super) fn pop_front(&mut self) -> Option<Segment> {
         self.single.take().or_else(|| self.several.pop_front())
+    }
+
+    /// Takes the last one out if it is a shared run of at most so many bytes.
+    pub(super) fn pop_shared(&mut self, bytes_max: usize) -> Option<Bytes> {
+        let last = self.single.as_ref().or_else(|| self.several.back())?;
+        let Segment::Shared(bytes) = last else { return None };
+        let bytes = (bytes.len() <= bytes_max).then(|| bytes.clone())?;
+        if self.single.take().is_none() {
+            self.several.pop_back();
+        }
+        Some(bytes)
     }
 
     /// All of them, and one before if there is one.

@@ -7,6 +7,9 @@ use super::{Batch, Pool, Segment};
 
 /// Most segments of one batch: the kernel takes 1,024 slices in a gathered send.
 const SEGMENTS_MAX: usize = 1024;
+/// Shared runs up to this many bytes are copied if anything waits with them: until then one
+/// contiguous send costs less than a gather list. Alone a run is sent from where it lies.
+const JOINED_BYTES_MAX: usize = 4 * 1024;
 /// Bytes after which a batch ends when messages that may be dropped wait: what has been taken can
 /// neither be dropped nor replaced any more.
 const MARKED_BATCH_BYTES: usize = 64 * 1024;
@@ -141,6 +144,35 @@ impl SendQueue {
     /// Appends a segment by reference, without copying it.
     pub fn push(&mut self, segment: Segment, pool: &mut Pool) {
         self.push_with(segment, None, pool);
+    }
+
+    /// Appends a segment that is about to leave with whatever waits: by reference if it is alone or
+    /// long or nobody else's, otherwise as a copy. Where nothing leaves soon a copy would only take
+    /// memory.
+    #[inline]
+    pub fn push_to_leave(&mut self, segment: Segment, pool: &mut Pool) {
+        match segment {
+            Segment::Shared(bytes) if bytes.len() <= JOINED_BYTES_MAX && self.has_waiting() => {
+                self.join(&bytes, pool);
+            }
+            segment => self.push_with(segment, None, pool),
+        }
+    }
+
+    /// Copies a short shared run behind what waits, and before that another that was alone.
+    fn join(&mut self, bytes: &[u8], pool: &mut Pool) {
+        if self.tail.is_empty()
+            && let Some(older) = &mut self.older
+            && older.marks.is_none()
+            && let Some(last) = older.segments.pop_shared(JOINED_BYTES_MAX)
+        {
+            if older.segments.is_empty() && older.urgent.is_empty() {
+                self.older = None;
+            }
+            self.queued_bytes -= last.len();
+            self.append(pool, last.len() + bytes.len(), |out| out.extend_from_slice(&last));
+        }
+        self.append(pool, bytes.len(), |out| out.extend_from_slice(bytes));
     }
 
     /// Appends a message that may be dropped or replaced while it waits. When one with the same
@@ -305,15 +337,55 @@ mod tests {
     fn a_batch_never_holds_more_segments_than_the_kernel_takes() {
         let mut pool = Pool::new();
         let mut queue = SendQueue::default();
+        let long = Bytes::from(vec![b'x'; JOINED_BYTES_MAX + 1]);
         for _ in 0..SEGMENTS_MAX + 10 {
-            queue.push(Segment::Shared(Bytes::from_static(b"x")), &mut pool);
+            queue.push(Segment::Shared(long.clone()), &mut pool);
         }
         queue.append(&mut pool, 8, |out| out.extend_from_slice(b"y"));
         let first = queue.take().unwrap();
         assert_eq!(first.segments().len(), SEGMENTS_MAX);
         let second = queue.take().unwrap();
-        assert_eq!(flat(&second), b"xxxxxxxxxxy");
+        assert_eq!((second.segments().len(), second.len()), (11, 10 * long.len() + 1));
         assert!(queue.take().is_none());
+    }
+
+    #[test]
+    fn short_shared_runs_are_sent_from_where_they_lie_alone_and_together_as_one() {
+        let mut pool = Pool::new();
+        let mut queue = SendQueue::default();
+        let shared = |byte, length| Segment::Shared(Bytes::from(vec![byte; length]));
+        queue.push_to_leave(shared(b'a', 100), &mut pool);
+        let alone = queue.take().unwrap();
+        assert!(matches!(alone, Batch::One(Segment::Shared(_))), "{alone:?}");
+        queue.sent(100);
+        for byte in b'b'..b'f' {
+            queue.push_to_leave(shared(byte, 2), &mut pool);
+        }
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"own"));
+        assert_eq!((queue.queued_bytes(), queue.waiting_bytes()), (11, 11));
+        assert_eq!(pool.budget.held_bytes(), 11, "copies count");
+        let together = queue.take().unwrap();
+        assert!(matches!(together, Batch::One(Segment::Owned { .. })), "{together:?}");
+        assert_eq!(flat(&together), b"bbccddeeown");
+        together.recycle(&mut pool);
+        // For later they stay shared.
+        for byte in [b'x', b'y'] {
+            queue.push(shared(byte, 1), &mut pool);
+        }
+        assert_eq!((queue.take().unwrap().segments().len(), pool.budget.held_bytes()), (2, 0));
+        // A long one is never copied, and what comes behind it stays behind it.
+        queue.push_to_leave(shared(b'g', 2), &mut pool);
+        queue.push_to_leave(shared(b'h', JOINED_BYTES_MAX + 1), &mut pool);
+        for byte in [b'i', b'j'] {
+            queue.push_to_leave(shared(byte, 1), &mut pool);
+        }
+        let lengths: Vec<_> = queue.take().unwrap().segments().iter().map(Segment::len).collect();
+        assert_eq!(lengths, [2, JOINED_BYTES_MAX + 1, 2]);
+        // One that may be dropped keeps its place.
+        queue.push_marked(shared(b'k', 1), one(None), &mut pool);
+        queue.push_to_leave(shared(b'l', 1), &mut pool);
+        assert_eq!(queue.drop_oldest(&mut pool), Some(1));
+        assert_eq!(flat(&queue.take().unwrap()), b"l");
     }
 
     #[test]

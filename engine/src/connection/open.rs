@@ -386,7 +386,10 @@ impl Connection {
             return self.send_framed_specially(frames, messages, services);
         }
         services.counters.messages_sent += u64::from(messages);
-        self.queue.push(frames, &mut services.pool);
+        match self.stalled_since.get() {
+            None => self.queue.push_to_leave(frames, &mut services.pool),
+            Some(_) => self.queue.push(frames, &mut services.pool),
+        }
         SendOutcome::Queued
     }
 

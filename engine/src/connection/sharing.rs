@@ -7,9 +7,9 @@ use super::{Compress, Connection, SendOutcome, Services};
 use crate::buffer::Segment;
 use crate::protocol::{FramedMessage, Role};
 
-/// Frames from this size on are queued by reference. A shorter one is copied behind what else waits,
-/// because one contiguous send costs less than a gather list.
-const SHARED_BYTES_MIN: usize = 1024;
+/// Frames from this size on are queued by reference. Copying a shorter one costs less than what is
+/// to be kept of a reference, and what is sent behind it is then contiguous with it.
+const SHARED_BYTES_MIN: usize = 256;
 
 impl Connection {
     /// The window of 2^`bits` bytes to which messages are compressed that others get as well.
