@@ -18,7 +18,7 @@ use super::listener::Listener;
 use super::mounting::Routes;
 use super::running::Running;
 use super::topics::Topics;
-use super::tuning::{tune_listeners, tune_ring};
+use super::tuning::{ends_records, tune_listeners, tune_ring};
 use super::unix_socket::UnixListener;
 use crate::driver::ring::RingConfig;
 use crate::handler::{CommandBounds, Handler, Mailbox, Publisher, Site};
@@ -26,7 +26,7 @@ use crate::latency::Latency;
 use crate::limits::Limits;
 use crate::protocol::deflate::Deflate;
 use crate::pubsub::{Bell, Exchange};
-use crate::shard::{self, CoreConfig, ShardDriver};
+use crate::shard::{self, CoreConfig, EpollConfig, ShardDriver};
 use crate::tls::Tls;
 
 /// File descriptors a shard needs besides its connections.
@@ -226,7 +226,10 @@ impl ServerBuilder {
         tune_ring(&self.latency, driver, &mut self.ring);
         let shard_driver = match driver {
             DriverInUse::Ring => ShardDriver::Ring(self.ring),
-            DriverInUse::Epoll => ShardDriver::Epoll(self.receive_bytes),
+            DriverInUse::Epoll => ShardDriver::Epoll(EpollConfig {
+                receive_bytes: self.receive_bytes,
+                ends_records: ends_records(&self.latency),
+            }),
         };
         let factory = Arc::new(factory);
         let bounds = CommandBounds::of(&self.limits);

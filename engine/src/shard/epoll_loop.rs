@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{SendFlags, SocketFlags, accept_with};
 use socket2::SockRef;
 
 use super::core::{Core, Side};
@@ -29,6 +29,15 @@ const READS_MAX: usize = 4;
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// How long the end of a shard waits for its tasks.
 const END_MAX: Duration = Duration::from_secs(1);
+
+/// What is not as usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EpollConfig {
+    /// Bytes of the shared receive buffer, if not the default.
+    pub(crate) receive_bytes: Option<usize>,
+    /// Each send is a record of its own for the kernel (`MSG_EOR`).
+    pub(crate) ends_records: bool,
+}
 
 /// The driver's view of one connection.
 #[derive(Debug)]
@@ -58,6 +67,8 @@ struct Shared<H: Handler> {
     rounds: RefCell<Option<Waker>>,
     /// Wakes what goes on with TLS handshakes.
     shaker: RefCell<Option<Waker>>,
+    /// Whether each send is a record of its own for the kernel.
+    record: SendFlags,
 }
 
 /// A shard on epoll.
@@ -70,9 +81,10 @@ impl<H: Handler> EpollLoop<H> {
     pub(super) fn new(
         core: Core<H, EpollSide>,
         listeners: Vec<OwnedFd>,
-        receive_bytes: Option<usize>,
+        config: EpollConfig,
     ) -> Self {
-        let buffer = vec![0; receive_bytes.unwrap_or(RECEIVE_BYTES)];
+        let buffer = vec![0; config.receive_bytes.unwrap_or(RECEIVE_BYTES)];
+        let record = if config.ends_records { SendFlags::EOR } else { SendFlags::empty() };
         let shared = Rc::new(Shared {
             core: RefCell::new(core),
             buffer: RefCell::new(buffer),
@@ -82,6 +94,7 @@ impl<H: Handler> EpollLoop<H> {
             aside: RefCell::default(),
             rounds: RefCell::default(),
             shaker: RefCell::default(),
+            record,
         });
         Self { shared, listeners }
     }
@@ -202,7 +215,7 @@ impl<H: Handler> Shared<H> {
             && slot.connection.phase() != Phase::Ended
             && let Some(batch) = slot.connection.poll_transmit(&mut core.services)
         {
-            match send(&stream, batch, 0) {
+            match send(&stream, batch, 0, self.record) {
                 Sending::Done(batch) if slot.connection.is_above_soft_mark() => {
                     // The application may send more as soon as it is told, and would be told
                     // again at once: others have their turn first.
@@ -343,10 +356,10 @@ enum Sending {
     Failed(Batch),
 }
 
-fn send(stream: &EpollStream, batch: Batch, mut sent: usize) -> Sending {
+fn send(stream: &EpollStream, batch: Batch, mut sent: usize, record: SendFlags) -> Sending {
     let all = batch.len();
     while sent < all {
-        match stream.send(&batch, sent) {
+        match stream.send(&batch, sent, record) {
             Ok(bytes) => sent += bytes,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Sending::Blocked(batch, sent);
@@ -472,7 +485,7 @@ async fn write<H: Handler>(shared: Rc<Shared<H>>, token: Token, stream: Rc<Epoll
             core.slots.get_mut(token).and_then(|slot| slot.driver.blocked.take())
         };
         let Some((batch, sent)) = blocked else { return };
-        match send(&stream, batch, sent) {
+        match send(&stream, batch, sent, shared.record) {
             Sending::Blocked(batch, now) => {
                 // A turn of its own, for what the handler does when it is told.
                 shared.turn(|core| {

@@ -28,6 +28,7 @@ use crate::handler::{Handler, LocalShard, Mailbox};
 use crate::pubsub::Hub;
 
 pub(crate) use self::core::CoreConfig;
+pub(crate) use self::epoll_loop::EpollConfig;
 pub use self::memory::{MemoryConnection, MemoryServer};
 
 /// How long the end of a shard waits for the handler's tasks.
@@ -38,8 +39,8 @@ const TASKS_END_MAX: Duration = Duration::from_secs(1);
 pub(crate) enum ShardDriver {
     /// The data ring.
     Ring(RingConfig),
-    /// The runtime's epoll, with a receive buffer of this size if not the default.
-    Epoll(Option<usize>),
+    /// The runtime's epoll.
+    Epoll(EpollConfig),
 }
 
 /// Runs a shard on this thread until it is told to end. `ready` is called once it serves.
@@ -63,9 +64,9 @@ pub(crate) fn run<H: Handler>(
                 let core = Core::new(handler, config, own);
                 ring_loop::RingLoop::new(core, &ring, listeners)?.run(ready).await
             }
-            ShardDriver::Epoll(receive_bytes) => {
+            ShardDriver::Epoll(epoll) => {
                 let core = Core::new(handler, config, own);
-                epoll_loop::EpollLoop::new(core, listeners, receive_bytes).run(ready).await
+                epoll_loop::EpollLoop::new(core, listeners, epoll).run(ready).await
             }
         };
         end_tasks(&local).await;

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use ringsock::{
-    Backend, Conn, Cores, Driver, Handler, Interest, KIB, Limits, Message, Position, Prepared,
-    Publication, Publish, Publisher, SendPolicy, Server, SlowPolicy, Subscribe, Text, TopicOptions,
+    Backend, Conn, Cores, Driver, Handler, Interest, KIB, Latency, Limits, Message, Position,
+    Prepared, Publication, Publish, Publisher, SendPolicy, Server, SlowPolicy, Subscribe, Text,
+    TopicOptions,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -231,45 +232,112 @@ fn more_than_may_wait_is_not_recovered_and_whoever_asks_is_told_so() {
     });
 }
 
+/// A member that takes little and reads only when it is asked to.
+fn slow_member(address: SocketAddr, topic: &str) -> Client {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4 * KIB).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut client = Client::over(socket.into());
+    client.send_bytes(client::upgrade_request("/", "").as_bytes());
+    let head = client.head().unwrap();
+    client.check_switched(&head);
+    let mut client = over(client);
+    client.send_text(&format!("+{topic}"));
+    client.expect_frame();
+    client
+}
+
+/// What a slow member gets of messages with numbers until it is told something else: the numbers,
+/// and that.
+fn numbers_until_told(client: &mut Client) -> (Vec<usize>, String) {
+    let mut numbers = Vec::new();
+    loop {
+        let text = String::from_utf8(client.expect_frame().payload).unwrap();
+        match text.split(' ').next().unwrap().parse() {
+            Ok(number) => numbers.push(number),
+            Err(_) => return (numbers, text),
+        }
+    }
+}
+
 #[test]
-fn a_slow_subscriber_of_a_state_gets_the_latest_and_keeps_its_connection() {
+fn each_policy_does_what_it_says_for_a_slow_subscriber_of_whom_the_kernel_holds_little() {
+    const MESSAGES: usize = 400;
     for_each_driver(|driver| {
-        let options = TopicOptions {
-            slow: SlowPolicy::Latest,
-            backlog_bytes: 16 * KIB,
-            retain: true,
-            ..TopicOptions::default()
-        };
+        for slow in [SlowPolicy::DropNewest, SlowPolicy::DropOldest, SlowPolicy::Latest] {
+            let options = TopicOptions { slow, backlog_bytes: 1_500, ..TopicOptions::default() };
+            let latency = Latency { tcp_notsent_lowat_bytes: 2_048, ..Latency::default() };
+            // Six of 500 bytes, and what it takes to keep them.
+            let limits = Limits { lag_bytes_max: 6 * 600, ..Limits::default() };
+            let server = Server::builder().listen("127.0.0.1:0").unwrap().driver(driver);
+            let server = server.latency(latency).limits(limits).topics("state/*", options);
+            let server = server.cores(Cores::List(vec![0]));
+            let server = Served::adopt(server.start(|_| member()).unwrap());
+            let mut lagging = slow_member(server.address, "state/1");
+            let mut quick = subscribed(server.address, "state/1");
+            let publisher = server.controller.publisher();
+            let text = |number: usize| format!("{number} {}", "x".repeat(490));
+            for number in 0..MESSAGES {
+                publisher.publish("state/1", Text(text(number)));
+                quick.expect_text(&text(number));
+            }
+            publisher.publish("state/1", Text("end"));
+            quick.expect_text("end");
+            let (numbers, told) = numbers_until_told(&mut lagging);
+            let straight = (0..).zip(&numbers).take_while(|(place, number)| place == *number);
+            let straight = straight.count();
+            // The queue, two kernel buffers and what is on its way between them.
+            assert!((5..60).contains(&straight), "{slow:?}: {numbers:?}");
+            let rest = &numbers[straight..];
+            let report = server.controller.reports(client::PATIENCE, 0).remove(0).unwrap();
+            let counters = report.counters;
+            let missed = match slow {
+                SlowPolicy::DropNewest => {
+                    assert_eq!(rest, []);
+                    MESSAGES + 1 - straight
+                }
+                SlowPolicy::DropOldest => {
+                    // The last five, and the end, for which the sixth had to go.
+                    assert_eq!(rest, (MESSAGES - 5..MESSAGES).collect::<Vec<_>>());
+                    assert_eq!(told, "end");
+                    MESSAGES - straight - 5
+                }
+                _ => {
+                    assert_eq!((rest, &*told), (&[][..], "end"), "only the latest");
+                    assert_eq!(counters.published_replaced as usize, MESSAGES - straight);
+                    0
+                }
+            };
+            assert_eq!(counters.published_dropped as usize, missed, "{slow:?}");
+            if missed > 0 {
+                let gap = format!("gap state/1 {missed}");
+                match slow {
+                    SlowPolicy::DropNewest => assert_eq!(told, gap),
+                    _ => lagging.expect_text(&gap),
+                }
+            }
+            assert!(report.deliveries.total() as usize >= MESSAGES + straight);
+            // It has caught up.
+            publisher.publish("state/1", Text("and on"));
+            lagging.expect_text("and on");
+        }
+    });
+}
+
+#[test]
+fn a_slow_subscriber_of_a_state_gets_the_latest_and_whoever_comes_late_gets_it_at_once() {
+    for_each_driver(|driver| {
+        let options =
+            TopicOptions { slow: SlowPolicy::Latest, retain: true, ..TopicOptions::default() };
         let server = start(driver, options);
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(4 * KIB).unwrap();
-        socket.connect(&server.address.into()).unwrap();
-        let mut slow = Client::over(socket.into());
-        slow.send_bytes(client::upgrade_request("/", "").as_bytes());
-        let head = slow.head().unwrap();
-        slow.check_switched(&head);
-        let mut slow = over(slow);
-        slow.send_text("+state/1");
-        slow.expect_frame();
-        let mut quick = subscribed(server.address, "state/1");
         let publisher = server.controller.publisher();
-        // More than any socket buffer holds. The quick one reads each before the next.
-        let text = |number: usize| format!("{number} {}", "x".repeat(8_000));
-        let last = 2_000;
-        for number in 0..=last {
-            publisher.publish("state/1", Text(text(number)));
-            quick.expect_text(&text(number));
+        let mut quick = subscribed(server.address, "state/1");
+        for text in ["old", "new"] {
+            publisher.publish("state/1", Text(text));
+            quick.expect_text(text);
         }
-        let mut numbers = Vec::new();
-        while numbers.last() != Some(&last) {
-            let got = String::from_utf8(slow.expect_frame().payload).unwrap();
-            numbers.push(got.split(' ').next().unwrap().parse().unwrap());
-        }
-        assert!(numbers.is_sorted() && numbers.len() < last, "{} messages", numbers.len());
-        publisher.publish("state/1", Text("and on"));
-        slow.expect_text("and on");
         let mut late = over(Client::connect(server.address));
         late.send_text("+state/1");
-        late.expect_text("and on");
+        late.expect_text("new");
     });
 }

@@ -93,6 +93,7 @@ group! { Latency, "latency":
     submission_poll,
     defer_accept,
     fast_open_pending_max,
+    tcp_notsent_lowat_bytes,
 }
 
 group! { Deflate, "deflate":

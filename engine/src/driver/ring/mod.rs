@@ -106,7 +106,7 @@ impl DataRing {
             handle,
             ring,
             buffers,
-            operations: OperationTable::default(),
+            operations: OperationTable::new(config.ends_records),
             files,
             tick: Box::new(Timespec::from(TICK)),
             reaped: Vec::with_capacity(256),
