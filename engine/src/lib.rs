@@ -72,8 +72,8 @@ pub use protocol::CloseCode;
 pub use protocol::deflate::Deflate;
 pub use protocol::handshake::{Rejection, Request, Status};
 pub use pubsub::{
-    Backend, Interest, Position, Publication, Publish, Reached, SlowPolicy, Subscribe,
-    SubscribeError, TopicOptions,
+    Backend, History, HistoryMessage, Interest, Position, Publication, PublicationId, Publish,
+    Reached, SlowPolicy, Subscribe, SubscribeError, TopicOptions,
 };
 pub use server::{
     Controller, Cores, Driver, DriverInUse, Result, Running, Server, ServerBuilder, SetupError,

@@ -142,6 +142,10 @@ pub struct Limits {
     /// Bytes that all such topics of the server keep; beyond it a topic that gets a message drops
     /// its own oldest ones. Default 256 MiB.
     pub history_total_bytes_max: usize,
+    /// Topics of which is known what came last to and from other nodes, for each of their
+    /// publishers; beyond it the ones that were not heard of for longest are forgotten, and what is
+    /// missing or comes again just then is not noticed. Default 65,536.
+    pub backend_topics_max: usize,
     /// Topics with a history. Beyond it the one is forgotten that has been without subscribers for
     /// longest; when all have some, nobody can subscribe to a further one. Default 4,096.
     pub histories_max: usize,
@@ -189,6 +193,7 @@ impl Default for Limits {
             lag_total_bytes_max: 64 * MIB,
             history_bytes_max: MIB,
             history_total_bytes_max: 256 * MIB,
+            backend_topics_max: 65_536,
             histories_max: 4_096,
         }
     }
@@ -229,6 +234,7 @@ impl Limits {
             ("lag_total_bytes_max", self.lag_total_bytes_max, 1, 1 << 40),
             ("history_bytes_max", self.history_bytes_max, 1, 1 << 40),
             ("history_total_bytes_max", self.history_total_bytes_max, 1, 1 << 40),
+            ("backend_topics_max", self.backend_topics_max, 1, 1 << 24),
             ("histories_max", self.histories_max, 1, 1 << 24),
             ("control_frames_per_second", self.control_frames_per_second as usize, 1, 65_535),
             ("control_frames_burst", self.control_frames_burst as usize, 1, 65_535),

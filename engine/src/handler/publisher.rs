@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::message::content;
 use super::{LocalShard, Outgoing};
-use crate::pubsub::{Content, Exchange, Publication, Publish, Reached};
+use crate::pubsub::{Exchange, History, Publication, Publish, Reached};
 
 /// Publishes to the topics of a server from any thread. Cheap to clone; harmless after the server
 /// has ended.
@@ -50,19 +50,33 @@ impl Publisher {
         self.exchange.node()
     }
 
-    /// Takes in what another node has published: it goes to this node's subscribers and no
-    /// further. What this node has published itself is dropped, because they have it already.
+    /// Takes in what a [`Backend`](crate::Backend) brings: it goes to this node's subscribers and no
+    /// further. What came before is dropped, by its id or its position, and so is what this node has
+    /// published itself, unless it comes with a position; what is found missing before it is told to
+    /// subscribers by [`Handler::on_gap`](crate::Handler::on_gap), and is dropped if it comes later,
+    /// so that order holds.
     pub fn arrived(&self, publication: &Publication<'_>) -> Reached {
-        if publication.origin == self.node() {
-            return Reached::default();
-        }
-        let Publication { topic, kind, payload, tags, key, .. } = *publication;
-        let how = Publish { tags, key, except_sender: false };
-        let content = Content { kind, payload, framed: None, compress: None };
-        self.exchange.publish_here(topic, content, how)
+        self.exchange.arrived(publication)
     }
 
-    /// Says that this many messages to a topic were lost on their way: its subscribers are told by
+    /// What a topic with a history keeps on this node; `None` for others.
+    #[must_use]
+    pub fn history(&self, topic: &str) -> Option<History> {
+        self.exchange.history(topic)
+    }
+
+    /// Gives a topic the history that others have of it, or what is older than what it has already,
+    /// so that who comes back to this node recovers what was published elsewhere. A history of
+    /// another epoch takes the place of the one there is. `false` when the topic keeps none.
+    ///
+    /// Positions mean the same on all nodes only if somebody gives them for all:
+    /// [`Backend::keeps_histories`](crate::Backend::keeps_histories).
+    pub fn seed_history(&self, topic: &str, history: &History) -> bool {
+        self.exchange.seed_history(topic, history)
+    }
+
+    /// Says that this many messages to a topic were lost on their way, where the backend knows it by
+    /// other means than their numbers: its subscribers are told by
     /// [`Handler::on_gap`](crate::Handler::on_gap).
     pub fn missed(&self, topic: &str, messages: u32) {
         self.exchange.miss_everywhere(topic, messages);

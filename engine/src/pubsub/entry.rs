@@ -38,6 +38,8 @@ pub(super) struct Entry {
     pub(super) log: Option<Mutex<Log>>,
     parts: Box<[Part]>,
     interested: [AtomicU64; ShardSet::WORDS],
+    /// Since when somebody has been subscribed, by the clock of the interests.
+    wanted_since: AtomicU64,
     listed: AtomicBool,
     /// Whether it is among the histories that nobody is subscribed to.
     idle: AtomicBool,
@@ -60,6 +62,7 @@ impl Entry {
             log: log.map(Mutex::new),
             parts: std::iter::repeat_with(Part::default).take(shards).collect(),
             interested: Default::default(),
+            wanted_since: AtomicU64::new(0),
             listed: AtomicBool::new(true),
             idle: AtomicBool::new(false),
         }
@@ -132,6 +135,15 @@ impl Entry {
     pub(super) fn windows(&self) -> Windows {
         let of_shard = |shard: usize| self.parts[shard].windows.load(Ordering::Relaxed);
         Windows(self.interested().iter().map(of_shard).fold(0, |all, own| all | own))
+    }
+
+    /// Since when somebody has been subscribed; means nothing while nobody is.
+    pub(super) fn wanted_since(&self) -> u64 {
+        self.wanted_since.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_wanted_since(&self, tick: u64) {
+        self.wanted_since.store(tick, Ordering::Relaxed);
     }
 
     /// Whether no shard has subscribers.

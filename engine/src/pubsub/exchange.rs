@@ -2,24 +2,23 @@
 //! inlets by which they hand each other batches. It keeps no messages but those under way, and
 //! publishing writes nothing here.
 
+mod entering;
+mod handing;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
 
-use super::Reached;
-use super::backend::{Backend, Interest, Publication};
-use super::batch::{Batch, Content, OpenBatch, Outgoing, Publish};
+use super::backend::{Backend, History};
+use super::batch::{Batch, Content, Publish};
 use super::entry::Entry;
-use super::forms::Windows;
+use super::federation::Federation;
 use super::histories::Histories;
 use super::inlet::{Bell, Inlet};
-use super::log::Log;
-use super::numbers;
-use super::options::{Rules, SlowPolicy, TopicOptions};
+use super::options::{Rules, TopicOptions};
 use super::shard_set::ShardSet;
-use super::subscribe::SubscribeError;
 use super::tally::Tally;
 use super::trie::Trie;
 use crate::limits::Limits;
@@ -39,6 +38,22 @@ pub(super) struct Parcel {
 }
 
 type Names = HashTable<Arc<Entry>>;
+
+/// Who is subscribed to a name.
+struct Wanting {
+    /// By that very name, or its messages are kept.
+    exact: Option<Arc<Entry>>,
+    /// By patterns that match.
+    matching: Vec<Arc<Entry>>,
+    /// Those of the topic, if any pattern matches.
+    options: TopicOptions,
+}
+
+impl Wanting {
+    fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.exact.iter().chain(&self.matching)
+    }
+}
 
 /// The shared side of publish and subscribe.
 ///
@@ -68,9 +83,7 @@ pub(crate) struct Exchange {
     /// Longest name. Nobody can be subscribed to a longer one, so nobody gets what is published
     /// to it either.
     name_bytes_max: usize,
-    /// Names this server among those that a backend joins.
-    node: u64,
-    backend: OnceLock<Arc<dyn Backend>>,
+    federation: Federation,
 }
 
 impl std::fmt::Debug for Exchange {
@@ -116,8 +129,7 @@ impl Exchange {
             compressed_from_bytes: AtomicUsize::new(usize::MAX),
             compressor: Mutex::default(),
             name_bytes_max: limits.topic_bytes_max,
-            node: RandomState::new().hash_one("node"),
-            backend: OnceLock::new(),
+            federation: Federation::new(limits),
         }
     }
 
@@ -161,30 +173,31 @@ impl Exchange {
     }
 
     pub(crate) fn node(&self) -> u64 {
-        self.node
+        self.federation.node
     }
 
     /// Joins the server to others; before anybody publishes.
     pub(crate) fn set_backend(&self, backend: Arc<dyn Backend>) {
-        // Done once, when the server starts.
-        let _ = self.backend.set(backend);
+        self.federation.join(backend, self.shards());
     }
 
-    /// Hands a message to other nodes, if there are any.
+    /// Hands a message to other nodes, if there are any; whether it comes back from there, with its
+    /// place in a history that is kept for all.
     #[inline]
-    pub(super) fn send_away(&self, topic: &str, content: Content<'_>, how: Publish) {
-        if let Some(backend) = self.backend.get() {
-            let Content { kind, payload, .. } = content;
-            let (tags, key) = (how.tags, how.key);
-            backend.publish(&Publication { origin: self.node, topic, kind, payload, tags, key });
-        }
+    pub(super) fn send_away(
+        &self,
+        publisher: usize,
+        (hash, name): (u64, &str),
+        content: Content<'_>,
+        how: Publish,
+    ) -> bool {
+        self.federation.send(publisher, (hash, name), content, how);
+        self.federation.keeps_histories() && self.keeps_history(name)
     }
 
-    fn tell_interest(&self, entry: &Entry, wanted: bool) {
-        if let Some(backend) = self.backend.get() {
-            let (name, is_pattern) = (&*entry.name, entry.is_pattern);
-            backend.interest(Interest { name, is_pattern, wanted });
-        }
+    /// Tells the backend which topics are wanted, when no lock is held.
+    pub(super) fn tell_interests(&self) {
+        self.federation.tell_interests();
     }
 
     pub(super) fn hash(&self, name: &str) -> u64 {
@@ -231,238 +244,9 @@ impl Exchange {
         name.len() <= self.name_bytes_max
     }
 
-    /// Enters a shard's first subscriber of a topic without a history, which has this number on
-    /// that shard.
-    pub(super) fn join(&self, shard: usize, hash: u64, name: &str, place: u32) -> Arc<Entry> {
-        let mut table = write(self.table(hash));
-        let (entry, _) = self.find_or_insert(&mut table, hash, name, None);
-        if entry.is_deserted() {
-            self.tell_interest(&entry, true);
-        }
-        entry.enter(shard, place);
-        entry
-    }
-
-    /// Enters a shard's first subscriber of a topic with a history. `false` when that was forgotten
-    /// since it was found.
-    pub(super) fn join_history(&self, shard: usize, entry: &Entry, place: u32) -> bool {
-        let _held = write(self.table(entry.hash));
-        if !entry.is_listed() {
-            return false;
-        }
-        if entry.is_deserted() {
-            self.tell_interest(entry, true);
-        }
-        entry.enter(shard, place);
-        true
-    }
-
     /// Whether messages to a name are kept by the rules.
     pub(super) fn keeps_history(&self, name: &str) -> bool {
         !self.rules.are_empty() && self.rules.find(name).kept_messages() > 0
-    }
-
-    /// The topic of a name whose messages are kept, whether anybody is subscribed or not. `None`
-    /// when as many as may be have subscribers.
-    pub(super) fn find_history(&self, hash: u64, name: &str) -> Option<Arc<Entry>> {
-        if let Some(entry) = self.find(hash, name) {
-            return Some(entry);
-        }
-        if !self.histories.reserve(|oldest| self.forget_history(oldest)) {
-            return None;
-        }
-        let kept = self.rules.find(name).kept_messages();
-        let log = Log::new(kept, Arc::clone(&self.histories.bytes));
-        let mut table = write(self.table(hash));
-        let (entry, is_new) = self.find_or_insert(&mut table, hash, name, Some(log));
-        drop(table);
-        if !is_new {
-            self.histories.release();
-        }
-        Some(entry)
-    }
-
-    /// Forgets a history, unless somebody is subscribed.
-    fn forget_history(&self, entry: &Arc<Entry>) -> bool {
-        let mut table = write(self.table(entry.hash));
-        let forgotten = entry.is_deserted();
-        if forgotten {
-            self.unlist(&mut table, entry);
-        }
-        forgotten
-    }
-
-    fn find_or_insert(
-        &self,
-        table: &mut Names,
-        hash: u64,
-        name: &str,
-        log: Option<Log>,
-    ) -> (Arc<Entry>, bool) {
-        if let Some(known) = table.find(hash, |entry| *entry.name == *name) {
-            return (Arc::clone(known), false);
-        }
-        let options = self.rules.find(name);
-        let entry = Arc::new(Entry::new(name, hash, false, options, log, self.shards()));
-        table.insert_unique(hash, Arc::clone(&entry), |entry| entry.hash);
-        self.census(hash).fetch_add(1, Ordering::Release);
-        (entry, true)
-    }
-
-    fn unlist(&self, table: &mut Names, entry: &Arc<Entry>) {
-        entry.unlist();
-        let same = |other: &Arc<Entry>| Arc::ptr_eq(other, entry);
-        if let Ok(found) = table.find_entry(entry.hash, same) {
-            found.remove();
-            self.census(entry.hash).fetch_sub(1, Ordering::Release);
-        }
-    }
-
-    /// Enters a shard's first subscriber of a pattern.
-    ///
-    /// # Errors
-    /// [`SubscribeError::TooManyPatterns`].
-    pub(super) fn join_pattern(
-        &self,
-        shard: usize,
-        hash: u64,
-        pattern: &str,
-        place: u32,
-    ) -> Result<Arc<Entry>, SubscribeError> {
-        let mut patterns = write(&self.patterns);
-        let entry = match patterns.get(pattern) {
-            Some(entry) => Arc::clone(entry),
-            None if patterns.len() >= self.patterns_max => {
-                return Err(SubscribeError::TooManyPatterns);
-            }
-            None => {
-                let options = self.rules.find(pattern);
-                let entry = Entry::new(pattern, hash, true, options, None, self.shards());
-                let entry = Arc::new(entry);
-                patterns.insert(pattern, Arc::clone(&entry));
-                self.tell_interest(&entry, true);
-                self.note_patterns(patterns.len());
-                entry
-            }
-        };
-        entry.enter(shard, place);
-        Ok(entry)
-    }
-
-    fn note_patterns(&self, count: usize) {
-        self.patterns_count.store(count, Ordering::Release);
-        self.patterns_version.fetch_add(1, Ordering::Release);
-    }
-
-    /// Notes that a shard has no subscriber of a topic or pattern any more.
-    pub(super) fn leave(&self, shard: usize, entry: &Arc<Entry>) {
-        if entry.is_pattern {
-            let mut patterns = write(&self.patterns);
-            entry.set_subscribers(shard, 0);
-            if entry.is_deserted() {
-                entry.unlist();
-                patterns.remove(&entry.name);
-                self.tell_interest(entry, false);
-                self.note_patterns(patterns.len());
-            }
-            return;
-        }
-        let mut table = write(self.table(entry.hash));
-        entry.set_subscribers(shard, 0);
-        if !entry.is_deserted() {
-            return;
-        }
-        self.tell_interest(entry, false);
-        if entry.log.is_none() {
-            self.unlist(&mut table, entry);
-        } else {
-            drop(table);
-            self.histories.note_idle(entry);
-        }
-    }
-
-    /// Hands a batch to the shards that have a place for it. The shard it comes from delivers to
-    /// its own itself, but when the topic has a history: then all get it in the order of the
-    /// history, `own` like the others but without being woken, and so do those whose first
-    /// subscriber came since, who counts from where the history was then.
-    pub(super) fn ship(
-        &self,
-        entry: &Arc<Entry>,
-        batch: &Batch,
-        own: usize,
-        reserved: ShardSet,
-        refused: ShardSet,
-    ) {
-        let mut log = entry.lock_log();
-        let bytes = batch.frames.len();
-        for shard in reserved.iter() {
-            match entry.subscribers(shard) {
-                0 => self.inlets[shard].release(bytes),
-                _ => self.fill(entry, batch, shard, own),
-            }
-        }
-        let Some(log) = &mut log else { return };
-        log.append(batch);
-        for shard in entry.interested().iter().filter(|&shard| !reserved.has(shard)) {
-            if !refused.has(shard) && self.inlets[shard].reserve(bytes) {
-                self.fill(entry, batch, shard, own);
-            } else {
-                self.refuse(entry, shard, batch.messages, entry.subscribers(shard));
-            }
-        }
-    }
-
-    /// The same batch, to be received on a shard.
-    pub(super) fn batch_for(&self, batch: &Batch, shard: usize) -> Batch {
-        batch.for_shard(shard, &self.tallies[shard])
-    }
-
-    /// Bytes in memory that a shard holds for many of its connections together, and its part of
-    /// what is no longer in any history but still to be sent to somebody.
-    pub(super) fn shared_bytes(&self, shard: usize) -> usize {
-        self.tallies[shard].bytes() + self.histories.bytes.outdated() / self.shards()
-    }
-
-    /// Fills a place that is reserved for a batch.
-    fn fill(&self, entry: &Arc<Entry>, batch: &Batch, shard: usize, own: usize) {
-        let (batch, bytes) = (self.batch_for(batch, shard), batch.frames.len());
-        let parcel = Parcel { entry: Arc::clone(entry), batch: Some(batch) };
-        let inlet = &self.inlets[shard];
-        if shard == own {
-            let _ = inlet.insert(parcel, bytes);
-        } else {
-            inlet.fill(parcel, bytes);
-        }
-    }
-
-    /// Counts what a shard's subscribers miss because its inlet is full, and has them told.
-    pub(super) fn refuse(
-        &self,
-        entry: &Arc<Entry>,
-        shard: usize,
-        messages: u32,
-        subscribers: usize,
-    ) {
-        self.inlets[shard].count_refused(messages, subscribers);
-        self.miss(entry, shard, messages);
-    }
-
-    /// Has a shard's subscribers told that they miss messages.
-    fn miss(&self, entry: &Arc<Entry>, shard: usize, messages: u32) {
-        if messages > 0 && entry.miss(shard, messages) {
-            self.inlets[shard].note(Parcel { entry: Arc::clone(entry), batch: None });
-        }
-    }
-
-    /// Has all subscribers of a topic told that they miss messages.
-    pub(crate) fn miss_everywhere(&self, name: &str, messages: u32) {
-        let exact = self.find(self.hash(name), name);
-        let matching = if self.has_patterns() { self.matching(name).0 } else { Vec::new() };
-        for entry in exact.iter().chain(&matching) {
-            for shard in entry.interested().iter() {
-                self.miss(entry, shard, messages);
-            }
-        }
     }
 
     /// The topic of a name, if anybody is subscribed to it or its messages are kept.
@@ -483,68 +267,41 @@ impl Exchange {
         exact.iter().chain(&matching).map(|entry| entry.all_subscribers()).sum()
     }
 
-    /// Publishes from any thread, to other nodes as well.
-    pub(crate) fn publish(&self, name: &str, content: Content<'_>, how: Publish) -> Reached {
-        if self.takes_name(name) {
-            self.send_away(name, content, how);
-        }
-        self.publish_here(name, content, how)
+    /// Who is subscribed to a name, by name and by pattern.
+    fn wanting(&self, hash: u64, name: &str) -> Wanting {
+        let exact = self.find_to_publish(hash, name);
+        let (matching, options) = match self.has_patterns() {
+            true => self.matching(name),
+            false => (Vec::new(), TopicOptions::default()),
+        };
+        Wanting { exact, matching, options }
     }
 
-    /// Publishes to this node's subscribers: framed once, handed to each shard with any at once.
-    pub(crate) fn publish_here(&self, name: &str, content: Content<'_>, how: Publish) -> Reached {
-        if !self.takes_name(name) {
-            return Reached::default();
-        }
-        let hash = self.hash(name);
-        let Publish { tags, key, .. } = how;
-        let (compress, except) = (self.compresses(&content), None);
-        let message = |key, options| Outgoing { content, compress, tags, key, except, options };
-        let mut reached = Reached::default();
-        if let Some(entry) = self.find_to_publish(hash, name) {
-            let batch = self.batch_of_one(&message(key, entry.options), entry.windows());
-            self.hand_out(&entry, &batch, &mut reached);
-        }
-        if self.has_patterns() {
-            let (matching, options) = self.matching(name);
-            if !matching.is_empty() {
-                let latest = options.slow == SlowPolicy::Latest;
-                let key = if latest { numbers::mix(hash, key) } else { key };
-                let windows = matching.iter().fold(0, |all, entry| all | entry.windows().0);
-                let batch = self.batch_of_one(&message(key, options), Windows(windows));
-                matching.iter().for_each(|entry| self.hand_out(entry, &batch, &mut reached));
-            }
-        }
-        reached
+    /// What a topic keeps, if it keeps anything.
+    pub(crate) fn history(&self, name: &str) -> Option<History> {
+        Some(self.find(self.hash(name), name)?.lock_log()?.history())
     }
 
-    /// A batch of one message, with its compressed forms for these windows.
-    fn batch_of_one(&self, message: &Outgoing<'_>, windows: Windows) -> Batch {
-        let mut open = OpenBatch::default();
-        open.push(message);
-        let sealed = open.seal(usize::MAX);
-        if windows.is_empty() || !sealed.is_to_be_compressed() {
-            return sealed.batch;
+    /// Gives a topic what another node has kept of it; whether its messages are kept here.
+    pub(crate) fn seed_history(&self, name: &str, history: &History) -> bool {
+        if !self.takes_name(name) || !self.keeps_history(name) {
+            return false;
         }
-        let mut compressor = self.compressor.lock().unwrap_or_else(PoisonError::into_inner);
-        sealed.compressed(windows, compressor.get_or_insert_with(|| self.new_compressor()))
+        let _in_order = self.federation.arrivals();
+        let Some(entry) = self.find_to_publish(self.hash(name), name) else { return false };
+        let Some(mut log) = entry.lock_log() else { return false };
+        log.seed(history);
+        true
     }
 
-    /// Hands a message to all shards with subscribers.
-    fn hand_out(&self, entry: &Arc<Entry>, batch: &Batch, reached: &mut Reached) {
-        let mut log = entry.lock_log();
-        if let Some(log) = &mut log {
-            log.append(batch);
-        }
-        for shard in entry.interested().iter() {
-            let subscribers = entry.subscribers(shard);
-            if self.inlets[shard].reserve(batch.frames.len()) {
-                self.fill(entry, batch, shard, usize::MAX);
-                reached.queued += subscribers;
-            } else {
-                self.refuse(entry, shard, batch.messages, subscribers);
-                reached.dropped += subscribers;
-            }
-        }
+    /// The same batch, to be received on a shard.
+    pub(super) fn batch_for(&self, batch: &Batch, shard: usize) -> Batch {
+        batch.for_shard(shard, &self.tallies[shard])
+    }
+
+    /// Bytes in memory that a shard holds for many of its connections together, and its part of
+    /// what is no longer in any history but still to be sent to somebody.
+    pub(super) fn shared_bytes(&self, shard: usize) -> usize {
+        self.tallies[shard].bytes() + self.histories.bytes.outdated() / self.shards()
     }
 }

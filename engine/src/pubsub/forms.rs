@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::batch::Sealed;
 use super::frames;
 use super::tally::Tally;
+use crate::protocol::compressed_frame;
 use crate::protocol::deflate::{Compressor, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
-use crate::protocol::{MessageKind, compressed_frame};
 
 /// A set of windows, a bit for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Form {
         batch.each(batch.all(), |frame, _, _| {
             let payload_bytes = frames::payload_bytes(frame);
             let payload = &frame[frame.len() - payload_bytes..];
-            let kind = if frame[0] & 1 == 1 { MessageKind::Text } else { MessageKind::Binary };
+            let kind = frames::kind(frame);
             let is_wanted = wanted.next().is_some_and(|&wanted| wanted);
             let shorter = is_wanted
                 .then(|| compressed_frame(kind, payload, window_bits, compressor))

@@ -43,6 +43,14 @@ pub(super) fn payload_bytes(frame: &[u8]) -> usize {
     frame.len().saturating_sub(header)
 }
 
+/// Text or binary.
+pub(super) fn kind(frame: &[u8]) -> MessageKind {
+    match frame.first().is_some_and(|first| first & 0x0f == MessageKind::Text.opcode() as u8) {
+        true => MessageKind::Text,
+        false => MessageKind::Binary,
+    }
+}
+
 /// The end of each frame.
 pub(crate) fn ends(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     let mut end = 0;
@@ -66,6 +74,7 @@ mod tests {
             append(&mut run, MessageKind::Binary, &vec![7; length]);
             assert_eq!(run.len() - before, framed_bytes(length));
             assert_eq!(payload_bytes(&run[before..]), length);
+            assert_eq!(kind(&run[before..]), MessageKind::Binary);
             expected.push(run.len());
         }
         assert_eq!(ends(&run).collect::<Vec<_>>(), expected);

@@ -239,6 +239,7 @@ impl Hub {
                 self.exchange.leave(self.shard, entry);
             }
         }
+        self.exchange.tell_interests();
         self.names.clear();
         self.free.clear();
         self.subscribers.clear();

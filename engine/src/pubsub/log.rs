@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::backend::{History, HistoryMessage};
 use super::batch::Batch;
+use super::frames;
 use super::histories::HistoryBytes;
 
 /// A place in the history of a topic: everything up to and with message number `offset` has been
@@ -74,6 +76,65 @@ impl Log {
                 self.all.release(HistoryBytes::of(&oldest.frame));
             }
         });
+    }
+
+    /// Begins anew behind an offset, with nothing kept.
+    fn restart(&mut self, epoch: u64, head: u64) {
+        self.kept.clear();
+        self.all.release(std::mem::take(&mut self.bytes));
+        (self.epoch, self.head) = (epoch, head);
+    }
+
+    /// Has the next message be the one at a position that was given elsewhere; how many are missing
+    /// before it, one if that cannot be known. `None` when it is here already.
+    pub(super) fn advance_to(&mut self, position: Position) -> Option<u64> {
+        let before = position.offset.checked_sub(1)?;
+        let missing = match position.epoch == self.epoch {
+            true => before.checked_sub(self.head)?,
+            false => u64::from(self.head > 0),
+        };
+        if missing > 0 || position.epoch != self.epoch {
+            self.restart(position.epoch, before);
+        }
+        Some(missing)
+    }
+
+    /// What is kept, for another node.
+    pub(super) fn history(&self) -> History {
+        let message = |kept: &Kept| {
+            let payload_bytes = frames::payload_bytes(&kept.frame);
+            let payload = kept.frame[kept.frame.len() - payload_bytes..].to_vec();
+            HistoryMessage { kind: frames::kind(&kept.frame), payload, tags: kept.tags }
+        };
+        let messages = self.kept.iter().map(message).collect();
+        History { position: self.position(), messages }
+    }
+
+    /// Takes in what another node has kept, as far as it is older than what is here.
+    pub(super) fn seed(&mut self, history: &History) {
+        let Position { epoch, offset } = history.position;
+        if epoch != self.epoch {
+            self.restart(epoch, offset);
+        }
+        let first_here = self.head - self.kept.len() as u64 + 1;
+        // Nothing may be missing between the last of those and the first of these.
+        let newer = (offset + 1).checked_sub(first_here);
+        let Some(newer) = newer.filter(|_| offset <= self.head || self.kept.is_empty()) else {
+            return;
+        };
+        let older = history.messages.iter().rev().skip(newer as usize);
+        for message in older {
+            let mut frame = Vec::new();
+            frames::append(&mut frame, message.kind, &message.payload);
+            let bytes = HistoryBytes::of(&frame);
+            if self.kept.len() >= self.messages_max || self.all.is_exceeded(self.bytes + bytes) {
+                break;
+            }
+            self.bytes += bytes;
+            let frame = self.all.hold(&frame);
+            self.kept.push_front(Kept { frame, tags: message.tags });
+        }
+        self.head = self.head.max(offset);
     }
 
     fn position(&self) -> Position {

@@ -23,6 +23,7 @@ mod compression;
 mod fairness;
 mod faults;
 mod flow;
+mod histories;
 mod latency;
 mod later;
 mod nodes;

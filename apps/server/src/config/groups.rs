@@ -84,6 +84,7 @@ group! { Limits, "limits":
     lag_total_bytes_max,
     history_bytes_max,
     history_total_bytes_max,
+    backend_topics_max,
     histories_max,
 }
 
@@ -114,6 +115,7 @@ pub(crate) const FIXED_LIMITS: &[&str] = &[
     "inlet_bytes_max",
     "history_bytes_max",
     "history_total_bytes_max",
+    "backend_topics_max",
     "histories_max",
 ];
 

@@ -44,6 +44,18 @@ impl Hub {
         }
         // What waits was published before.
         self.collect();
+        let recovered = self.subscribe_newly(hash, topic, who, how);
+        self.exchange.tell_interests();
+        recovered
+    }
+
+    fn subscribe_newly(
+        &mut self,
+        hash: u64,
+        topic: TopicName<'_>,
+        who: Newcomer,
+        how: Subscribe,
+    ) -> Result<Recovered, SubscribeError> {
         match topic {
             TopicName::Exact(name) if self.exchange.keeps_history(name) => {
                 return self.subscribe_to_history(hash, name, who, how);
@@ -78,28 +90,42 @@ impl Hub {
         if let Some(known) = self.find(hash, topic) {
             self.seal(known);
         }
+        let (number, entry) = self.join_history(hash, topic, name)?;
+        // Whoever has its history gives it now, or later.
+        self.exchange.tell_interests();
+        let log = entry.lock_log();
+        let mut parcels = std::mem::take(&mut self.parcels);
+        self.exchange.inlet(self.shard).take(&mut parcels);
+        let recovered = match (&log, how.from) {
+            (None, from) => Recovered::without_history(from),
+            (Some(log), Some(from)) => log.since(from, how.filter),
+            (Some(log), None) => log.last(entry.options.retain, how.filter),
+        };
+        drop(log);
+        self.take_in(parcels);
+        self.enter(number, who, how.filter);
+        Ok(recovered)
+    }
+
+    /// The number and the entry of a topic with a history, which counts this shard among those with
+    /// subscribers from now on.
+    fn join_history(
+        &mut self,
+        hash: u64,
+        topic: TopicName<'_>,
+        name: &str,
+    ) -> Result<(u32, Arc<Entry>), SubscribeError> {
         loop {
             let found = self.exchange.find_history(hash, name);
             let entry = found.ok_or(SubscribeError::TooManyHistories)?;
-            let log = entry.lock_log();
-            let number = match self.has_members(hash, topic) {
-                Ok(known) => known,
+            match self.has_members(hash, topic) {
+                Ok(known) => return Ok((known, entry)),
                 Err(number) if self.exchange.join_history(self.shard, &entry, number) => {
-                    self.adopt(number, Arc::clone(&entry))
+                    return Ok((self.adopt(number, Arc::clone(&entry)), entry));
                 }
-                Err(_) => continue,
-            };
-            let mut parcels = std::mem::take(&mut self.parcels);
-            self.exchange.inlet(self.shard).take(&mut parcels);
-            let recovered = match (&log, how.from) {
-                (None, from) => Recovered::without_history(from),
-                (Some(log), Some(from)) => log.since(from, how.filter),
-                (Some(log), None) => log.last(entry.options.retain, how.filter),
-            };
-            drop(log);
-            self.take_in(parcels);
-            self.enter(number, who, how.filter);
-            return Ok(recovered);
+                // It was forgotten since it was found.
+                Err(_) => {}
+            }
         }
     }
 
@@ -201,6 +227,7 @@ impl Hub {
         if self.subscribers[slot as usize].as_ref().is_some_and(|all| all.len() == 0) {
             self.subscribers[slot as usize] = None;
         }
+        self.exchange.tell_interests();
     }
 
     /// Ends all subscriptions of the connection in a slot.
@@ -220,6 +247,7 @@ impl Hub {
             self.remove(slot, last as u32);
         }
         self.subscribers[slot as usize] = None;
+        self.exchange.tell_interests();
     }
 
     fn remove(&mut self, slot: u32, position: u32) {

@@ -31,8 +31,10 @@ impl Hub {
         if !self.exchange.takes_name(name) {
             return Reached::default();
         }
-        self.exchange.send_away(name, content, how);
         let hash = self.exchange.hash(name);
+        if self.exchange.send_away(self.shard, (hash, name), content, how) {
+            return Reached::default();
+        }
         let except = sender.filter(|_| how.except_sender);
         let Publish { tags, key, .. } = how;
         let compress = self.exchange.compresses(&content);
