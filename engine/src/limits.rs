@@ -115,7 +115,8 @@ pub struct Limits {
     pub mailbox_commands_max: usize,
     /// Bytes of their messages from which on no further command is taken. Default 64 MiB.
     pub mailbox_bytes_max: usize,
-    /// Topics one connection may subscribe to. Default 1,024.
+    /// Topics one connection may subscribe to. Each takes at most 32 bytes, 10 more in a topic where
+    /// anybody has a filter; raise it for connections that follow thousands. Default 1,024.
     pub subscriptions_max: usize,
     /// Longest topic name or pattern in bytes; what is published to a longer one reaches nobody.
     /// Default 255.

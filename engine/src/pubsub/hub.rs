@@ -35,8 +35,8 @@ pub(crate) struct Hub {
     /// Topics that the end of the turn looks at: something was published to them, or they may
     /// have nobody left.
     touched: Vec<u32>,
-    /// By slot. Nothing but a word for a connection without subscriptions.
-    subscribers: Vec<Option<Box<Subscriptions>>>,
+    /// By slot.
+    subscribers: Vec<Subscriptions>,
     matches: Matches,
     /// Made when the first batch needs it.
     compressor: Option<Box<Compressor>>,

@@ -9,7 +9,7 @@ use crate::pubsub::forms::Windows;
 use crate::pubsub::log::Recovered;
 use crate::pubsub::pattern;
 use crate::pubsub::subscribe::{Subscribe, SubscribeError, TopicName};
-use crate::pubsub::subscriptions::Place;
+use crate::pubsub::subscriptions::{Place, Subscriptions, reserve_one};
 use crate::pubsub::topic::Member;
 
 /// Who subscribes.
@@ -140,9 +140,7 @@ impl Hub {
         if !self.exchange.takes_name(topic.text()) {
             return Err(SubscribeError::NameTooLong);
         }
-        let Some(Some(subscriptions)) = self.subscribers.get(slot as usize) else {
-            return Ok(true);
-        };
+        let Some(subscriptions) = self.subscribers.get(slot as usize) else { return Ok(true) };
         let known = self.find(hash, topic);
         if known.is_some_and(|topic| subscriptions.position(topic).is_some()) {
             return Ok(false);
@@ -176,10 +174,11 @@ impl Hub {
     fn enter(&mut self, topic: u32, who: Newcomer, filter: u64) {
         let Newcomer { slot, window_bits } = who;
         let index = slot as usize;
-        if self.subscribers.len() <= index {
-            self.subscribers.resize_with(index + 1, || None);
+        while self.subscribers.len() <= index {
+            reserve_one(&mut self.subscribers);
+            self.subscribers.push(Subscriptions::None);
         }
-        let subscriptions = self.subscribers[index].get_or_insert_default();
+        let subscriptions = &mut self.subscribers[index];
         let entered = &mut self.topics[topic as usize];
         let place = Place { topic, index: entered.members.len() as u32 };
         let position = subscriptions.add(place);
@@ -202,7 +201,7 @@ impl Hub {
 
     /// Where a topic stands among the subscriptions of a slot, if it is one of them.
     fn position(&self, topic: TopicName<'_>, slot: u32) -> Option<u32> {
-        let subscriptions = self.subscribers.get(slot as usize)?.as_ref()?;
+        let subscriptions = self.subscribers.get(slot as usize)?;
         subscriptions.position(self.find(self.exchange.hash(topic.text()), topic)?)
     }
 
@@ -213,8 +212,7 @@ impl Hub {
 
     /// The names, or the patterns, that the connection in a slot is subscribed to.
     pub(crate) fn subscriptions(&self, patterns: bool, slot: u32) -> Vec<String> {
-        let places = self.subscribers.get(slot as usize).and_then(Option::as_ref);
-        let places = places.into_iter().flat_map(|all| all.iter());
+        let places = self.subscribers.get(slot as usize).into_iter().flat_map(|all| all.iter());
         let entries = places.filter_map(|place| self.topics[place.topic as usize].entry.as_ref());
         let wanted = entries.filter(|entry| entry.is_pattern == patterns);
         wanted.map(|entry| entry.name.to_string()).collect()
@@ -224,9 +222,6 @@ impl Hub {
     pub(crate) fn unsubscribe(&mut self, topic: TopicName<'_>, slot: u32) {
         let Some(position) = self.position(topic, slot) else { return };
         self.remove(slot, position);
-        if self.subscribers[slot as usize].as_ref().is_some_and(|all| all.len() == 0) {
-            self.subscribers[slot as usize] = None;
-        }
         self.exchange.tell_interests();
     }
 
@@ -235,24 +230,20 @@ impl Hub {
     pub(crate) fn leave(&mut self, slot: u32) {
         self.laggards.forget(slot);
         self.gaps.forget(slot);
-        if let Some(Some(_)) = self.subscribers.get(slot as usize) {
+        if self.subscribers.get(slot as usize).is_some_and(|all| all.len() > 0) {
             self.leave_all(slot);
         }
     }
 
     fn leave_all(&mut self, slot: u32) {
-        while let Some(last) =
-            self.subscribers[slot as usize].as_ref().and_then(|all| all.len().checked_sub(1))
-        {
+        while let Some(last) = self.subscribers[slot as usize].len().checked_sub(1) {
             self.remove(slot, last as u32);
         }
-        self.subscribers[slot as usize] = None;
         self.exchange.tell_interests();
     }
 
     fn remove(&mut self, slot: u32, position: u32) {
-        let Some(subscriptions) = &mut self.subscribers[slot as usize] else { return };
-        let (place, moved) = subscriptions.remove(position);
+        let (place, moved) = self.subscribers[slot as usize].remove(position);
         self.laggards.forget_topic(slot, place.topic);
         if let Some(moved) = moved {
             let members = &mut self.topics[moved.topic as usize].members;
@@ -262,10 +253,8 @@ impl Hub {
         if let Some(entry) = &topic.entry {
             self.gaps.forget_topic(slot, entry);
         }
-        if let Some(moved) = topic.remove(place.index)
-            && let Some(subscriptions) = &mut self.subscribers[moved.slot as usize]
-        {
-            subscriptions.follow(moved.position, place.index);
+        if let Some(moved) = topic.remove(place.index) {
+            self.subscribers[moved.slot as usize].follow(moved.position, place.index);
         }
         self.count(place.topic);
         if self.topics[place.topic as usize].members.is_empty() {

@@ -117,7 +117,7 @@ impl Hub {
             self.seal(number);
         }
         let is_member = |slot: u32| {
-            let subscriptions = self.subscribers.get(slot as usize).and_then(Option::as_ref);
+            let subscriptions = self.subscribers.get(slot as usize);
             subscriptions.is_some_and(|all| all.position(number).is_some())
         };
         let not_sender = usize::from(message.except.is_some_and(is_member));

@@ -139,20 +139,58 @@ fn limits_of_subscriptions_hold() {
 }
 
 #[test]
-fn a_subscription_costs_at_most_32_bytes_beside_its_topic() {
-    let mut hub = hubs(1, &Limits::default()).remove(0);
+fn a_subscription_costs_at_most_32_bytes_beside_its_topic_however_many_a_connection_has() {
     let limits = Limits { subscriptions_max: 10_000, ..Limits::default() };
-    let (connections, topics) = (100, 1_100);
-    for topic in 0..topics {
-        for slot in 0..connections {
-            hub.subscribe(Exact(&format!("t{topic}")), at(slot), ALL, &limits).unwrap();
+    for topics in (1..70).chain([113, 200, 1_100]) {
+        let mut hub = hubs(1, &limits).remove(0);
+        let connections = 100;
+        for topic in 0..topics {
+            for slot in 0..connections {
+                hub.subscribe(Exact(&format!("t{topic}")), at(slot), ALL, &limits).unwrap();
+            }
+        }
+        let members: usize =
+            hub.topics.iter().map(|topic| topic.members.capacity() * size_of::<Member>()).sum();
+        let slots = hub.subscribers.capacity() * size_of::<Subscriptions>();
+        let places: usize = hub.subscribers.iter().map(Subscriptions::heap_bytes).sum();
+        let all = members + slots + places;
+        let subscriptions = connections as usize * topics;
+        assert!(all <= 32 * subscriptions, "{topics} each: {} bytes", all / subscriptions);
+    }
+}
+
+#[test]
+fn a_topic_may_have_hundreds_of_thousands_of_subscribers_who_come_and_go_in_any_order() {
+    let limits = Limits::default();
+    let mut hub = hubs(1, &limits).remove(0);
+    let subscribers = 300_000u32;
+    // Every slot once, in an order that jumps about.
+    let slots = (0..subscribers).map(|number| (number as u64 * 77_777 % 300_000) as u32);
+    for slot in slots.clone() {
+        join(&mut hub, "t", slot);
+        if slot % 3 == 0 {
+            join(&mut hub, "third", slot);
         }
     }
-    let members: usize =
-        hub.topics.iter().map(|topic| topic.members.capacity() * size_of::<Member>()).sum();
-    let places: usize = hub.subscribers.iter().flatten().map(|all| all.heap_bytes()).sum();
-    let each = (members + places) / (connections as usize * topics);
-    assert!(each <= 32, "{each} bytes");
+    assert_eq!(publish(&mut hub, "t", "all"), reached(300_000));
+    let mut inbox = turn(&mut hub);
+    assert!((0..subscribers).all(|slot| inbox.take(slot) == ["all"]));
+    for slot in slots.filter(|slot| slot % 2 == 1) {
+        hub.leave(slot);
+    }
+    assert_eq!(publish(&mut hub, "t", "half"), reached(150_000));
+    assert_eq!(publish(&mut hub, "third", "sixth"), reached(50_000));
+    let mut inbox = turn(&mut hub);
+    for slot in 0..subscribers {
+        let expected: &[&str] = match slot % 6 {
+            0 => &["half", "sixth"],
+            2 | 4 => &["half"],
+            _ => &[],
+        };
+        assert_eq!(inbox.take(slot), expected);
+    }
+    (0..subscribers).for_each(|slot| hub.leave(slot));
+    assert!(hub.is_empty());
 }
 
 #[test]
