@@ -108,20 +108,5 @@ impl Bell for Mailbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::limits::Limits;
-
-    #[test]
-    fn a_full_one_and_a_stopped_one_say_so() {
-        let limits = Limits { mailbox_commands_max: 1, ..Limits::default() };
-        let mailbox = Mailbox::new(CommandBounds::of(&limits)).unwrap();
-        let command = || Command::SetLimits(Box::default());
-        assert_eq!(mailbox.push(command()), Ok(()));
-        assert_eq!(mailbox.push(command()), Err(PeerError::Full));
-        assert_eq!(mailbox.push(Command::Stop), Ok(()));
-        assert_eq!(mailbox.take().len(), 2);
-        mailbox.stop();
-        assert_eq!(mailbox.push(Command::Drain { refuse: true }), Err(PeerError::Gone));
-    }
-}
+#[path = "mailbox_tests.rs"]
+mod tests;

@@ -139,17 +139,20 @@ impl<T> Inlet<T> {
 
     /// Puts something in that needs no place, because whoever does so is bounded otherwise.
     pub(crate) fn note(&self, item: T) {
+        if self.insert_note(item) {
+            self.bell.ring();
+        }
+    }
+
+    /// Puts something in that needs no place; whether the bell must be rung.
+    fn insert_note(&self, item: T) -> bool {
         let mut waiting = self.lock();
         if self.stopped.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
         waiting.items.push(item);
         waiting.notes += 1;
-        let first = waiting.items.len() == 1;
-        drop(waiting);
-        if first {
-            self.bell.ring();
-        }
+        waiting.items.len() == 1
     }
 
     /// Takes all that waits, in the order it came, into an empty list. The shard must have silenced

@@ -21,6 +21,8 @@ mod gaps;
 mod histories;
 mod hub;
 mod inlet;
+#[cfg(test)]
+pub(crate) mod interleavings;
 mod lag;
 mod log;
 mod matches;
