@@ -1,12 +1,17 @@
-//! Times of the engine's small pieces of work; what they are is in `ringsock_bench::work`.
+//! Times of the engine's small pieces of work, and of what they are compared with; what they are is
+//! in `ringsock_bench::work`. With the allocator of the project's binaries.
 
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringsock_bench::work;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn functions(criterion: &mut Criterion) {
-    for work in work::all() {
+    let all = [work::all(), work::yardsticks(), work::sweep()];
+    for work in all.into_iter().flatten() {
         let (group, parameter) = work.name.split_once('/').unwrap_or((&work.name, ""));
         let mut group = criterion.benchmark_group(group);
         if let Some(bytes) = work.payload_bytes {

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod canned;
+pub mod documents;
 pub mod frame_sizes;
 pub mod ledger;
 pub mod listener;

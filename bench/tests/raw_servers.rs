@@ -131,9 +131,9 @@ fn raw_ring_with_deferred_accept_exchanges_and_closes() {
 }
 
 /// What one client sends is received by all, and by clients that come later no more.
-fn check_fan_out(flags: &[&str]) {
+fn check_fan_out(program: &str, flags: &[&str]) {
     let flags = [&["--fan-out"], flags].concat();
-    let Some(server) = Server::start(RING, 100, &flags) else { return };
+    let Some(server) = Server::start(program, 100, &flags) else { return };
     let mut sockets: Vec<TcpStream> = (0..7).map(|_| server.connect()).collect();
     for publisher in 0..sockets.len() {
         sockets[publisher].write_all(&server.request.repeat(3)).unwrap();
@@ -152,19 +152,47 @@ fn check_fan_out(flags: &[&str]) {
 }
 
 #[test]
+fn raw_epoll_answers_everybody() {
+    check_fan_out(EPOLL, &[]);
+}
+
+#[test]
 fn raw_ring_answers_everybody() {
-    check_fan_out(&[]);
-    check_fan_out(&["--descriptors", "plain"]);
+    check_fan_out(RING, &[]);
+    check_fan_out(RING, &["--descriptors", "plain"]);
 }
 
 #[test]
 fn raw_ring_answers_everybody_across_threads() {
-    check_fan_out(&["--threads", "2"]);
+    check_fan_out(RING, &["--further-cores", "1"]);
+}
+
+/// A subscriber that reads nothing while the others are served gets everything once it does.
+fn check_slow_subscriber(program: &str) {
+    let Some(server) = Server::start(program, 16_384, &["--fan-out"]) else { return };
+    let (mut publisher, mut slow) = (server.connect(), server.connect());
+    // More than the kernel keeps for a connection that nobody reads.
+    for _ in 0..1024 {
+        server.exchange(&mut publisher, 1);
+    }
+    for _ in 0..1024 {
+        assert!(receive(&mut slow, server.response.len()) == server.response);
+    }
+}
+
+#[test]
+fn raw_epoll_waits_for_a_slow_subscriber_alone() {
+    check_slow_subscriber(EPOLL);
+}
+
+#[test]
+fn raw_ring_waits_for_a_slow_subscriber_alone() {
+    check_slow_subscriber(RING);
 }
 
 #[test]
 fn raw_ring_exchanges_and_closes_on_two_threads() {
-    check(RING, &["--threads", "2"]);
+    check(RING, &["--further-cores", "1"]);
 }
 
 #[test]

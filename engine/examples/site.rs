@@ -1,8 +1,6 @@
 //! Several applications on one server, as it stands behind a proxy: routes, a page, a health check,
 //! who may come in. `cargo run --release --example site`, then open <http://127.0.0.1:9001/>.
 
-use std::borrow::Cow;
-
 use ringsock::policy::{AllowedOrigins, Authentication, ResponseHeaders, Secrets};
 use ringsock::{
     Conn, Handler, Message, Page, Request, Server, Status, Text, TrustedProxies, Upgrade,
@@ -37,7 +35,7 @@ impl Handler for Rooms {
 
     fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<Speaker> {
         let name = request.identity().unwrap_or("somebody").to_owned();
-        let room = request.param("room").map(Cow::into_owned).unwrap_or_default();
+        let room = request.param("room").unwrap_or_default().to_owned();
         Upgrade::later(async move {
             match may_enter(&name, &room).await {
                 true => Upgrade::accept(Speaker { name, topic: format!("room/{room}") }),

@@ -47,8 +47,8 @@ pub mod policy {
     //! What is asked about a request before a handler is: see [`Policy`](crate::Policy) and
     //! [`ServerBuilder::policy`](crate::ServerBuilder::policy).
     pub use crate::handler::{
-        Admission, AllowedHosts, AllowedOrigins, Authentication, Credentials, ResponseHeaders,
-        Secrets, Subprotocols, Verifier, secrets_equal,
+        Admission, AllowedHosts, AllowedOrigins, Authentication, Credentials, Paths,
+        ResponseHeaders, Secrets, Subprotocols, Verifier, secrets_equal,
     };
 }
 
@@ -60,7 +60,7 @@ pub mod testing {
 pub use client::{Client, ClientError, ClientSocket, Closed, block_on};
 pub use connection::{CloseInfo, ClosedBy, Compress, DropReason, Dropped, SendOutcome, SendPolicy};
 pub use handler::{
-    BadSetting, Binary, Compressed, Conn, ConnectionReport, Handler, Message, Outbound,
+    BadSetting, Binary, Chunk, Compressed, Conn, ConnectionReport, Handler, Message, Outbound,
     OutboundRequest, Outgoing, Page, Peer, PeerError, Policy, Prepared, Publisher, RemotePeer,
     ShardReport, Subscribed, Text, TrustedProxies, Uncompressed, Upgrade, publish, publisher,
     spawn,

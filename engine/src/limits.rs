@@ -47,12 +47,16 @@ pub struct Limits {
     /// Longest message in bytes, all fragments together and, of a compressed one, what it
     /// restores to; beyond it close 1009. Default 1 MiB.
     pub message_bytes_max: usize,
+    /// Longest message in bytes that is received in pieces
+    /// ([`Conn::receive_chunks`](crate::Conn::receive_chunks)), of which no more than one is held at
+    /// a time; beyond it close 1009. Default 1 GiB.
+    pub chunked_message_bytes_max: usize,
     /// Memory in bytes that compression contexts of one shard may come to hold; connections
     /// accepted beyond it compress without context takeover. Default 64 MiB: some 2,000 connections
     /// that take over 32 KiB each.
     pub deflate_contexts_bytes_max: usize,
-    /// Time from the first byte of a message to its last, not prolonged by progress; beyond it
-    /// close 1008. Default 30 s.
+    /// Time from the first byte of a message to its last, not prolonged by progress; for a message
+    /// that is received in pieces, from one piece to the next. Beyond it close 1008. Default 30 s.
     pub assembly_timeout: Duration,
     /// Messages a peer may send a second, and at once after a second of silence; beyond it close
     /// 1008. Default 10 million, more than a connection can carry: nothing is counted then, and
@@ -62,8 +66,8 @@ pub struct Limits {
     /// after a second of silence; beyond it close 1008. Default 1 TiB, which is not counted either;
     /// from 64 GiB on nothing is.
     pub bytes_per_second: usize,
-    /// Control frames a peer may send a second while it sends no data; beyond the burst and this
-    /// rate close 1008. Default 20.
+    /// Control frames, and fragments without a byte, that a peer may send a second while it sends no
+    /// whole message; beyond the burst and this rate close 1008. Default 20.
     pub control_frames_per_second: u32,
     /// Control frames a peer may send at once before the rate counts, at most 65,535. Default 200.
     pub control_frames_burst: u32,
@@ -80,7 +84,8 @@ pub struct Limits {
     /// Bytes waiting from which on nothing more is received from that peer until half of them are
     /// sent: a peer that does not read its answers is not asked for more. Default 256 KiB.
     pub receive_pause_bytes: usize,
-    /// Time a peer may take without accepting a byte while bytes wait for it. Default 30 s.
+    /// Time a peer may take without accepting a byte while bytes wait for it. However slowly it
+    /// reads, it is not dropped while it does. Default 30 s.
     pub write_stall_timeout: Duration,
     /// Silence after which a Ping is sent. Default 30 s.
     pub ping_interval: Duration,
@@ -89,16 +94,23 @@ pub struct Limits {
     /// Time a connection may be open; beyond it close 1001. Default 7 days, also the longest: a
     /// connection that nobody ever renews keeps certificates and rights of its first day.
     pub lifetime_max: Duration,
-    /// Time from our Close frame to the peer's, then the connection is dropped. Default 5 s.
+    /// Time from when our Close frame has left to the peer's, then the connection is dropped. While
+    /// what was queued before it leaves, the time a peer may take without accepting a byte.
+    /// Default 5 s.
     pub close_timeout: Duration,
     /// Time over which a drain spreads its Close frames, in random order, so that those who come
     /// back do not come at once. With a successor that accepts already, the first quarter of it is
     /// left to those who leave by themselves. Default 5 s.
     pub drain_window: Duration,
-    /// Time in which bytes are still read and thrown away after a refusal, so that the peer
-    /// receives the answer before a reset can destroy it. Default 2 s.
+    /// Time after that window in which a drain still sends what is queued and waits for the answers
+    /// to its Close frames; connections that are left are dropped then. Default 25 s, so that a
+    /// drain takes half a minute at most.
+    pub drain_timeout: Duration,
+    /// Time in which bytes are still read and thrown away once a refusal or a page has left, so that
+    /// the peer receives the answer before a reset can destroy it. Default 2 s.
     pub linger_timeout: Duration,
-    /// Bytes read and thrown away in that time. Default 64 KiB.
+    /// Bytes read and thrown away in that time. Default 1 MiB, as much as the longest message has
+    /// that could have been refused while it was on its way.
     pub linger_bytes_max: usize,
     /// Bytes that all connections together may make the server hold: queued to be sent, or of
     /// messages that are not whole. Divided evenly among the shards. From 90 % on new connections
@@ -110,6 +122,19 @@ pub struct Limits {
     /// Open connections of one shard; beyond it new ones are closed at once. Default 18,000,
     /// lowered at start to nine tenths of the file descriptors the process may open.
     pub connections_max: usize,
+    /// Connections a shard accepts a second, and at once after a second without; beyond it they are
+    /// closed at once. Default 100,000, more than a core has handshakes to give.
+    pub accepts_per_second: u32,
+    /// Open connections of one client address, on all shards together; beyond it new ones are closed
+    /// at once, or answered 429 when it is a header that tells the address. An IPv6 address counts
+    /// by its first 64 bits, which one customer has; behind trusted proxies the client's counts, as
+    /// soon as it is known, and not theirs. Loopback and Unix sockets are not counted. Default
+    /// 4,096: a company behind one address has room, and no address can fill a shard.
+    pub connections_per_address_max: usize,
+    /// New connections of one client address a second, and at once after a second without; what is
+    /// an address and what happens beyond it as above. Default 1,000: a company that comes back
+    /// after a restart gets in within seconds, and no address keeps a core busy with handshakes.
+    pub accepts_per_address_per_second: u32,
     /// What [`Peer`](crate::Peer) and [`RemotePeer`](crate::RemotePeer) ask for that may wait for a
     /// shard: so many commands from its own tasks, and as many from other threads. Default 65,536.
     pub mailbox_commands_max: usize,
@@ -163,6 +188,7 @@ impl Default for Limits {
             early_bytes_max: 16 * KIB,
             tls_handshakes_per_turn: 8,
             message_bytes_max: MIB,
+            chunked_message_bytes_max: 1024 * MIB,
             deflate_contexts_bytes_max: 64 * MIB,
             assembly_timeout: Duration::from_secs(30),
             messages_per_second: 10_000_000,
@@ -178,10 +204,14 @@ impl Default for Limits {
             lifetime_max: LIFETIME_MAX,
             close_timeout: Duration::from_secs(5),
             drain_window: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(25),
             linger_timeout: Duration::from_secs(2),
-            linger_bytes_max: 64 * KIB,
+            linger_bytes_max: MIB,
             memory_bytes_max: 1024 * MIB,
             connections_max: 18_000,
+            accepts_per_second: 100_000,
+            connections_per_address_max: 4_096,
+            accepts_per_address_per_second: 1_000,
             mailbox_commands_max: 65_536,
             mailbox_bytes_max: 64 * MIB,
             subscriptions_max: 1_024,
@@ -214,6 +244,7 @@ impl Limits {
             ("early_bytes_max", self.early_bytes_max, 1, 1 << 30),
             ("tls_handshakes_per_turn", self.tls_handshakes_per_turn as usize, 1, 65_535),
             ("message_bytes_max", self.message_bytes_max, 1, 1 << 40),
+            ("chunked_message_bytes_max", self.chunked_message_bytes_max, 1, 1 << 50),
             ("deflate_contexts_bytes_max", self.deflate_contexts_bytes_max, 1, 1 << 40),
             ("messages_per_second", self.messages_per_second as usize, 1, 10_000_000),
             ("bytes_per_second", self.bytes_per_second, 1, 1 << 40),
@@ -223,6 +254,14 @@ impl Limits {
             ("receive_pause_bytes", self.receive_pause_bytes, 1, 1 << 40),
             ("linger_bytes_max", self.linger_bytes_max, 1, 1 << 30),
             ("connections_max", self.connections_max, 1, 1 << 24),
+            ("accepts_per_second", self.accepts_per_second as usize, 1, 10_000_000),
+            ("connections_per_address_max", self.connections_per_address_max, 1, 1 << 24),
+            (
+                "accepts_per_address_per_second",
+                self.accepts_per_address_per_second as usize,
+                1,
+                10_000_000,
+            ),
             ("mailbox_commands_max", self.mailbox_commands_max, 1, 1 << 24),
             ("mailbox_bytes_max", self.mailbox_bytes_max, 1, 1 << 40),
             ("subscriptions_max", self.subscriptions_max, 1, 1 << 24),
@@ -259,6 +298,7 @@ impl Limits {
             ("ping_interval", self.ping_interval),
             ("close_timeout", self.close_timeout),
             ("drain_window", self.drain_window),
+            ("drain_timeout", self.drain_timeout),
             ("linger_timeout", self.linger_timeout),
         ];
         let day = Duration::from_secs(24 * 3600);
@@ -268,6 +308,23 @@ impl Limits {
             }
         }
         Ok(())
+    }
+
+    /// Whether each of so many shards can hold the longest message while it is assembled, for which
+    /// its vector may have to grow to twice that, and send it back.
+    ///
+    /// # Errors
+    /// What to change.
+    pub(crate) fn validate_share(&self, shards: usize) -> Result<(), String> {
+        let needed = self.message_bytes_max.saturating_mul(3).saturating_mul(shards);
+        if self.memory_bytes_max >= needed {
+            return Ok(());
+        }
+        let (memory, message) = (self.memory_bytes_max, self.message_bytes_max);
+        Err(format!(
+            "memory_bytes_max is {memory}: divided among {shards} shards it cannot hold messages of \
+             message_bytes_max, {message} bytes; make it at least {needed}"
+        ))
     }
 
     /// Whether a peer could exceed the rates at all.

@@ -49,6 +49,12 @@ metrics! {
         refused_full,
         /// Connections closed at once because 90 % of the memory budget was held.
         refused_memory,
+        /// Connections closed at once because the shard had accepted as many within a second as it may.
+        refused_accept_rate,
+        /// Connections refused because their client's address had as many as it may.
+        refused_address_connections,
+        /// Connections refused because their client's address made them too fast.
+        refused_address_rate,
         /// Handshakes answered with 101.
         opened,
         /// Handshakes answered otherwise, and outbound ones that failed.
@@ -109,6 +115,8 @@ metrics! {
         timeouts_write,
         /// Connections dropped because our Close frame was not answered.
         timeouts_close,
+        /// Connections dropped because a drain had waited long enough.
+        timeouts_drain,
         /// Connections closed because they had been open as long as they may (1001).
         lifetimes_ended,
         /// Connections dropped because the memory budget was nearly used up and they held most.
@@ -133,8 +141,10 @@ metrics! {
         handler_panics,
         /// Receives that found no provided buffer and were armed again.
         receive_buffers_exhausted,
-        /// Accepts put off because file descriptors or memory ran out.
+        /// Accepts put off because descriptors or memory ran out, or the listener does not accept.
         accept_backoffs,
+        /// Completions of io_uring that belong to nothing under way.
+        stale_completions,
         /// TLS handshakes completed.
         tls_established,
         /// TLS handshakes completed by resuming an earlier session.

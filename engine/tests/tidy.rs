@@ -30,7 +30,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "pubsub",
             "handler",
             "driver",
-            "server",
         ],
     ),
     (

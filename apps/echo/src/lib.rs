@@ -31,14 +31,18 @@ pub fn configure(server: ServerBuilder) -> ServerBuilder {
     server.limits(limits()).page("/", page())
 }
 
-/// The limits of an echo server: messages of up to 64 MiB.
+/// The limits of an echo server: messages of up to 64 MiB, and memory for a few of them on each
+/// core at once.
 #[must_use]
 pub fn limits() -> Limits {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let defaults = Limits::default();
     Limits {
         message_bytes_max: 64 * MIB,
         send_queue_bytes_max: 128 * MIB,
         receive_pause_bytes: 4 * MIB,
-        ..Limits::default()
+        memory_bytes_max: defaults.memory_bytes_max.max(cores * 512 * MIB),
+        ..defaults
     }
 }
 

@@ -20,13 +20,13 @@ pub(crate) enum Apps {
 
 impl Apps {
     /// What the file mounts.
-    pub(crate) fn mounted(mounts: &[Mount], file: &str) -> Result<Self, String> {
+    pub(crate) fn mounted(mounts: Vec<Mount>, file: &str) -> Result<Self, String> {
         if mounts.is_empty() {
             return Err(format!(
                 "{file}: nothing is mounted: add an [[app]] with kind and path, or use 'ringsock echo'"
             ));
         }
-        for Mount { kind, line, .. } in mounts {
+        for Mount { kind, line, .. } in &mounts {
             if !KINDS.contains(&kind.as_str()) {
                 let known = KINDS.join(", ");
                 return Err(format!(
@@ -34,7 +34,7 @@ impl Apps {
                 ));
             }
         }
-        Ok(Self::Mounted(mounts.to_vec()))
+        Ok(Self::Mounted(mounts))
     }
 
     /// The limits they work best with.
@@ -45,16 +45,16 @@ impl Apps {
         }
     }
 
-    /// Starts the server with them.
-    pub(crate) fn start(&self, server: ServerBuilder) -> ringsock::Result<Running> {
-        let mounts = match self {
-            Self::Echo => {
-                let server = server.page("/", ringsock_echo::page());
-                return server.start(|_shard| ringsock_echo::Echo);
-            }
-            Self::Mounted(mounts) => mounts,
+    /// Whether somebody runs them for others, and not just echo to see or to measure something.
+    pub(crate) fn are_deployed(&self) -> bool {
+        matches!(self, Self::Mounted(_))
+    }
+
+    /// Puts them at their paths.
+    pub(crate) fn mount(&self, mut server: ServerBuilder) -> ServerBuilder {
+        let Self::Mounted(mounts) = self else {
+            return server.page("/", ringsock_echo::page());
         };
-        let mut server = server;
         if !mounts.iter().any(|mount| mount.path == "/") {
             server = server.page("/", Page::html(landing_page(mounts)));
         }
@@ -64,7 +64,15 @@ impl Apps {
                 server = server.page(mount.path.clone(), ringsock_echo::page());
             }
         }
-        server.start_routes()
+        server
+    }
+
+    /// Starts a server in which they are mounted.
+    pub(crate) fn start(&self, server: ServerBuilder) -> ringsock::Result<Running> {
+        match self {
+            Self::Echo => server.start(|_shard| ringsock_echo::Echo),
+            Self::Mounted(_) => server.start_routes(),
+        }
     }
 }
 
@@ -107,8 +115,8 @@ mod tests {
 
     #[test]
     fn an_application_that_is_none_is_named_with_those_there_are() {
-        let error = Apps::mounted(&[mount("eko", "/")], "r.toml").unwrap_err();
+        let error = Apps::mounted(vec![mount("eko", "/")], "r.toml").unwrap_err();
         assert!(error.contains("r.toml:3") && error.contains("'eko'") && error.contains("echo"));
-        assert!(Apps::mounted(&[], "r.toml").unwrap_err().contains("[[app]]"));
+        assert!(Apps::mounted(Vec::new(), "r.toml").unwrap_err().contains("[[app]]"));
     }
 }

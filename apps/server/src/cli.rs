@@ -20,7 +20,8 @@ use crate::log::{LogFormat, check_level};
     version,
     after_help = "Every setting can stand in a file (--config), in the environment (RINGSOCK_SECTION__KEY) and in a \
         flag; later ones go first. 'ringsock print-config' shows all keys, their values and where they came from.\n\
-        SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads the configuration again."
+        SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads the configuration again; SIGUSR2 starts the \
+        program anew, to take over by --handover."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -58,8 +59,8 @@ pub(crate) struct ServeArguments {
     /// auto (io_uring where it works, else epoll), ring or epoll [default: auto].
     #[arg(long, value_name = "NAME", value_parser = checked::<Driver>)]
     driver: Option<String>,
-    /// Where /healthz, /readyz, /metrics and /debug/connections are served, HOST:PORT, as in
-    /// 127.0.0.1:9601 [default: nowhere].
+    /// Where /healthz, /readyz, /metrics and /debug/connections are served, HOST:PORT, or off
+    /// [default: 127.0.0.1:9601 for serve, off for echo].
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
     /// A path at which a server hands its listening sockets over to the next one that is started

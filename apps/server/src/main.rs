@@ -5,18 +5,20 @@ mod apps;
 mod cli;
 mod config;
 mod log;
+mod plan;
 mod reload;
 mod serve;
 mod service;
+mod successor;
 
-use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use apps::Apps;
 use cli::{Arguments, Command, ServeArguments};
-use config::{Config, Settings};
+use config::Settings;
+use plan::Plan;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -44,34 +46,30 @@ fn main() -> ExitCode {
 
 /// The applications of a configuration; echo for one that mounts none.
 fn apps_of(settings: &Settings) -> Result<Apps, String> {
-    match settings.mounts.is_empty() {
-        true => Ok(Apps::Echo),
-        false => Apps::mounted(&settings.mounts, &settings.file_name()),
+    match settings.mounts() {
+        mounts if mounts.is_empty() => Ok(Apps::Echo),
+        mounts => Apps::mounted(mounts, &settings.file_name()),
     }
 }
 
 fn check_config(arguments: &ServeArguments) -> Result<(), String> {
     let settings = config::gather(arguments)?;
-    let config = Config::read(&settings, &apps_of(&settings)?.limits())?;
-    config.tls.as_ref().map(config::TlsFiles::load).transpose()?;
-    for address in config.listen_or_default().iter().chain(&config.admin) {
-        if address.starts_with("unix:") {
-            continue;
-        }
-        let resolved = address.to_socket_addrs().map(|mut addresses| addresses.next());
-        if !matches!(resolved, Ok(Some(_))) {
-            return Err(format!(
-                "'{address}' is no address: give HOST:PORT or unix:/PATH, as in 127.0.0.1:9001"
-            ));
-        }
+    let apps = apps_of(&settings)?;
+    let Plan { settings, apps, .. } = Plan::make(settings, apps)?;
+    for variable in &settings.foreign {
+        cli::say(&format!("{variable} is left alone: ours are RINGSOCK_SECTION__KEY"));
     }
-    cli::say(&format!("{}: good", settings.file_name()));
+    let verdict = match apps {
+        Apps::Mounted(_) => "good",
+        Apps::Echo => "good for 'ringsock echo'; 'ringsock serve' needs an [[app]]",
+    };
+    cli::say(&format!("{}: {verdict}", settings.file_name()));
     Ok(())
 }
 
 fn print_config(arguments: &ServeArguments) -> Result<(), String> {
     let settings = config::gather(arguments)?;
-    let page = config::print(&settings, &apps_of(&settings)?.limits())?;
+    let page = config::print(&settings, &apps_of(&settings)?)?;
     cli::say(page.trim_end());
     Ok(())
 }

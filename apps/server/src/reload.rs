@@ -5,34 +5,46 @@ use ringsock::Controller;
 
 use crate::apps::Apps;
 use crate::cli::ServeArguments;
-use crate::config::{self, Config, Settings};
+use crate::config::{self, Access, Settings};
 use crate::log::LogLevel;
+use crate::plan::Plan;
 
 /// What runs at present.
 pub(crate) struct Reloader {
-    pub(crate) settings: Settings,
-    pub(crate) apps: Apps,
-    pub(crate) level: LogLevel,
+    settings: Settings,
+    apps: Apps,
+    access: Access,
+    level: LogLevel,
 }
 
 impl Reloader {
-    /// Reads the configuration again, from where the arguments say, and applies what has
-    /// changed; the files of certificates are read again as well.
+    pub(crate) fn new(plan: Plan, level: LogLevel) -> Self {
+        let Plan { settings, apps, config } = plan;
+        Self { settings, apps, access: config.access, level }
+    }
+
+    /// Reads the configuration and the files that it names again, from where the arguments say, and
+    /// applies what has changed.
     pub(crate) fn reload(&mut self, arguments: &ServeArguments, controller: &Controller) {
-        let limits = self.apps.limits();
-        let read = config::gather(arguments)
-            .and_then(|settings| Config::read(&settings, &limits).map(|config| (settings, config)));
-        let (settings, config) = match read {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::error!(%error, "the configuration is kept as it was");
-                return;
-            }
-        };
-        if let Err(error) = controller.set_limits(config.limits) {
+        if let Err(error) = self.try_reload(arguments, controller) {
             tracing::error!(%error, "the configuration is kept as it was");
-            return;
         }
+    }
+
+    fn try_reload(
+        &mut self,
+        arguments: &ServeArguments,
+        controller: &Controller,
+    ) -> Result<(), String> {
+        let settings = config::gather(arguments)?;
+        let apps = match &self.apps {
+            Apps::Echo => Apps::Echo,
+            Apps::Mounted(_) => Apps::mounted(settings.mounts(), &settings.file_name())?,
+        };
+        let Plan { settings, config, .. } = Plan::make(settings, apps)?;
+        controller.set_admin_token(config.admin_token).map_err(|error| error.to_string())?;
+        controller.set_limits(config.limits).map_err(|error| error.to_string())?;
+        self.access.take_over(config.access);
         if let Err(error) = controller.reload_tls() {
             tracing::error!(%error, "the certificates are kept as they were");
         }
@@ -42,7 +54,8 @@ impl Reloader {
         if !fixed.is_empty() {
             tracing::warn!(keys = fixed.join(" "), "changed, but only a restart takes that over");
         }
-        tracing::info!(keys = live.join(" "), "configuration read again");
+        tracing::info!(keys = live.join(" "), "configuration read again, with the files it names");
         self.settings.take_over(settings, &live);
+        Ok(())
     }
 }

@@ -1,12 +1,15 @@
-// Echo, or fan-out with "fan-out" as second argument, on the WebSocket server that Bun brings.
+// Echo, or fan-out with "fan-out" as second argument, on the WebSocket server that Bun brings. Over TLS where
+// TLS_CERT and TLS_KEY name files.
 // usage: bun server.mjs PORT [fan-out] [deflate]
 const [port, ...words] = process.argv.slice(2);
+const { TLS_CERT, TLS_KEY } = process.env;
 const fanOut = words.includes("fan-out");
 const deflate = words.includes("deflate");
 
 const server = Bun.serve({
   hostname: "127.0.0.1",
   port: Number(port),
+  tls: TLS_CERT && { cert: Bun.file(TLS_CERT), key: Bun.file(TLS_KEY) },
   fetch(request, server) {
     return server.upgrade(request) ? undefined : new Response("WebSocket only", { status: 426 });
   },

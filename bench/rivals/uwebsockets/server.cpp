@@ -1,4 +1,5 @@
-// Echo, or fan-out with "fan-out" as second argument, on uWebSockets over epoll.
+// Echo, or fan-out with "fan-out" as second argument, on uWebSockets over epoll. Over TLS where TLS_CERT and TLS_KEY
+// name files.
 // usage: server PORT [fan-out] [deflate]
 #include "App.h"
 
@@ -15,15 +16,8 @@ static bool has(int count, char **words, const char *word) {
     return false;
 }
 
-int main(int count, char **words) {
-    if (count < 2) {
-        fprintf(stderr, "give the port to listen on\n");
-        return 2;
-    }
-    int port = atoi(words[1]);
-    const bool fan_out = has(count, words, "fan-out"), deflate = has(count, words, "deflate");
-    auto app = uWS::App();
-    app.ws<Nothing>("/*", {
+template <bool SSL> static void run(uWS::TemplatedApp<SSL> app, int port, bool fan_out, bool deflate) {
+    app.template ws<Nothing>("/*", {
         .compression = deflate ? uWS::CompressOptions(uWS::SHARED_COMPRESSOR | uWS::SHARED_DECOMPRESSOR) : uWS::DISABLED,
         .maxPayloadLength = 64 * 1024 * 1024,
         .idleTimeout = 0,
@@ -46,4 +40,25 @@ int main(int count, char **words) {
         if (!listening) exit(1);
     });
     app.run();
+}
+
+int main(int count, char **words) {
+    if (count < 2) {
+        fprintf(stderr, "give the port to listen on\n");
+        return 2;
+    }
+    int port = atoi(words[1]);
+    const bool fan_out = has(count, words, "fan-out"), deflate = has(count, words, "deflate");
+    const char *certificate = getenv("TLS_CERT"), *key = getenv("TLS_KEY");
+    if (!certificate || !key) {
+        run<false>(uWS::App(), port, fan_out, deflate);
+        return 0;
+    }
+#ifdef LIBUS_USE_OPENSSL
+    run<true>(uWS::SSLApp({.key_file_name = key, .cert_file_name = certificate}), port, fan_out, deflate);
+    return 0;
+#else
+    fprintf(stderr, "built without TLS, because libssl-dev was missing\n");
+    return 2;
+#endif
 }

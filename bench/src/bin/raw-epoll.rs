@@ -3,7 +3,8 @@
 //!
 //! It parses no frame and unmasks nothing; see [`ringsock_bench::ledger`]. One thread, one
 //! receive buffer for all connections, level-triggered: a receive that did not fill the buffer
-//! has emptied the socket, so no call is spent on hearing that there is no more.
+//! has emptied the socket, so no call is spent on hearing that there is no more. With `--fan-out`,
+//! what anybody sends is owed to everybody, gathered for all that was ready at once.
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,9 @@ struct Options {
     /// Size of the one receive buffer
     #[arg(long, default_value_t = 65_536)]
     buffer_bytes: usize,
+    /// Answer each request on every connection, as a topic with all of them as subscribers does
+    #[arg(long)]
+    fan_out: bool,
 }
 
 /// Events taken from the kernel at once.
@@ -40,13 +44,16 @@ fn main() -> io::Result<()> {
     let listener = bind(options.common.listen, false)?;
     listener.set_nonblocking(true)?;
     announce(&listener)?;
-    Server::new(listener, options.common.exchange()?, options.buffer_bytes)?.run()
+    Server::new(listener, &options)?.run()
 }
 
 struct Server {
     epoll: OwnedFd,
     listener: TcpListener,
     exchange: Exchange,
+    fan_out: bool,
+    /// Requests that are owed to everybody and not yet booked.
+    published: u64,
     /// Indexed by descriptor.
     connections: Vec<Option<Connection>>,
     buffer: Vec<u8>,
@@ -67,12 +74,19 @@ enum Outcome {
 }
 
 impl Server {
-    fn new(listener: TcpListener, exchange: Exchange, buffer_bytes: usize) -> io::Result<Self> {
+    fn new(listener: TcpListener, options: &Options) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let data = EventData::new_u64(listener.as_raw_fd() as u64);
         epoll::add(&epoll, &listener, data, EventFlags::IN)?;
-        let buffer = vec![0; buffer_bytes];
-        Ok(Self { epoll, listener, exchange, connections: Vec::new(), buffer })
+        Ok(Self {
+            epoll,
+            listener,
+            exchange: options.common.exchange()?,
+            fan_out: options.fan_out,
+            published: 0,
+            connections: Vec::new(),
+            buffer: vec![0; options.buffer_bytes],
+        })
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -90,6 +104,7 @@ impl Server {
                     data => self.serve(data as usize),
                 }
             }
+            self.share_out();
         }
     }
 
@@ -114,33 +129,60 @@ impl Server {
 
     fn serve(&mut self, index: usize) {
         let Some(connection) = self.connections[index].as_mut() else { return };
-        let received = connection.receive_all(&mut self.buffer, &self.exchange);
-        let outcome = match received {
-            Outcome::Kept => connection.send_owed(&self.epoll, &self.exchange),
-            Outcome::Ended => Outcome::Ended,
+        let outcome = match connection.receive_all(&mut self.buffer, &self.exchange) {
+            None => Outcome::Ended,
+            Some(requests) => {
+                if self.fan_out {
+                    self.published += requests;
+                } else {
+                    connection.ledger.owe(requests, &self.exchange);
+                }
+                connection.send_owed(&self.epoll, &self.exchange)
+            }
         };
         if outcome == Outcome::Ended {
             // Closing the descriptor also takes it out of the epoll set.
             self.connections[index] = None;
         }
     }
+
+    /// Owes everybody what anybody has sent, and sends it to those who have room.
+    fn share_out(&mut self) {
+        let requests = std::mem::take(&mut self.published);
+        if requests == 0 {
+            return;
+        }
+        for place in &mut self.connections {
+            let Some(connection) = place else { continue };
+            if !connection.ledger.is_open() {
+                continue;
+            }
+            connection.ledger.owe(requests, &self.exchange);
+            if !connection.awaits_room
+                && connection.send_owed(&self.epoll, &self.exchange) == Outcome::Ended
+            {
+                *place = None;
+            }
+        }
+    }
 }
 
 impl Connection {
-    fn receive_all(&mut self, buffer: &mut [u8], exchange: &Exchange) -> Outcome {
+    /// Takes what has arrived; how many requests that completes, `None` if the peer has ended.
+    fn receive_all(&mut self, buffer: &mut [u8], exchange: &Exchange) -> Option<u64> {
+        let mut requests = 0;
         loop {
             match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
-                Ok((0, _)) => return Outcome::Ended,
+                Ok((0, _)) => return None,
                 Ok((count, _)) => {
-                    let requests = self.ledger.receive(&buffer[..count], exchange);
-                    self.ledger.owe(requests, exchange);
+                    requests += self.ledger.receive(&buffer[..count], exchange);
                     if count < buffer.len() {
-                        return Outcome::Kept;
+                        return Some(requests);
                     }
                 }
-                Err(Errno::AGAIN) => return Outcome::Kept,
+                Err(Errno::AGAIN) => return Some(requests),
                 Err(Errno::INTR) => {}
-                Err(_) => return Outcome::Ended,
+                Err(_) => return None,
             }
         }
     }

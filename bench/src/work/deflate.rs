@@ -8,8 +8,9 @@ use ringsock::protocol::MessageKind;
 use ringsock::protocol::deflate::{Compressor, Inflater, WINDOW_BITS_MAX};
 
 use super::{Pass, Work};
+use crate::documents::json;
 
-const PAYLOADS: [usize; 2] = [128, 1024];
+const PAYLOADS: [usize; 3] = [128, 1024, 4096];
 
 pub(super) fn all() -> impl Iterator<Item = Work> {
     PAYLOADS.into_iter().flat_map(|payload_bytes| {
@@ -21,23 +22,8 @@ pub(super) fn all() -> impl Iterator<Item = Work> {
     })
 }
 
-/// Prices as a feed sends them.
-fn json(bytes: usize) -> Vec<u8> {
-    let line = |number: usize| {
-        let price = 1000 + number * 7919 % 997;
-        format!(
-            "{{\"symbol\":\"AB{}\",\"price\":{price}.25,\"size\":{}}},",
-            number % 7,
-            number * 13 % 90
-        )
-    };
-    let mut text: String = (0..=bytes / 30).map(line).collect();
-    text.truncate(bytes);
-    text.into_bytes()
-}
-
 fn compress(payload_bytes: usize) -> Pass {
-    let (message, mut out) = (json(payload_bytes), Vec::new());
+    let (message, mut out) = (json(payload_bytes).into_bytes(), Vec::new());
     let mut compressor = Compressor::new();
     Box::new(move || {
         out.clear();
@@ -46,7 +32,7 @@ fn compress(payload_bytes: usize) -> Pass {
 }
 
 fn restore(payload_bytes: usize) -> Pass {
-    let (message, mut compressed) = (json(payload_bytes), Vec::new());
+    let (message, mut compressed) = (json(payload_bytes).into_bytes(), Vec::new());
     assert!(Compressor::new().compress(&message, WINDOW_BITS_MAX, &mut compressed));
     let (mut inflater, mut out) = (Inflater::new(), Vec::new());
     Box::new(move || {

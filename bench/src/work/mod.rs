@@ -1,11 +1,14 @@
 //! Small pieces of the engine's work, each as something that can be done again and again: timed by
 //! criterion, counted by the program `instructions`.
 //!
-//! Nothing is measured here, and no socket is opened.
+//! Nothing is measured here.
 
 mod deflate;
+mod fan_out;
 mod frames;
 mod handshakes;
+mod masks;
+mod nobody;
 mod queues;
 
 /// One piece of work.
@@ -42,10 +45,34 @@ impl Work {
 /// All pieces, in the order of their names.
 #[must_use]
 pub fn all() -> Vec<Work> {
-    let mut all: Vec<Work> =
-        deflate::all().chain(frames::all()).chain(handshakes::all()).chain(queues::all()).collect();
+    let mut all: Vec<Work> = deflate::all()
+        .chain(frames::all())
+        .chain(handshakes::all())
+        .chain(masks::all())
+        .chain(nobody::all())
+        .chain(queues::all())
+        .collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
+}
+
+/// What some pieces are compared with, which is not the engine's work.
+#[must_use]
+pub fn yardsticks() -> Vec<Work> {
+    masks::yardsticks().collect()
+}
+
+/// Sharing and copying what a topic's subscribers get, at many sizes. It is a matter of caches, so
+/// times tell something and counts of instructions do not.
+#[must_use]
+pub fn sweep() -> Vec<Work> {
+    fan_out::all().collect()
+}
+
+/// The piece or yardstick with this name.
+#[must_use]
+pub fn find(name: &str) -> Option<Work> {
+    all().into_iter().chain(yardsticks()).find(|work| work.name == name)
 }
 
 #[cfg(test)]
@@ -55,7 +82,7 @@ mod tests {
     #[test]
     fn every_piece_can_be_done_twice_and_has_a_name_of_its_own() {
         let all = all();
-        for work in &all {
+        for work in all.iter().chain(&yardsticks()).chain(&sweep()) {
             let mut pass = work.prepare();
             pass();
             pass();

@@ -70,7 +70,7 @@ impl Handler for Push {
 
     fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<Device> {
         match request.param("device") {
-            Some(device) if !device.is_empty() => Upgrade::accept(device.into_owned()),
+            Some(device) if !device.is_empty() => Upgrade::accept(device.to_owned()),
             _ => Upgrade::reject(Status::BAD_REQUEST, "name the device: /push/pump-7"),
         }
     }
@@ -126,7 +126,7 @@ impl Handler for Live {
     type State = Device;
 
     fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<Device> {
-        Upgrade::accept(request.param("device").unwrap_or_default().into_owned())
+        Upgrade::accept(request.param("device").unwrap_or_default().to_owned())
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Device>) {

@@ -26,7 +26,9 @@ fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Option<usize>, Rej
 fn question(request: &Request<'_>) {
     let _ = (request.check_http(), request.query("room"), request.header("host"));
     assert!(request.target().len() <= limits().target_bytes_max);
-    assert!(request.target().starts_with(request.path()) || request.target().contains("://"));
+    let path = request.path();
+    assert!(path.starts_with('/') && !path.contains("//"), "{path}");
+    assert!(!path.split('/').any(|segment| matches!(segment, "." | "..")), "{path}");
     assert!(request.headers().count() <= limits().header_lines_max);
     for subprotocol in request.subprotocols() {
         assert!(!subprotocol.is_empty() && !subprotocol.contains([' ', ',', '\r', '\n']));

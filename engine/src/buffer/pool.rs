@@ -1,6 +1,8 @@
 //! Vectors kept for reuse, newest first, so that the ones in use stay in the cache. The pool never
 //! decides how large a message may be; it only bounds what it keeps.
 
+use std::collections::VecDeque;
+
 use super::Budget;
 
 /// Capacity of a fresh small buffer: holds a burst of short replies without growing.
@@ -12,6 +14,8 @@ const SMALL_BYTES_MAX: usize = 16 * 1024;
 const SMALL_KEPT_MAX: usize = 64;
 /// Bytes kept in large vectors: the working set of a few busy large-message connections.
 const LARGE_BYTES_KEPT_MAX: usize = 32 * 1024 * 1024;
+/// Large vectors looked at for one that fits.
+const LOOKED_AT_MAX: usize = 16;
 
 /// Vectors of one shard waiting for reuse.
 #[derive(Debug, Default)]
@@ -19,7 +23,8 @@ pub struct Pool {
     /// What connections make the shard hold. The pool only carries it to where that changes.
     pub budget: Budget,
     small: Vec<Vec<u8>>,
-    large: Vec<Vec<u8>>,
+    /// The one kept last at the back.
+    large: VecDeque<Vec<u8>>,
     large_bytes: usize,
     /// Receive buffers that were sent from and are not any more.
     returned: Vec<u16>,
@@ -38,23 +43,34 @@ impl Pool {
         self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BYTES))
     }
 
-    /// An empty vector for at least `bytes` bytes, which the caller holds already or is about to
-    /// write: never a length that a peer merely announced. May be larger when one is at hand.
+    /// An empty vector for `bytes` bytes, which the caller holds already or is about to write. It
+    /// has at most twice that room, or that of a fresh small one.
     #[must_use]
     pub fn take(&mut self, bytes: usize) -> Vec<u8> {
-        if bytes <= SMALL_BYTES {
-            return self.take_small();
-        }
-        if let Some(vector) = self.large.pop() {
-            self.large_bytes -= vector.capacity();
-            if vector.capacity() >= bytes {
-                return vector;
-            }
-        }
-        Vec::with_capacity(bytes)
+        self.take_roomy(bytes, bytes)
     }
 
-    /// Takes a vector back, or frees it when enough are kept.
+    /// The same for bytes of which there may come to be `bytes_announced`. Room for those is given
+    /// only if a kept vector has it, because an announcement costs a peer nothing: none is
+    /// allocated. What is given is never more than twice what can be used, and the caller counts
+    /// all of it against the budget.
+    #[must_use]
+    pub fn take_roomy(&mut self, bytes: usize, bytes_announced: usize) -> Vec<u8> {
+        if bytes <= SMALL_BYTES && bytes_announced <= SMALL_BYTES_MAX {
+            return self.take_small();
+        }
+        let useful = bytes..=bytes_announced.max(bytes).saturating_mul(2);
+        let mut newest = self.large.iter().rev().take(LOOKED_AT_MAX);
+        if let Some(back) = newest.position(|vector| useful.contains(&vector.capacity()))
+            && let Some(vector) = self.large.remove(self.large.len() - 1 - back)
+        {
+            self.large_bytes -= vector.capacity();
+            return vector;
+        }
+        if bytes <= SMALL_BYTES { self.take_small() } else { Vec::with_capacity(bytes) }
+    }
+
+    /// Takes a vector back. When too much is kept, those that nobody has taken for longest are freed.
     pub fn give(&mut self, mut vector: Vec<u8>) {
         let capacity = vector.capacity();
         vector.clear();
@@ -66,9 +82,14 @@ impl Pool {
             if self.small.len() < SMALL_KEPT_MAX {
                 self.small.push(vector);
             }
-        } else if self.large_bytes + capacity <= LARGE_BYTES_KEPT_MAX {
+        } else if capacity <= LARGE_BYTES_KEPT_MAX {
             self.large_bytes += capacity;
-            self.large.push(vector);
+            self.large.push_back(vector);
+            while self.large_bytes > LARGE_BYTES_KEPT_MAX
+                && let Some(oldest) = self.large.pop_front()
+            {
+                self.large_bytes -= oldest.capacity();
+            }
         }
     }
 
@@ -93,12 +114,6 @@ impl Pool {
         emptied.clear();
         emptied.append(&mut self.returned);
         self.returned = emptied;
-    }
-
-    /// Frees what is kept beyond a small working set; called when the shard has nothing to do.
-    pub fn trim(&mut self) {
-        self.large.clear();
-        self.large_bytes = 0;
     }
 
     /// Bytes of capacity kept.
@@ -132,15 +147,40 @@ mod tests {
             pool.give(Vec::with_capacity(1 << 20));
         }
         assert!(pool.kept_bytes() <= LARGE_BYTES_KEPT_MAX + SMALL_KEPT_MAX * SMALL_BYTES_MAX);
-        pool.trim();
-        assert!(pool.kept_bytes() <= SMALL_KEPT_MAX * SMALL_BYTES_MAX);
     }
 
     #[test]
     fn a_large_vector_serves_a_later_large_message() {
         let mut pool = Pool::new();
         pool.give(Vec::with_capacity(1 << 20));
-        assert!(pool.take(100_000).capacity() >= 1 << 20);
+        assert_eq!(pool.take(1_000_000).capacity(), 1 << 20);
         assert_eq!(pool.kept_bytes(), 0);
+    }
+
+    #[test]
+    fn nobody_gets_more_than_twice_what_can_be_used() {
+        let mut pool = Pool::new();
+        pool.give(Vec::with_capacity(16 << 20));
+        pool.give(Vec::with_capacity(1 << 20));
+        for (bytes, announced, capacity_max) in [
+            (100, 100, SMALL_BYTES),
+            (3_000, 3_000, 6_000),
+            (3_000, 60_000, 120_000),
+            (100, 500_000, SMALL_BYTES),
+        ] {
+            let vector = pool.take_roomy(bytes, announced);
+            assert!((bytes..=capacity_max).contains(&vector.capacity()), "{bytes} of {announced}");
+        }
+        assert_eq!(pool.take_roomy(100, 600_000).capacity(), 1 << 20);
+        assert_eq!(pool.take_roomy(64 << 10, 15 << 20).capacity(), 16 << 20);
+        assert_eq!(pool.kept_bytes(), 0);
+    }
+
+    #[test]
+    fn sizes_that_nobody_takes_make_place_for_those_in_use() {
+        let mut pool = Pool::new();
+        pool.give(Vec::with_capacity(30 << 20));
+        pool.give(Vec::with_capacity(4 << 20));
+        assert_eq!(pool.kept_bytes(), 4 << 20);
     }
 }

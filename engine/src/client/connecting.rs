@@ -5,35 +5,37 @@ use std::io;
 
 use super::Client;
 use super::error::ClientError;
+use super::race::connect_first;
 use super::resolve::resolve;
 use super::socket::ClientSocket;
 use super::stream::Stream;
+use super::trust::system_trust;
 use super::tunnel::{Proxy, read_answer};
 use crate::buffer::{Batch, Pool, Segment};
 use crate::connection::ClientHandshake;
-use crate::protocol::handshake::{ClientRequest, WebSocketUrl};
-use crate::tls::ClientTls;
+use crate::protocol::handshake::{ClientRequest, WebSocketUrl, without_secrets};
+use crate::tls::TlsError;
 
 /// Connects and shakes hands.
 pub(super) async fn connect(client: Client) -> Result<ClientSocket, ClientError> {
     client.limits.validate().map_err(ClientError::BadLimits)?;
     let url = WebSocketUrl::parse(&client.url).map_err(ClientError::BadUrl)?;
     let mut handshake = handshake(&client, &url).map_err(ClientError::BadRequest)?;
-    if url.secure {
-        let tls = client.tls.clone().map_or_else(ClientTls::system_roots, Ok);
-        let secured = tls.and_then(|tls| handshake.over_tls(&tls, &url.host));
-        handshake = secured.map_err(ClientError::Tls)?;
-    }
     let proxy = client.proxy.as_deref().map(Proxy::parse).transpose();
     let proxy = proxy.map_err(|detail| ClientError::BadProxy { detail })?;
     let after = client.limits.handshake_timeout;
+    let shown = without_secrets(&url.to_string());
     let steps = async {
+        if url.secure {
+            let secured = secure(&client, handshake, &url.host).await;
+            handshake = secured.map_err(ClientError::Tls)?;
+        }
         let stream = open(&client, &url, proxy.as_ref()).await?;
-        ClientSocket::open(stream, handshake, client.limits.clone(), url.to_string()).await
+        ClientSocket::open(stream, handshake, client.limits.clone(), shown.clone()).await
     };
     match monoio::time::timeout(after, steps).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(ClientError::TimedOut { url: url.to_string(), after }),
+        Err(_) => Err(ClientError::TimedOut { url: shown, after }),
     }
 }
 
@@ -48,6 +50,19 @@ fn handshake(
     ClientHandshake::new(request)
 }
 
+/// The same handshake behind TLS.
+async fn secure(
+    client: &Client,
+    handshake: ClientHandshake,
+    host: &str,
+) -> Result<ClientHandshake, TlsError> {
+    let tls = match &client.tls {
+        Some(tls) => tls.clone(),
+        None => system_trust().await?,
+    };
+    handshake.over_tls(&tls, host)
+}
+
 /// A byte stream to the server, through the proxy if there is one.
 async fn open(
     client: &Client,
@@ -58,10 +73,11 @@ async fn open(
     let resolved = resolve(host, port).await;
     let failed = |source| ClientError::Resolve { host: host.clone(), source };
     let addresses = resolved.map_err(failed)?;
-    let (mut stream, address) =
-        Stream::connect(&addresses, client.source).await.map_err(|(tried, source)| {
-            ClientError::Connect { address: tried.unwrap_or(addresses[0]), source }
-        })?;
+    let connected = connect_first(&addresses, client.source).await;
+    let (mut stream, address) = connected.map_err(|(tried, source)| ClientError::Connect {
+        address: tried.unwrap_or(addresses[0]),
+        source,
+    })?;
     if let Some(proxy) = proxy {
         let head_bytes_max = client.limits.head_bytes_max;
         let opened = tunnel(&mut stream, proxy.request(url), head_bytes_max).await;

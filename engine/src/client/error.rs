@@ -1,5 +1,5 @@
 //! What can go wrong with a client's connection. Each error names the step, the other end and the
-//! cause in one line.
+//! cause in one line, and no secret: addresses are without credentials and query.
 
 use std::fmt;
 use std::io;
@@ -50,21 +50,21 @@ pub enum ClientError {
     },
     /// The server does not speak WebSocket with us.
     Handshake {
-        /// The address connected to.
+        /// The address connected to, without its query.
         url: String,
         /// What it answered.
         detail: String,
     },
     /// The steps up to an open connection took too long.
     TimedOut {
-        /// The address connected to.
+        /// The address connected to, without its query.
         url: String,
         /// The time they had.
         after: Duration,
     },
     /// The connection ended without a closing handshake, or by a violation of the protocol.
     Lost {
-        /// The address connected to.
+        /// The address connected to, without its query.
         url: String,
         /// 1006 when the transport ended, otherwise the code that tells what the server violated.
         code: CloseCode,
@@ -73,7 +73,7 @@ pub enum ClientError {
     },
     /// The connection is closing: nothing more can be sent.
     Closing {
-        /// The address connected to.
+        /// The address connected to, without its query.
         url: String,
     },
 }

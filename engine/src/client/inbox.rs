@@ -40,7 +40,12 @@ impl Inbox {
 }
 
 impl Application for Inbox {
-    fn decide(&mut self, _connection: &mut Connection, _request: &Request<'_>) -> Decision {
+    fn decide(
+        &mut self,
+        _connection: &mut Connection,
+        _services: &mut Services,
+        _request: &Request<'_>,
+    ) -> Decision {
         // Nobody asks a client.
         Decision::Reject(Rejection::upgrade_required())
     }

@@ -3,15 +3,19 @@
 //! touches the data ring.
 #![forbid(unsafe_code)]
 
+mod aside;
 mod connecting;
 mod error;
 mod inbox;
+mod race;
 mod resolve;
 mod runtime;
 mod socket;
 mod stream;
+mod trust;
 mod tunnel;
 
+use std::fmt;
 use std::net::IpAddr;
 
 pub use error::ClientError;
@@ -20,6 +24,7 @@ pub use socket::{ClientSocket, Closed};
 
 use crate::limits::Limits;
 use crate::protocol::deflate::Deflate;
+use crate::protocol::handshake::without_secrets;
 use crate::tls::ClientTls;
 
 /// Describes a connection to a WebSocket server: where to, and what to ask for.
@@ -44,7 +49,7 @@ use crate::tls::ClientTls;
 ///     })
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "it connects when `connect` is awaited"]
 pub struct Client {
     url: String,
@@ -55,6 +60,14 @@ pub struct Client {
     deflate: Option<Deflate>,
     tls: Option<ClientTls>,
     limits: Limits,
+}
+
+impl fmt::Debug for Client {
+    /// Shows no secret: not the query, the headers and the proxy.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = without_secrets(&self.url);
+        formatter.debug_struct("Client").field("url", &url).finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -73,7 +86,8 @@ impl Client {
         }
     }
 
-    /// Whom to trust when the address is `wss://`. Default: [`ClientTls::system_roots`].
+    /// Whom to trust when the address is `wss://`. Default: what [`ClientTls::system_roots`] trusts,
+    /// read once in the life of the process.
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.tls = Some(tls);
         self

@@ -23,25 +23,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Connects to the first of these addresses that answers.
+    /// Connects to an address.
     ///
     /// # Errors
-    /// The last address tried, and its error.
-    pub(super) async fn connect(
-        addresses: &[SocketAddr],
-        source: Option<IpAddr>,
-    ) -> Result<(Self, SocketAddr), (Option<SocketAddr>, io::Error)> {
-        let mut failed = (None, io::Error::from(io::ErrorKind::NotFound));
-        for &address in addresses {
-            match Self::connect_to(address, source).await {
-                Ok(stream) => return Ok((stream, address)),
-                Err(error) => failed = (Some(address), error),
-            }
-        }
-        Err(failed)
-    }
-
-    async fn connect_to(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Self> {
+    /// The system's.
+    pub(super) async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Self> {
         let socket = EpollStream::connect(address, source)?;
         socket.writable().await?;
         socket.connect_outcome()?;

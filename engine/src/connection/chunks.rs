@@ -1,11 +1,13 @@
-//! Messages that leave in pieces, as fragments (RFC 6455 section 5.4), so that a message need not
-//! fit in memory. Pieces that arrive are the decoder's business.
+//! Messages in pieces, so that a message need not fit in memory: those that leave as fragments (RFC
+//! 6455 section 5.4), and those that are handed on as they arrive. Pieces are cut elsewhere: by
+//! whoever sends them, and by the decoder.
 
 use std::collections::VecDeque;
 
-use super::{Connection, DropReason, Phase, SendOutcome, Services};
-use crate::buffer::{Mark, Pool, Segment, SendQueue};
-use crate::protocol::{MessageKind, Opcode};
+use super::time::Since;
+use super::{Application, Connection, DropReason, Holds, Phase, Piece, SendOutcome, Services};
+use crate::buffer::{HEADROOM_BYTES, Mark, Pool, Segment, SendQueue};
+use crate::protocol::{MessageKind, Opcode, ProtocolError, Received};
 
 /// A message of which a part has been queued, and what waits for its end: nothing but control
 /// frames may stand between the fragments of a message.
@@ -67,6 +69,69 @@ impl Connection {
     #[must_use]
     pub fn is_sending_chunks(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.sending.is_some())
+    }
+
+    /// Hands messages that begin from here on to [`Application::chunk`], in pieces as they arrive,
+    /// or whole to [`Application::message`] again. A compressed message is one piece, held to the
+    /// limit of whole ones.
+    pub fn receive_chunks(&mut self, chunks: bool) {
+        self.decoder.receive_chunks(chunks);
+    }
+
+    /// Hands a piece on.
+    pub(super) fn receive_chunk(
+        &mut self,
+        kind: MessageKind,
+        piece: Piece<'_>,
+        services: &mut Services,
+        application: &mut impl Application,
+    ) {
+        // It goes on: what has to come in time is the next piece.
+        self.assembly_since = Since::NEVER;
+        if self.phase != Phase::Open {
+            return;
+        }
+        if piece.is_first {
+            self.rare_mut().chunked_bytes = 0;
+            if self.holds.any(Holds::METERED) && !self.spend_message(services, application) {
+                return;
+            }
+        }
+        let rare = self.rare_mut();
+        rare.chunked_bytes += piece.bytes.len() as u64;
+        if rare.chunked_bytes > services.limits.chunked_message_bytes_max as u64 {
+            return self.fail(ProtocolError::MessageTooBig, services, application);
+        }
+        self.control_credit = services.limits.control_frames_burst * 1000;
+        services.counters.messages_received += u64::from(piece.is_last);
+        application.chunk(self, services, kind, piece);
+    }
+
+    /// A whole message for an application that wants pieces.
+    #[cold]
+    pub(super) fn deliver_as_chunk(
+        &mut self,
+        kind: MessageKind,
+        payload: Received<'_>,
+        services: &mut Services,
+        application: &mut impl Application,
+    ) {
+        if payload.bytes().len() > services.limits.chunked_message_bytes_max {
+            return self.fail(ProtocolError::MessageTooBig, services, application);
+        }
+        services.counters.messages_received += 1;
+        let (is_first, is_last) = (true, true);
+        match payload {
+            Received::InPlace(mut payload) => {
+                let piece = Piece { bytes: payload.bytes_mut(), is_first, is_last };
+                application.chunk(self, services, kind, piece);
+            }
+            Received::Assembled(mut vector) => {
+                let bytes = vector.get_mut(HEADROOM_BYTES..).unwrap_or_default();
+                application.chunk(self, services, kind, Piece { bytes, is_first, is_last });
+                services.pool.give(vector);
+            }
+        }
     }
 
     /// Queues what waited for the end of the message.

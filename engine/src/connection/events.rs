@@ -1,6 +1,7 @@
 //! What a connection asks of the application above it, and how an end is described. No behaviour.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 
@@ -29,6 +30,17 @@ pub struct CloseInfo<'a> {
     pub reason: &'a str,
     /// Who began it.
     pub by: ClosedBy,
+}
+
+/// A piece of a received message.
+#[derive(Debug)]
+pub struct Piece<'a> {
+    /// Its bytes, unmasked. A piece of text may end within a character.
+    pub bytes: &'a mut [u8],
+    /// Whether it begins the message.
+    pub is_first: bool,
+    /// Whether it ends the message.
+    pub is_last: bool,
 }
 
 /// The answer to an HTTP request.
@@ -64,8 +76,18 @@ pub trait Application {
     fn expects_proxy_header(&self) -> bool {
         false
     }
+    /// A trusted proxy has told whose connection this is; whether it may go on.
+    fn admits(&mut self, client: SocketAddr, services: &mut Services) -> bool {
+        let _ = (client, services);
+        true
+    }
     /// Decides on a request whose head has been read; `Accept` counts only for a valid upgrade.
-    fn decide(&mut self, connection: &mut Connection, request: &Request<'_>) -> Decision;
+    fn decide(
+        &mut self,
+        connection: &mut Connection,
+        services: &mut Services,
+        request: &Request<'_>,
+    ) -> Decision;
     /// What a server chose of the things we asked for; [`opened`](Self::opened) follows.
     fn negotiated(&mut self, negotiated: Negotiated) {
         let _ = negotiated;
@@ -80,6 +102,16 @@ pub trait Application {
         kind: MessageKind,
         payload: Payload<'_>,
     );
+    /// A piece of a message, after [`Connection::receive_chunks`]; all text so far is valid UTF-8.
+    fn chunk(
+        &mut self,
+        connection: &mut Connection,
+        services: &mut Services,
+        kind: MessageKind,
+        piece: Piece<'_>,
+    ) {
+        let _ = (connection, services, kind, piece);
+    }
     /// A Pong with this payload.
     fn pong(&mut self, connection: &mut Connection, services: &mut Services, payload: &[u8]);
     /// Nothing more will be received. Called once for each [`opened`](Self::opened).

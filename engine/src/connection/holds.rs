@@ -22,6 +22,8 @@ impl Holds {
     pub(super) const METERED: Self = Self(32);
     /// Messages are not simply queued: a policy, or a message under way.
     pub(super) const SPECIAL: Self = Self(64);
+    /// The driver is to find out whether a send that takes long makes progress.
+    pub(super) const CHECKED: Self = Self(128);
 
     /// Whether any of `states` holds.
     #[inline]

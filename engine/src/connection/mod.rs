@@ -35,7 +35,7 @@ use crate::tls::{Session, TlsFacts};
 
 pub use backpressure::{DropReason, SendOutcome, SendPolicy};
 pub use compression::{Compress, Compression};
-pub use events::{Application, CloseInfo, ClosedBy, Decision};
+pub use events::{Application, CloseInfo, ClosedBy, Decision, Piece};
 use holds::Holds;
 pub use opening::ClientHandshake;
 pub use rare::Dropped;
@@ -82,7 +82,8 @@ pub struct Connection {
     pings_missed: u8,
     /// The code of a Close that we sent first.
     close_sent: Option<CloseCode>,
-    control_credit: u16,
+    /// Thousandths of control frames that the peer may send now.
+    control_credit: u32,
     control_refilled: Millis,
     last_received: Millis,
     holds: Holds,
@@ -92,7 +93,8 @@ pub struct Connection {
     rare: Option<Box<Rare>>,
     /// What was agreed on compression.
     agreement: Option<DeflateAgreement>,
-    /// Since when the present phase lasts, for the phases that have a deadline.
+    /// Since when the present phase lasts, or, where it waits for the peer, since when the last
+    /// byte has left.
     phase_since: Millis,
     /// Since when a message is being assembled.
     assembly_since: Since,
@@ -131,7 +133,7 @@ impl Connection {
             announced: false,
             pings_missed: 0,
             close_sent: None,
-            control_credit: services.limits.control_frames_burst as u16,
+            control_credit: services.limits.control_frames_burst * 1000,
             control_refilled: now,
             last_received: now,
             phase_since: now,
@@ -217,8 +219,13 @@ impl Connection {
         if delivered {
             services.counters.bytes_sent += bytes as u64;
         }
+        self.holds.set(Holds::CHECKED, !delivered && self.wants_send_checked());
         let waits = delivered && self.queue.queued_bytes() > 0;
         self.stalled_since = if waits { Since::at(services.now) } else { Since::NEVER };
+        if !waits && matches!(self.phase, Phase::CloseSent | Phase::Lingering) {
+            // From here on it is the peer's turn, and its time begins.
+            self.phase_since = services.now;
+        }
     }
 
     /// Gives back all that is held for it, once the driver has let go of it.

@@ -3,7 +3,8 @@
 
 use super::time::Since;
 use super::{
-    Application, CloseInfo, ClosedBy, Compress, Connection, Holds, Phase, SendOutcome, Services,
+    Application, CloseInfo, ClosedBy, Compress, Connection, Holds, Phase, Piece, SendOutcome,
+    Services,
 };
 use crate::buffer::{HEADROOM_BYTES, Payload, Segment};
 use crate::protocol::{
@@ -112,11 +113,12 @@ impl Connection {
 
     /// Lends the assembly for a receive straight into it; see the decoder.
     pub fn lend_assembly(&mut self, services: &mut Services) -> Option<(Vec<u8>, usize)> {
-        if self.phase == Phase::Open {
-            self.decoder.lend_assembly(&mut services.pool)
-        } else {
-            None
+        if self.phase != Phase::Open {
+            return None;
         }
+        let lent = self.decoder.lend_assembly(&mut services.pool);
+        self.note_held(services);
+        lent
     }
 
     /// Takes the lent assembly back with `appended` further bytes.
@@ -162,7 +164,7 @@ impl Connection {
     }
 
     #[cold]
-    fn spend_message(
+    pub(super) fn spend_message(
         &mut self,
         services: &mut Services,
         application: &mut impl Application,
@@ -207,6 +209,10 @@ impl Connection {
                 }
                 self.deliver(kind, payload, services, application);
             }
+            Event::Chunk { kind, mut payload, is_first, is_last } => {
+                let piece = Piece { bytes: payload.bytes_mut(), is_first, is_last };
+                self.receive_chunk(kind, piece, services, application);
+            }
             Event::Compressed { kind, payload } => {
                 self.assembly_since = Since::NEVER;
                 if self.holds.any(Holds::METERED) && !self.spend_message(services, application) {
@@ -224,6 +230,9 @@ impl Connection {
                     application.pong(self, services, payload.bytes());
                 }
             }
+            Event::EmptyFragment => {
+                self.spend_control_credit(services, application);
+            }
             Event::Close { code, reason } => {
                 self.handle_close(code, &reason, services, application)
             }
@@ -238,8 +247,11 @@ impl Connection {
         services: &mut Services,
         application: &mut impl Application,
     ) {
-        self.control_credit = services.limits.control_frames_burst as u16;
+        self.control_credit = services.limits.control_frames_burst * 1000;
         let deliver = self.phase == Phase::Open;
+        if deliver && self.decoder.gives_chunks() {
+            return self.deliver_as_chunk(kind, payload, services, application);
+        }
         if deliver {
             services.counters.messages_received += 1;
         }
@@ -258,23 +270,21 @@ impl Connection {
         }
     }
 
-    /// A token bucket that data refills: control frames beside data cost nothing, alone they are
-    /// held to a rate.
+    /// A token bucket that data refills: control frames and empty fragments beside data cost
+    /// nothing, alone they are held to a rate. Whether the peer is within it.
     fn spend_control_credit(
         &mut self,
         services: &mut Services,
         application: &mut impl Application,
     ) -> bool {
         let limits = &services.limits;
-        let rate = limits.control_frames_per_second;
-        let earned = services.now.since(self.control_refilled) / (1000 / rate.min(1000));
-        if earned > 0 {
-            let burst = limits.control_frames_burst;
-            self.control_credit =
-                (u32::from(self.control_credit).saturating_add(earned)).min(burst) as u16;
-            self.control_refilled = services.now;
-        }
-        if let Some(left) = self.control_credit.checked_sub(1) {
+        // So many frames a second are as many thousandths of one a millisecond.
+        let passed = services.now.since(self.control_refilled);
+        let earned = passed.saturating_mul(limits.control_frames_per_second);
+        let most = limits.control_frames_burst * 1000;
+        self.control_credit = self.control_credit.saturating_add(earned).min(most);
+        self.control_refilled = services.now;
+        if let Some(left) = self.control_credit.checked_sub(1000) {
             self.control_credit = left;
             return true;
         }
@@ -360,35 +370,6 @@ impl Connection {
                     None => self.queue_frame(opcode, true, payload.bytes(), services),
                 }
             }
-        }
-        SendOutcome::Queued
-    }
-
-    /// Queues bytes that are already framed and that other connections share.
-    pub fn send_shared(
-        &mut self,
-        frames: bytes::Bytes,
-        messages: u32,
-        services: &mut Services,
-    ) -> SendOutcome {
-        self.send_framed(Segment::Shared(frames), messages, services)
-    }
-
-    /// Queues whole messages that are already framed, and not masked.
-    #[inline]
-    pub fn send_framed(
-        &mut self,
-        frames: Segment,
-        messages: u32,
-        services: &mut Services,
-    ) -> SendOutcome {
-        if self.role == Role::Client || !self.takes_messages(services) {
-            return self.send_framed_specially(frames, messages, services);
-        }
-        services.counters.messages_sent += u64::from(messages);
-        match self.stalled_since.get() {
-            None => self.queue.push_to_leave(frames, &mut services.pool),
-            Some(_) => self.queue.push(frames, &mut services.pool),
         }
         SendOutcome::Queued
     }
@@ -518,6 +499,9 @@ impl Connection {
         let by = if self.close_sent.is_some() { ClosedBy::Local } else { ClosedBy::Transport };
         let was = self.phase;
         if reset {
+            let stood_still = was != Phase::Ended && self.wants_send_checked();
+            services.counters.timeouts_write += u64::from(stood_still);
+            self.holds.set(Holds::CHECKED, false);
             self.abandon(services);
         } else if was != Phase::Ended {
             // What is queued may still reach a peer that only shut its sending direction.

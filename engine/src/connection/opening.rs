@@ -177,7 +177,7 @@ impl Connection {
         let head_only = request.method() == "HEAD";
         if !request.is_upgrade() {
             let answer = match request.check_http() {
-                Ok(()) => application.decide(self, &request),
+                Ok(()) => application.decide(self, services, &request),
                 Err(rejection) => Decision::Reject(rejection),
             };
             return match answer {
@@ -209,7 +209,7 @@ impl Connection {
             Ok(facts) => facts,
             Err(rejection) => return self.reject(&rejection, head_only, services),
         };
-        match application.decide(self, &request) {
+        match application.decide(self, services, &request) {
             Decision::Later => {
                 let mut opening = Opening::server(HeadScanner::new(), head.to_vec());
                 opening.early = Some(Vec::new());
@@ -300,7 +300,8 @@ impl Connection {
         match decision {
             Decision::Accept { subprotocol, headers } => {
                 let name = services.server_name.as_deref();
-                let chosen = subprotocol.as_deref();
+                let offered = |name: &&str| request.subprotocols().any(|offer| offer == *name);
+                let chosen = subprotocol.as_deref().filter(offered);
                 let contexts_bytes_max = services.limits.deflate_contexts_bytes_max;
                 let deflate = services.compression.choose(request, contexts_bytes_max);
                 let extensions = deflate.as_ref().map(|(_, answer)| answer.as_str());

@@ -111,10 +111,10 @@ impl Connection {
         put_off
     }
 
-    /// Counts what is received and not yet delivered against the shard's budget. Counted in whole
-    /// KiB, which is near enough and takes four bytes of each connection.
+    /// Counts the memory of what is received and not yet delivered against the shard's budget, in
+    /// whole KiB, which is near enough and takes four bytes of each connection.
     pub(super) fn note_held(&mut self, services: &mut Services) {
-        let stash = self.rare.as_ref().map_or(0, |rare| rare.stash.len());
+        let stash = self.rare.as_ref().map_or(0, |rare| rare.stash.capacity());
         let kib = (self.decoder.held_bytes() + stash).div_ceil(1024);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
         let before = std::mem::replace(&mut self.assembly_kib, kib);

@@ -34,6 +34,10 @@ impl Connection {
                 opening.client_address = header.client;
                 // What was held before was not yet a whole header, so this is not negative.
                 *input = &mut std::mem::take(input)[header.bytes.saturating_sub(held)..];
+                if header.client.is_some_and(|client| !application.admits(client, services)) {
+                    self.refuse_silently(services);
+                    return false;
+                }
                 true
             }
             Ok(None) => false,

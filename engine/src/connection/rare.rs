@@ -22,6 +22,8 @@ pub(super) struct Rare {
     pub(super) stash_used: usize,
     /// A message whose end has not been queued.
     pub(super) sending: Option<ChunkedSend>,
+    /// Bytes so far of a message that is received in pieces.
+    pub(super) chunked_bytes: u64,
 }
 
 /// How many messages were dropped on one connection, and why.

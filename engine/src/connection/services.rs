@@ -46,6 +46,10 @@ pub struct Services {
     pub handshakes_left: u32,
     /// The connection that was called last has put a step off.
     pub handshake_put_off: bool,
+    /// Whether the driver says of each part of a batch that it has left. One that hands a whole
+    /// batch to the kernel knows only of its end, and is asked before a peer is taken to stand
+    /// still ([`Connection::wants_send_checked`](super::Connection::wants_send_checked)).
+    pub progress_is_told: bool,
 }
 
 impl Services {
@@ -70,6 +74,7 @@ impl Services {
             server_name,
             tls: None,
             handshake_put_off: false,
+            progress_is_told: true,
         }
         .with_shards(1)
     }

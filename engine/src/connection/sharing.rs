@@ -20,6 +20,35 @@ impl Connection {
         (self.role == Role::Server).then_some(agreement.send_window_bits)
     }
 
+    /// Queues bytes that are already framed and that other connections share.
+    pub fn send_shared(
+        &mut self,
+        frames: Bytes,
+        messages: u32,
+        services: &mut Services,
+    ) -> SendOutcome {
+        self.send_framed(Segment::Shared(frames), messages, services)
+    }
+
+    /// Queues whole messages that are already framed, and not masked.
+    #[inline]
+    pub fn send_framed(
+        &mut self,
+        frames: Segment,
+        messages: u32,
+        services: &mut Services,
+    ) -> SendOutcome {
+        if self.role == Role::Client || !self.takes_messages(services) {
+            return self.send_framed_specially(frames, messages, services);
+        }
+        services.counters.messages_sent += u64::from(messages);
+        match self.stalled_since.get() {
+            None => self.queue.push_to_leave(frames, &mut services.pool),
+            Some(_) => self.queue.push(frames, &mut services.pool),
+        }
+        SendOutcome::Queued
+    }
+
     /// Queues a message that was framed beforehand.
     pub(crate) fn send_prepared(
         &mut self,

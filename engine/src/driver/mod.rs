@@ -7,6 +7,7 @@ pub(crate) mod ring;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -21,6 +22,30 @@ pub(crate) fn outbound_socket(address: SocketAddr, source: Option<IpAddr>) -> io
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     Ok(socket)
+}
+
+/// Time until accepting is tried again when it cannot succeed at once.
+pub(crate) const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Whether an accept failed for the connection alone that it was about to take (accept(2) passes on
+/// what is wrong with it), so that the next may be taken at once. Everything else, a shortage of
+/// descriptors or memory or a listener that is none any more, would only be met again.
+pub(crate) fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::EINTR
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+        )
+    )
 }
 
 /// The other end of a connected socket, if it still has one with an IP address.

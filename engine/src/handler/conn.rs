@@ -73,6 +73,15 @@ impl<S> Conn<'_, S> {
         self.connection.send_chunk(piece.kind(), piece.bytes(), true, self.services)
     }
 
+    /// Receives the messages that begin from here on in pieces as they arrive
+    /// ([`Handler::on_chunk`](super::Handler::on_chunk)), or whole again: a message need not fit in
+    /// memory. They may be as long as
+    /// [`chunked_message_bytes_max`](crate::Limits::chunked_message_bytes_max). A compressed message
+    /// comes in one piece, held to the limit of whole messages.
+    pub fn receive_chunks(&mut self, chunks: bool) {
+        self.connection.receive_chunks(chunks);
+    }
+
     /// What becomes of messages for which the queue has no room
     /// ([`send_queue_bytes_max`](crate::Limits::send_queue_bytes_max)). At first
     /// [`SendPolicy::Close`]. Control frames are never dropped, and never behind waiting data.

@@ -2,7 +2,9 @@
 //! a socket or waits; what a handler does is queued and leaves at the end of the turn.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod admission;
+mod chunk;
 mod command;
 mod command_queue;
 mod conn;
@@ -27,7 +29,9 @@ mod upgrade;
 use crate::connection::CloseInfo;
 use crate::protocol::handshake::Request;
 
+pub(crate) use addresses::{AddressKey, Addresses, Bucket, Excess};
 pub use admission::{Admission, Policy};
+pub use chunk::Chunk;
 pub(crate) use command::{Command, Token};
 pub(crate) use command_queue::CommandBounds;
 pub use conn::Conn;
@@ -40,7 +44,7 @@ pub use outbound::{Outbound, OutboundRequest};
 pub use page::Page;
 pub use peer::{Peer, PeerError, RemotePeer};
 pub use policy::{
-    AllowedHosts, AllowedOrigins, Authentication, Credentials, ResponseHeaders, Secrets,
+    AllowedHosts, AllowedOrigins, Authentication, Credentials, Paths, ResponseHeaders, Secrets,
     Subprotocols, Verifier, secrets_equal,
 };
 pub use prepared::Prepared;
@@ -102,6 +106,42 @@ pub trait Handler: Sized + 'static {
 
     /// A whole message.
     fn on_message(&mut self, conn: &mut Conn<'_, Self::State>, message: Message<'_>);
+
+    /// A piece of a message, on a connection that was told to
+    /// [`receive_chunks`](Conn::receive_chunks); whole messages come as one piece, then. Whoever
+    /// cannot take more pauses:
+    ///
+    /// ```no_run
+    /// # use ringsock::{Chunk, Conn, Handler, Message, SendOutcome};
+    /// struct Mirror;
+    ///
+    /// impl Handler for Mirror {
+    ///     type State = ();
+    ///
+    ///     fn on_open(&mut self, conn: &mut Conn<'_, ()>) {
+    ///         conn.receive_chunks(true);
+    ///     }
+    ///
+    ///     fn on_chunk(&mut self, conn: &mut Conn<'_, ()>, chunk: Chunk<'_>) {
+    ///         match chunk.is_last() {
+    ///             true => conn.send_last_chunk(chunk),
+    ///             false => conn.send_chunk(chunk),
+    ///         };
+    ///         if conn.queued_bytes() > 64 * 1024 {
+    ///             conn.pause_receive();
+    ///         }
+    ///     }
+    ///
+    ///     fn on_drain(&mut self, conn: &mut Conn<'_, ()>) {
+    ///         conn.resume_receive();
+    ///     }
+    ///
+    ///     fn on_message(&mut self, _: &mut Conn<'_, ()>, _: Message<'_>) {}
+    /// }
+    /// ```
+    fn on_chunk(&mut self, conn: &mut Conn<'_, Self::State>, chunk: Chunk<'_>) {
+        let _ = (conn, chunk);
+    }
 
     /// A Pong with this payload, solicited or not (RFC 6455 section 5.5.3).
     fn on_pong(&mut self, conn: &mut Conn<'_, Self::State>, payload: &[u8]) {

@@ -4,7 +4,7 @@
 
 use std::any::Any;
 
-use super::{Conn, Handler, Message, Outbound, Upgrade};
+use super::{Chunk, Conn, Handler, Message, Outbound, Upgrade};
 use crate::connection::CloseInfo;
 use crate::protocol::handshake::{Request, Status};
 
@@ -55,6 +55,12 @@ impl Handler for RoutedHandler {
         }
     }
 
+    fn on_chunk(&mut self, conn: &mut Conn<'_, RoutedState>, chunk: Chunk<'_>) {
+        if let Some(mount) = self.mount(conn) {
+            mount.on_chunk(conn, chunk);
+        }
+    }
+
     fn on_pong(&mut self, conn: &mut Conn<'_, RoutedState>, payload: &[u8]) {
         if let Some(mount) = self.mount(conn) {
             mount.on_pong(conn, payload);
@@ -97,6 +103,7 @@ pub(crate) trait Mounted {
     fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<RoutedState>;
     fn on_open(&mut self, conn: &mut Conn<'_, RoutedState>);
     fn on_message(&mut self, conn: &mut Conn<'_, RoutedState>, message: Message<'_>);
+    fn on_chunk(&mut self, conn: &mut Conn<'_, RoutedState>, chunk: Chunk<'_>);
     fn on_pong(&mut self, conn: &mut Conn<'_, RoutedState>, payload: &[u8]);
     fn on_drain(&mut self, conn: &mut Conn<'_, RoutedState>);
     fn on_gap(&mut self, conn: &mut Conn<'_, RoutedState>, topic: &str, messages: u64);
@@ -171,6 +178,10 @@ impl<H: Handler> Mounted for Mount<H> {
 
     fn on_message(&mut self, conn: &mut Conn<'_, RoutedState>, message: Message<'_>) {
         self.call(conn, |handler, conn| handler.on_message(conn, message));
+    }
+
+    fn on_chunk(&mut self, conn: &mut Conn<'_, RoutedState>, chunk: Chunk<'_>) {
+        self.call(conn, |handler, conn| handler.on_chunk(conn, chunk));
     }
 
     fn on_pong(&mut self, conn: &mut Conn<'_, RoutedState>, payload: &[u8]) {

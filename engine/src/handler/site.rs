@@ -8,14 +8,15 @@ use matchit::Router;
 
 use super::admission::{Admission, Policy};
 use super::page::{Page, Pages};
+use super::policy::{Paths, insert};
 use super::proxies::TrustedProxies;
 use crate::connection::Decision;
-use crate::protocol::handshake::{Rejection, Request, RequestContext, Status};
+use crate::protocol::handshake::{Rejection, Request, RequestContext, Status, check_path};
 
 /// A policy with the paths it is for.
 struct Guard {
     /// Every path if none.
-    paths: Option<Router<()>>,
+    paths: Option<Paths>,
     policy: Box<dyn Policy>,
 }
 
@@ -43,12 +44,12 @@ impl fmt::Debug for Site {
 }
 
 impl Site {
-    pub(crate) fn add_page(&mut self, path: String, page: Page) {
-        self.pages.add(path, page);
+    pub(crate) fn add_page(&mut self, path: String, page: Page) -> Result<(), String> {
+        add_to(&mut self.pages, path, page)
     }
 
-    pub(crate) fn add_health(&mut self, path: String) {
-        self.health.add(path, Page::healthy());
+    pub(crate) fn add_health(&mut self, path: String) -> Result<(), String> {
+        add_to(&mut self.health, path, Page::healthy())
     }
 
     /// Adds a policy for the paths that match a pattern, or for all.
@@ -57,14 +58,8 @@ impl Site {
         pattern: Option<&str>,
         policy: Box<dyn Policy>,
     ) -> Result<(), String> {
-        let paths = match pattern {
-            Some(pattern) => {
-                let mut paths = Router::new();
-                insert(&mut paths, pattern, ())?;
-                Some(paths)
-            }
-            None => None,
-        };
+        let paths = pattern.map(|pattern| Paths::new([pattern])).transpose();
+        let paths = paths.map_err(|error| error.to_string())?;
         self.guards.push(Guard { paths, policy });
         Ok(())
     }
@@ -112,7 +107,7 @@ impl Site {
 
     fn admit(&self, request: &Request<'_>, admission: &mut Admission) -> Result<(), Rejection> {
         for guard in &self.guards {
-            if guard.paths.as_ref().is_none_or(|paths| paths.at(request.path()).is_ok()) {
+            if guard.paths.as_ref().is_none_or(|paths| paths.include(request.path())) {
                 guard.policy.check(request, admission)?;
             }
         }
@@ -158,11 +153,10 @@ fn only_a_page() -> Rejection {
     Rejection::new(Status::NOT_FOUND, "this path has a page and no WebSocket: ask with a plain GET")
 }
 
-fn insert<T>(paths: &mut Router<T>, pattern: &str, value: T) -> Result<(), String> {
-    if !pattern.starts_with('/') {
-        return Err(format!("the path '{pattern}' does not begin with /"));
-    }
-    paths.insert(pattern, value).map_err(|error| format!("the path '{pattern}': {error}"))
+fn add_to(pages: &mut Pages, path: String, page: Page) -> Result<(), String> {
+    check_path(&path).map_err(|reason| format!("the path '{path}' {reason}"))?;
+    pages.add(path, page);
+    Ok(())
 }
 
 /// Adds to a decision what the policies have settled.

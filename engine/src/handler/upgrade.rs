@@ -106,8 +106,8 @@ impl<S: 'static> Upgrade<S> {
         }
     }
 
-    /// Answers with this subprotocol. The caller chooses one that the client offered; another one
-    /// would make the client fail the connection (RFC 6455 section 4.1).
+    /// Answers with this subprotocol if the client offered it. If not, none is answered (RFC 6455
+    /// section 4.2.2 allows no other), and the client decides whether it goes on without.
     pub fn subprotocol(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         if let Answer::Accept { subprotocol, .. } = &mut self.answer {
             *subprotocol = Some(name.into());

@@ -44,6 +44,17 @@ pub enum Event<'b> {
         /// Its bytes, unmasked.
         payload: Received<'b>,
     },
+    /// A piece of a message, as it arrived: only after [`Decoder::receive_chunks`].
+    Chunk {
+        /// Text or binary.
+        kind: MessageKind,
+        /// The bytes, unmasked. All text so far is valid UTF-8; a piece may end within a character.
+        payload: InPlace<'b>,
+        /// Whether it begins the message.
+        is_first: bool,
+        /// Whether it ends the message.
+        is_last: bool,
+    },
     /// A whole message in compressed form (RFC 7692); its kind counts once it is restored.
     Compressed {
         /// Text or binary.
@@ -51,6 +62,9 @@ pub enum Event<'b> {
         /// Its compressed bytes, unmasked.
         payload: Received<'b>,
     },
+    /// A fragment without a byte that is not the last of its message: allowed, of no use, and
+    /// therefore to be bounded like a control frame.
+    EmptyFragment,
     /// A Ping with at most 125 bytes.
     Ping(Received<'b>),
     /// A Pong with at most 125 bytes.
@@ -70,6 +84,7 @@ pub struct Decoder {
     partial: Option<Box<Partial>>,
     role: Role,
     deflate: bool,
+    chunks: bool,
 }
 
 /// What is kept while something is cut.
@@ -87,6 +102,12 @@ struct Partial {
     utf8: Utf8Stream,
     control: Vec<u8>,
     assembly: Vec<u8>,
+    /// Room of the assembly while it is lent.
+    lent_bytes: usize,
+    /// The message is handed out in pieces as they arrive.
+    chunked: bool,
+    /// One of them has been.
+    chunk_given: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +120,14 @@ impl Decoder {
     /// A decoder for frames that arrive at an endpoint of this role.
     #[must_use]
     pub fn new(role: Role) -> Self {
-        Self { partial: None, role, deflate: false }
+        Self { partial: None, role, deflate: false, chunks: false }
+    }
+
+    /// Hands messages that begin from here on out in pieces as they arrive, however long they come
+    /// to be, or whole again. Compressed messages and those of one frame that is there at once are
+    /// whole all the same.
+    pub fn receive_chunks(&mut self, chunks: bool) {
+        self.chunks = chunks;
     }
 
     /// Takes compressed messages from here on: permessage-deflate was agreed on.
@@ -113,21 +141,32 @@ impl Decoder {
         self.partial.is_some()
     }
 
-    /// Bytes of an open message that are kept here; none while they are lent.
+    /// Memory that an open message takes: the room of its assembly, lent or not.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.partial.as_ref().map_or(0, |partial| partial.assembly.len())
+        self.partial.as_ref().map_or(0, |partial| partial.assembly.capacity() + partial.lent_bytes)
     }
 
-    /// Payload bytes that the open data frame still misses.
+    /// Payload bytes that the open data frame still misses and that belong in an assembly.
     #[must_use]
     pub fn missing_bytes(&self) -> u64 {
         match self.partial.as_deref().and_then(|partial| partial.frame.as_ref()) {
-            Some(frame) if !frame.header.opcode.is_control() => {
+            Some(frame) if !frame.header.opcode.is_control() && !self.is_chunked() => {
                 frame.header.payload_bytes - frame.received
             }
             _ => 0,
         }
+    }
+
+    /// Whether messages that begin now are handed out in pieces.
+    #[inline]
+    #[must_use]
+    pub fn gives_chunks(&self) -> bool {
+        self.chunks
+    }
+
+    fn is_chunked(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.chunked)
     }
 
     /// Returns what the decoder holds to the pool.
@@ -169,6 +208,7 @@ impl Decoder {
                 let length = header.payload_bytes as usize;
                 if length > frame_bytes_max(header.compressed, message_bytes_max)
                     && !header.opcode.is_control()
+                    && (header.compressed || !self.chunks)
                 {
                     return Err(ProtocolError::MessageTooBig);
                 }
@@ -194,7 +234,7 @@ impl Decoder {
             let frame = match partial.frame {
                 Some(frame) => frame,
                 None => match partial.next_header(input, self.role, self.deflate)? {
-                    Some(header) => partial.open_frame(header, message_bytes_max)?,
+                    Some(header) => partial.open_frame(header, message_bytes_max, self.chunks)?,
                     None => {
                         if partial.stashed > 0 || partial.message.is_some() {
                             self.partial = Some(partial);
@@ -208,9 +248,7 @@ impl Decoder {
             if frame.header.opcode.is_control() {
                 let done = partial.receive_control(split_front(input, here), frame);
                 if let Some(header) = done {
-                    let mut control = std::mem::take(&mut partial.control);
-                    let event = whole_frame(header, InPlace::new(&mut control, 0))
-                        .map(|event| event.detached());
+                    let event = control_event(header, std::mem::take(&mut partial.control));
                     if partial.message.is_some() {
                         self.partial = Some(partial);
                     }
@@ -222,9 +260,27 @@ impl Decoder {
                     return whole_frame(frame.header, InPlace::new(split_front(input, here), 0))
                         .map(Some);
                 }
+                if partial.chunked {
+                    let (bytes, is_first) = (split_front(input, here), !partial.chunk_given);
+                    let is_last = partial.advance_chunk(bytes)?;
+                    if !bytes.is_empty() || is_last {
+                        let kind = partial.message.unwrap_or(MessageKind::Binary);
+                        partial.chunk_given = true;
+                        self.partial = (!is_last).then_some(partial);
+                        let payload = InPlace::new(bytes, 0);
+                        return Ok(Some(Event::Chunk { kind, payload, is_first, is_last }));
+                    }
+                    let empty = frame.header.payload_bytes == 0;
+                    self.partial = Some(partial);
+                    return Ok(empty.then_some(Event::EmptyFragment));
+                }
                 partial.append(split_front(input, here), pool);
                 if partial.advance(here)? {
                     return Ok(Some(partial.finish()?));
+                }
+                if frame.header.payload_bytes == 0 {
+                    self.partial = Some(partial);
+                    return Ok(Some(Event::EmptyFragment));
                 }
             }
             if partial.frame.is_some() {
@@ -235,9 +291,9 @@ impl Decoder {
     }
 
     /// Lends the assembly of the open data frame, so that bytes can be received straight into its
-    /// spare capacity: the vector and how many bytes of this frame may be appended to it. The room
-    /// grows with what was received, never with what was announced. `None` when no data frame
-    /// is open. While it is lent, [`next`](Self::next) must not be called.
+    /// spare capacity: the vector and how many bytes of this frame may be appended to it. What is
+    /// allocated grows with what was received, never with what was announced. `None` when no data
+    /// frame is open. While it is lent, [`next`](Self::next) must not be called.
     pub fn lend_assembly(&mut self, pool: &mut Pool) -> Option<(Vec<u8>, usize)> {
         let missing = usize::try_from(self.missing_bytes()).unwrap_or(usize::MAX);
         let partial = self.partial.as_deref_mut()?;
@@ -245,16 +301,19 @@ impl Decoder {
             return None;
         }
         let mut assembly = std::mem::take(&mut partial.assembly);
+        let announced = assembly.len().max(HEADROOM_BYTES).saturating_add(missing);
         if assembly.capacity() == 0 {
-            assembly = pool.take(HEADROOM_BYTES + DIRECT_BYTES_MIN);
+            assembly = pool.take_roomy(HEADROOM_BYTES + DIRECT_BYTES_MIN, announced);
             assembly.resize(HEADROOM_BYTES, 0);
         }
         if assembly.capacity() - assembly.len() < missing.min(DIRECT_BYTES_MIN) {
-            let mut larger = pool.take((2 * assembly.len()).max(2 * DIRECT_BYTES_MIN));
+            let bytes = (2 * assembly.len()).max(2 * DIRECT_BYTES_MIN);
+            let mut larger = pool.take_roomy(bytes, announced);
             larger.extend_from_slice(&assembly);
             pool.give(std::mem::replace(&mut assembly, larger));
         }
         let room = missing.min(assembly.capacity() - assembly.len());
+        partial.lent_bytes = assembly.capacity();
         Some((assembly, room))
     }
 
@@ -268,7 +327,7 @@ impl Decoder {
         appended: usize,
     ) -> Result<Option<Event<'static>>, ProtocolError> {
         let Some(mut partial) = self.partial.take() else { return Ok(None) };
-        partial.assembly = assembly;
+        (partial.assembly, partial.lent_bytes) = (assembly, 0);
         if appended > 0 && partial.advance(appended)? {
             return partial.finish().map(Some);
         }
@@ -352,29 +411,21 @@ fn close_event(body: &[u8]) -> Result<Event<'static>, ProtocolError> {
     Ok(Event::Close { code: Some(code), reason: reason.to_owned() })
 }
 
-impl Event<'_> {
-    /// The same event without a borrow, for a control frame that was cut.
-    fn detached(self) -> Event<'static> {
-        match self {
-            Event::Ping(payload) => Event::Ping(payload.detached()),
-            Event::Pong(payload) => Event::Pong(payload.detached()),
-            Event::Close { code, reason } => Event::Close { code, reason },
-            Event::Message { kind, payload } => {
-                Event::Message { kind, payload: payload.detached() }
-            }
-            Event::Compressed { kind, payload } => {
-                Event::Compressed { kind, payload: payload.detached() }
-            }
-        }
+/// The event of a control frame that was cut and is whole now.
+fn control_event(
+    header: FrameHeader,
+    mut payload: Vec<u8>,
+) -> Result<Event<'static>, ProtocolError> {
+    if let Some(mask) = header.mask {
+        apply_mask(&mut payload, mask, 0);
     }
-}
-
-impl Received<'_> {
-    fn detached(self) -> Received<'static> {
-        let mut vector = vec![0; HEADROOM_BYTES];
-        vector.extend_from_slice(self.bytes());
-        Received::Assembled(vector)
+    if header.opcode == Opcode::Close {
+        return close_event(&payload);
     }
+    let mut vector = vec![0; HEADROOM_BYTES];
+    vector.extend_from_slice(&payload);
+    let payload = Received::Assembled(vector);
+    Ok(if header.opcode == Opcode::Ping { Event::Ping(payload) } else { Event::Pong(payload) })
 }
 
 impl Partial {
@@ -411,8 +462,10 @@ impl Partial {
         &mut self,
         header: FrameHeader,
         message_bytes_max: usize,
+        chunks: bool,
     ) -> Result<OpenFrame, ProtocolError> {
         if !header.opcode.is_control() {
+            let begins = self.message.is_none();
             self.message = Some(match (header.opcode, self.message) {
                 (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
                 (Opcode::Continuation, Some(kind)) => kind,
@@ -421,9 +474,13 @@ impl Partial {
                 (_, None) => MessageKind::Binary,
             });
             self.compressed |= header.compressed;
+            if begins {
+                self.chunked = chunks && !self.compressed;
+            }
             let frame_bytes_max = frame_bytes_max(self.compressed, message_bytes_max);
             let assembled = self.assembly.len().saturating_sub(HEADROOM_BYTES);
-            if header.payload_bytes > frame_bytes_max.saturating_sub(assembled) as u64 {
+            let most = frame_bytes_max.saturating_sub(assembled) as u64;
+            if header.payload_bytes > most && !self.chunked {
                 return Err(ProtocolError::MessageTooBig);
             }
         }
@@ -447,7 +504,10 @@ impl Partial {
             return;
         }
         if self.assembly.capacity() == 0 {
-            self.assembly = pool.take(HEADROOM_BYTES + bytes.len());
+            let missing = self.frame.map_or(0, |frame| frame.header.payload_bytes - frame.received);
+            let announced = usize::try_from(missing).unwrap_or(usize::MAX / 2);
+            let (bytes, announced) = (HEADROOM_BYTES + bytes.len(), HEADROOM_BYTES + announced);
+            self.assembly = pool.take_roomy(bytes, announced);
             self.assembly.resize(HEADROOM_BYTES, 0);
         }
         self.assembly.extend_from_slice(bytes);
@@ -472,6 +532,28 @@ impl Partial {
         let fin = frame.header.fin;
         self.frame = None;
         Ok(fin)
+    }
+
+    /// Unmasks and validates a piece that is handed out where it lies; whether the message is whole
+    /// now.
+    fn advance_chunk(&mut self, bytes: &mut [u8]) -> Result<bool, ProtocolError> {
+        let Some(frame) = &mut self.frame else { return Ok(false) };
+        if let Some(mask) = frame.header.mask {
+            apply_mask(bytes, mask, (frame.received & 3) as usize);
+        }
+        if self.message == Some(MessageKind::Text) {
+            self.utf8.push(bytes).map_err(|_| ProtocolError::InvalidUtf8)?;
+        }
+        frame.received += bytes.len() as u64;
+        if frame.received < frame.header.payload_bytes {
+            return Ok(false);
+        }
+        let is_last = frame.header.fin;
+        self.frame = None;
+        if is_last && !self.utf8.is_complete() {
+            return Err(ProtocolError::InvalidUtf8);
+        }
+        Ok(is_last)
     }
 
     /// The event of the message that is whole now.

@@ -12,6 +12,7 @@ use crate::simd::apply_mask;
 enum Seen {
     Message(MessageKind, Vec<u8>),
     Compressed(MessageKind, Vec<u8>),
+    Chunk(MessageKind, Vec<u8>, bool, bool),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>),
@@ -111,6 +112,10 @@ fn drain(decoder: &mut Decoder, pool: &mut Pool, piece: &[u8], seen: &mut Vec<Se
             }
         };
         seen.push(match event {
+            Event::EmptyFragment => continue,
+            Event::Chunk { kind, payload, is_first, is_last } => {
+                Seen::Chunk(kind, payload.bytes().to_vec(), is_first, is_last)
+            }
             Event::Message { kind, payload } => Seen::Message(kind, payload.bytes().to_vec()),
             Event::Compressed { kind, payload } => Seen::Compressed(kind, payload.bytes().to_vec()),
             Event::Ping(payload) => Seen::Ping(payload.bytes().to_vec()),
@@ -120,8 +125,16 @@ fn drain(decoder: &mut Decoder, pool: &mut Pool, piece: &[u8], seen: &mut Vec<Se
     }
 }
 
-fn decode(role: Role, bytes: &[u8], mut piece_bytes: impl FnMut() -> usize) -> Vec<Seen> {
-    let (mut decoder, mut pool, mut seen) = (Decoder::new(role), Pool::new(), Vec::new());
+fn decode(role: Role, bytes: &[u8], piece_bytes: impl FnMut() -> usize) -> Vec<Seen> {
+    decode_with(Decoder::new(role), bytes, piece_bytes)
+}
+
+fn decode_with(
+    mut decoder: Decoder,
+    bytes: &[u8],
+    mut piece_bytes: impl FnMut() -> usize,
+) -> Vec<Seen> {
+    let (mut pool, mut seen) = (Pool::new(), Vec::new());
     decoder.accept_compressed();
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -243,4 +256,93 @@ fn bad_text_fails_at_its_first_bad_byte_inside_a_frame() {
     assert_eq!(seen, [Seen::Error(ProtocolError::InvalidUtf8)]);
     let cut = decode(Role::Client, &bytes[..bytes.len() - 1], || usize::MAX);
     assert_eq!(cut, []);
+}
+
+/// The header of a frame and the first bytes of its payload.
+fn beginning(payload_bytes: u64, here: usize) -> Vec<u8> {
+    let (opcode, mask) = (Opcode::Binary, Some([0; 4]));
+    let header = FrameHeader { fin: true, compressed: false, opcode, mask, payload_bytes };
+    let (bytes, size) = header.encode();
+    let mut out = bytes[..size].to_vec();
+    out.resize(size + here, 7);
+    out
+}
+
+#[test]
+fn what_is_held_is_the_room_taken_and_no_more_than_twice_what_can_be_used() {
+    let (mut pool, message_bytes_max) = (Pool::new(), 16 << 20);
+    pool.give(Vec::with_capacity(16 << 20));
+    let mut decoder = Decoder::new(Role::Server);
+    let mut input = beginning(60_000, 3_000);
+    assert!(decoder.next(&mut &mut input[..], &mut pool, message_bytes_max).unwrap().is_none());
+    assert!((3_000..=120_032).contains(&decoder.held_bytes()), "{}", decoder.held_bytes());
+    assert_eq!(pool.kept_bytes(), 16 << 20);
+    // Whoever announces much may get what is at hand, and is held to have it.
+    let mut decoder = Decoder::new(Role::Server);
+    let mut input = beginning(10 << 20, 3_000);
+    assert!(decoder.next(&mut &mut input[..], &mut pool, message_bytes_max).unwrap().is_none());
+    assert_eq!((decoder.held_bytes(), pool.kept_bytes()), (16 << 20, 0));
+    let (assembly, _) = decoder.lend_assembly(&mut pool).unwrap();
+    assert_eq!(decoder.held_bytes(), 16 << 20);
+    decoder.take_back(assembly, 0).unwrap();
+    assert_eq!(decoder.held_bytes(), 16 << 20);
+    decoder.release(&mut pool);
+    assert_eq!((decoder.held_bytes(), pool.kept_bytes()), (0, 16 << 20));
+}
+
+/// What whole messages the pieces make, with all that came between them.
+fn joined(seen: Vec<Seen>) -> Vec<Seen> {
+    let (mut whole, mut open): (Vec<Seen>, Option<(MessageKind, Vec<u8>)>) = (Vec::new(), None);
+    for one in seen {
+        let Seen::Chunk(kind, bytes, is_first, is_last) = one else {
+            whole.push(one);
+            continue;
+        };
+        assert_eq!(is_first, open.is_none(), "the first piece says so, and no other");
+        let (begun, message) = open.get_or_insert((kind, Vec::new()));
+        assert_eq!(kind, *begun);
+        assert!(!bytes.is_empty() || is_last, "a piece without a byte says nothing");
+        message.extend(bytes);
+        if is_last && let Some((kind, message)) = open.take() {
+            whole.push(Seen::Message(kind, message));
+        }
+    }
+    assert!(open.is_none(), "each message ends");
+    whole
+}
+
+#[test]
+fn pieces_make_the_messages_they_are_of_whatever_the_cuts() {
+    for seed in 1..400 {
+        let mut random = Random(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+        let role = [Role::Server, Role::Client][random.below(2) as usize];
+        let (bytes, expected) = stream(&mut random, role);
+        let scale = 1 + random.below(5000);
+        for pieces in [usize::MAX, 1, 7, 0] {
+            let mut decoder = Decoder::new(role);
+            decoder.receive_chunks(true);
+            let size = || if pieces > 0 { pieces } else { random.below(scale) as usize };
+            let seen = decode_with(decoder, &bytes, size);
+            assert_eq!(joined(seen), expected, "seed {seed}, pieces of {pieces}");
+        }
+    }
+}
+
+#[test]
+fn a_message_in_pieces_may_be_longer_than_any_that_is_assembled() {
+    let mut decoder = Decoder::new(Role::Server);
+    decoder.receive_chunks(true);
+    let mut pool = Pool::new();
+    let mut input = beginning(1 << 40, 100);
+    let event = decoder.next(&mut &mut input[..], &mut pool, 1000).unwrap();
+    assert!(
+        matches!(event, Some(Event::Chunk { is_first: true, is_last: false, .. })),
+        "{event:?}"
+    );
+    assert_eq!((decoder.held_bytes(), decoder.missing_bytes()), (0, 0));
+    // Whole again from the next message on, and held to the limit again.
+    decoder.receive_chunks(false);
+    let mut more = [7; 50];
+    let event = decoder.next(&mut &mut more[..], &mut pool, 1000).unwrap();
+    assert!(matches!(event, Some(Event::Chunk { is_first: false, .. })), "{event:?}");
 }

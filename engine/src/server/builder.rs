@@ -4,11 +4,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use core_affinity::CoreId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::admin::AdminAccess;
 use super::choice::{Cores, Driver, DriverInUse};
 use super::controller::Controller;
 use super::error::{Result, SetupError};
@@ -46,6 +48,7 @@ impl Server {
             listeners: Vec::new(),
             unix_listeners: Vec::new(),
             inherited: Inherited::default(),
+            is_dry: false,
             successor: None,
             admin: None,
             admin_token: None,
@@ -84,6 +87,8 @@ pub struct ServerBuilder {
     listeners: Vec<Listener>,
     unix_listeners: Vec<UnixListener>,
     pub(super) inherited: Inherited,
+    /// Addresses are looked at and not bound.
+    pub(super) is_dry: bool,
     pub(super) successor: Option<Successor>,
     pub(super) admin: Option<Listener>,
     pub(super) admin_token: Option<String>,
@@ -123,13 +128,24 @@ impl ServerBuilder {
     /// [`SetupError::BadAddress`], [`SetupError::Bind`], [`SetupError::BindUnix`].
     pub fn listen(mut self, address: &str) -> Result<Self> {
         match address.strip_prefix("unix:") {
+            Some(path) if self.is_dry => UnixListener::check(path)?,
             Some(path) => {
                 let listener = UnixListener::bind(path, &mut self.inherited)?;
                 self.unix_listeners.push(listener);
             }
-            None => self.listeners.push(Listener::bind(address, &mut self.inherited)?),
+            None => {
+                let listener = self.bind(address)?;
+                self.listeners.push(listener);
+            }
         }
         Ok(self)
+    }
+
+    pub(super) fn bind(&mut self, address: &str) -> Result<Listener> {
+        match self.is_dry {
+            true => Listener::unbound(address),
+            false => Listener::bind(address, &mut self.inherited),
+        }
     }
 
     /// The cores that get a shard each. Default: all that this process may use.
@@ -200,11 +216,48 @@ impl ServerBuilder {
         self
     }
 
-    pub(super) fn start_shards<H, F>(mut self, factory: F) -> Result<Running>
-    where
-        H: Handler,
-        F: Fn(ShardInfo) -> H + Send + Sync + 'static,
-    {
+    /// No multishot operations, as on kernels before 6.8. For tests.
+    #[doc(hidden)]
+    pub fn one_shot_operations(mut self) -> Self {
+        self.ring.multishot = false;
+        self
+    }
+
+    /// Makes what follows a rehearsal: addresses are looked at and not bound, nothing is taken over
+    /// from a predecessor, and [`check`](Self::check) tells whether all of it could start.
+    ///
+    /// ```
+    /// # use ringsock::{Conn, Handler, Message, Server};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type State = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_, ()>, _: Message<'_>) {}
+    /// # }
+    /// let server = Server::builder().dry_run().listen("0.0.0.0:443")?.route("chat", |_shard| Echo);
+    /// assert!(server.check().unwrap_err().to_string().contains("'chat' does not begin with /"));
+    /// # Ok::<(), ringsock::SetupError>(())
+    /// ```
+    pub fn dry_run(mut self) -> Self {
+        self.is_dry = true;
+        self
+    }
+
+    /// Whether it could start, as far as that can be told without starting: paths, limits, cores, a
+    /// driver that is demanded, an admin address without a token. A start begins with the same.
+    ///
+    /// # Errors
+    /// What starting would fail with.
+    pub fn check(&self) -> Result<()> {
+        self.check_paths()?;
+        self.verify()?;
+        match self.driver {
+            Driver::Ring => self.driver.resolve().map(drop),
+            Driver::Auto | Driver::Epoll => Ok(()),
+        }
+    }
+
+    /// Looks at what is described, and resolves it.
+    fn verify(&self) -> Result<(Vec<usize>, AdminAccess)> {
         self.limits.validate().map_err(SetupError::BadLimits)?;
         self.latency.validate().map_err(SetupError::BadLimits)?;
         if let Some(Err(reason)) = self.deflate.map(|deflate| deflate.validate()) {
@@ -215,13 +268,18 @@ impl ServerBuilder {
         if cores.len() > Exchange::SHARDS_MAX {
             return Err(SetupError::TooManyCores { most: Exchange::SHARDS_MAX });
         }
+        self.limits.validate_share(cores.len()).map_err(SetupError::BadLimits)?;
+        let admin = self.admin.as_ref().map(|listener| listener.address);
+        Ok((cores, AdminAccess::new(admin, self.admin_token.clone())?))
+    }
+
+    pub(super) fn start_shards<H, F>(mut self, factory: F) -> Result<Running>
+    where
+        H: Handler,
+        F: Fn(ShardInfo) -> H + Send + Sync + 'static,
+    {
+        let (cores, admin_access) = self.verify()?;
         self.fit_files(cores.len())?;
-        if let Some(admin) = &self.admin
-            && self.admin_token.is_none()
-            && !admin.address.ip().is_loopback()
-        {
-            return Err(SetupError::AdminExposed { address: admin.address });
-        }
         let driver = self.driver.resolve()?;
         tune_ring(&self.latency, driver, &mut self.ring);
         let shard_driver = match driver {
@@ -253,6 +311,8 @@ impl ServerBuilder {
             deflate: self.deflate,
             tls: self.tls.clone(),
             exchange: Arc::clone(&exchange),
+            addresses: Arc::default(),
+            started: Instant::now(),
             shard: 0,
             shards: cores.len(),
         };
@@ -260,9 +320,9 @@ impl ServerBuilder {
         if let Some(backend) = self.topics.make_backend(&publisher) {
             exchange.set_backend(backend);
         }
-        let controller =
-            Controller::new(mailboxes.clone(), publisher, self.connections_cap, self.tls.clone())
-                .map_err(failed)?;
+        let (tls, cap) = (self.tls.clone(), self.connections_cap);
+        let controller = Controller::new(mailboxes.clone(), publisher, cap, tls, admin_access);
+        let controller = controller.map_err(failed)?;
         let sockets = self.deal_sockets(cores.len())?;
         tune_listeners(&self.latency, &sockets);
         let copies = match &self.successor {
@@ -280,7 +340,13 @@ impl ServerBuilder {
             let names: Vec<_> = self.unix_listeners.iter().map(UnixListener::name).collect();
             let others = StopOnFailure { controller: controller.clone(), armed: true };
             let run = move || {
-                core_affinity::set_for_current(CoreId { id: core });
+                if !core_affinity::set_for_current(CoreId { id: core }) {
+                    tracing::warn!(
+                        shard,
+                        core,
+                        "the thread of a shard could not be tied to its core"
+                    );
+                }
                 let ready = report.clone();
                 let ready = move || {
                     let _ = ready.send((shard, Ok(())));

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use super::admin::AdminAccess;
 use super::bell::Bell;
 use super::error::{Result, SetupError};
 use crate::handler::{Command, Mailbox, Publisher, ReportRequest, ShardReport};
@@ -32,6 +33,7 @@ struct Shared {
     /// Copies of the listening sockets, kept for a successor until nothing more is accepted.
     sockets: Mutex<Vec<OwnedFd>>,
     tls: Option<Tls>,
+    admin_access: AdminAccess,
 }
 
 impl Controller {
@@ -40,6 +42,7 @@ impl Controller {
         publisher: Publisher,
         connections_cap: usize,
         tls: Option<Tls>,
+        admin_access: AdminAccess,
     ) -> io::Result<Self> {
         let shared = Shared {
             mailboxes,
@@ -50,6 +53,7 @@ impl Controller {
             drain_bell: Bell::new()?,
             sockets: Mutex::default(),
             tls,
+            admin_access,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -112,7 +116,8 @@ impl Controller {
     /// # Errors
     /// [`SetupError::BadLimits`]: nothing has changed.
     pub fn set_limits(&self, mut limits: Limits) -> Result<()> {
-        limits.validate().map_err(SetupError::BadLimits)?;
+        let share = limits.validate_share(self.shared.mailboxes.len());
+        limits.validate().and(share).map_err(SetupError::BadLimits)?;
         limits.connections_max = limits.connections_max.min(self.shared.connections_cap);
         self.tell(|| Command::SetLimits(Box::new(limits.clone())));
         Ok(())
@@ -125,6 +130,19 @@ impl Controller {
     /// [`SetupError::Tls`]: nothing has changed.
     pub fn reload_tls(&self) -> Result<()> {
         self.shared.tls.as_ref().map_or(Ok(()), Tls::reload).map_err(SetupError::Tls)
+    }
+
+    /// Asks for another token at the admin address from now on, or for none; see
+    /// [`ServerBuilder::admin_token`](crate::ServerBuilder::admin_token).
+    ///
+    /// # Errors
+    /// [`SetupError::AdminExposed`]: nothing has changed.
+    pub fn set_admin_token(&self, token: Option<String>) -> Result<()> {
+        self.shared.admin_access.set_token(token)
+    }
+
+    pub(super) fn admin_access(&self) -> &AdminAccess {
+        &self.shared.admin_access
     }
 
     fn tell(&self, command: impl Fn() -> Command) {

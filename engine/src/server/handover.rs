@@ -7,8 +7,9 @@
 //!            takes over the path, "ready"                     drains; the sockets live on
 //! ```
 //!
-//! A successor that fails before it is ready changes nothing. Each message is one packet
-//! (`SOCK_SEQPACKET`), and only the same user and root are talked to.
+//! A successor that fails before it is ready changes nothing, and one that takes its time is waited
+//! for: were it given up, both would serve from then on. Each message is one packet
+//! (`SOCK_SEQPACKET`), and either side talks to the same user and to root only.
 
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -18,6 +19,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind,
@@ -35,8 +37,6 @@ const SOCKETS_PER_MESSAGE: usize = 128;
 const MESSAGE_BYTES: usize = 64;
 /// Time for either side to say what it has to say at once.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// Time a successor has to start its shards.
-const START_MAX: Duration = Duration::from_secs(60);
 /// Time between an attempt that failed and the next.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Attempts to find somebody who has not just handed over to somebody else.
@@ -50,8 +50,15 @@ pub(super) struct Successor {
 }
 
 impl Successor {
+    /// Whether sockets can be at the path.
+    pub(super) fn check(path: &Path) -> io::Result<()> {
+        SocketAddrUnix::new(own_name(path))?;
+        Ok(())
+    }
+
     /// Asks whoever serves at the path for its sockets; none when nobody does.
     pub(super) fn ask(path: &Path) -> io::Result<(Self, Vec<OwnedFd>)> {
+        Self::check(path)?;
         let mut outcome = Err(io::Error::other("it handed over to somebody else again and again"));
         for _ in 0..ATTEMPTS {
             outcome = match call(path) {
@@ -100,18 +107,31 @@ impl Successor {
 
 /// Whoever serves at the path, if anybody does.
 fn call(path: &Path) -> io::Result<Option<OwnedFd>> {
-    use rustix::io::Errno;
     let socket = packet_socket()?;
     match connect(&socket, &SocketAddrUnix::new(path)?) {
         Ok(()) => {}
         Err(Errno::NOENT | Errno::CONNREFUSED) => return Ok(None),
         Err(error) => return Err(error.into()),
     }
+    check_user(socket.as_fd(), "serves there")?;
     for timeout in [sockopt::Timeout::Recv, sockopt::Timeout::Send] {
         sockopt::set_socket_timeout(&socket, timeout, Some(ANSWER_MAX))?;
     }
     send(&socket, HELLO, SendFlags::NOSIGNAL)?;
     Ok(Some(socket))
+}
+
+/// Whether the other end is root or the same user; `what` it does goes into the error. For a socket
+/// that has connected these are the credentials of whoever called `listen`.
+fn check_user(socket: BorrowedFd<'_>, what: &str) -> io::Result<()> {
+    let user = sockopt::socket_peercred(socket)?.uid;
+    match user.is_root() || user == rustix::process::geteuid() {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("user {} {what}, who is not trusted", user.as_raw()),
+        )),
+    }
 }
 
 fn packet_socket() -> io::Result<OwnedFd> {
@@ -127,7 +147,13 @@ fn receive_sockets(predecessor: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
             [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_PER_MESSAGE))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let slices = &mut [IoSliceMut::new(&mut text)];
-        let received = recvmsg(predecessor, slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+        let received = match recvmsg(predecessor, slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            // It waits for one at a time.
+            Err(Errno::AGAIN) => {
+                return Err(io::Error::other("no answer: another successor is starting"));
+            }
+            received => received?,
+        };
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = message {
                 sockets.extend(fds);
@@ -160,9 +186,7 @@ impl Predecessor {
     /// Takes the path, whoever has it.
     fn bind(path: &Path) -> io::Result<Self> {
         let socket = packet_socket()?;
-        let mut own = path.as_os_str().to_owned();
-        own.push(format!(".{}", std::process::id()));
-        let own = PathBuf::from(own);
+        let own = own_name(path);
         // One of that name is from a process that is gone.
         let _ = fs::remove_file(&own);
         bind(&socket, &SocketAddrUnix::new(&own)?)?;
@@ -203,12 +227,9 @@ impl Predecessor {
     /// Whether the successor serves; not when a drain has begun meanwhile.
     fn hand_over(&self, controller: &Controller) -> io::Result<bool> {
         let successor = accept_with(&self.socket, SocketFlags::CLOEXEC)?;
-        let user = sockopt::socket_peercred(&successor)?.uid;
-        if !user.is_root() && user != rustix::process::geteuid() {
-            return Err(io::Error::other(format!("user {} asked for it", user.as_raw())));
-        }
-        let next = |expected: &[u8], patience: Duration| {
-            let deadline = Some(Instant::now() + patience);
+        check_user(successor.as_fd(), "asked for it")?;
+        let next = |expected: &[u8], patience: Option<Duration>| {
+            let deadline = patience.map(|patience| Instant::now() + patience);
             match controller.drain_bell().wait_for(successor.as_fd(), deadline)? {
                 Waited::Readable => {}
                 Waited::Rung => return Ok(false),
@@ -222,11 +243,11 @@ impl Predecessor {
                 _ => Err(io::Error::other("it does not speak our language")),
             }
         };
-        if !next(HELLO, ANSWER_MAX)? {
+        if !next(HELLO, Some(ANSWER_MAX))? {
             return Ok(false);
         }
         send_sockets(successor.as_fd(), controller)?;
-        next(READY, START_MAX)
+        next(READY, None)
     }
 
     /// Removes the path, unless a successor has taken it.
@@ -236,6 +257,13 @@ impl Predecessor {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// The name under which a socket is made before it takes the path.
+fn own_name(path: &Path) -> PathBuf {
+    let mut own = path.as_os_str().to_owned();
+    own.push(format!(".{}", std::process::id()));
+    own.into()
 }
 
 fn file_of(path: &Path) -> io::Result<(u64, u64)> {

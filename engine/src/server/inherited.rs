@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::sockopt::socket_acceptconn;
 use socket2::SockRef;
 
@@ -42,6 +43,9 @@ impl Inherited {
         // Accepted sockets inherit it; whoever made this one may not have known. Unix sockets have
         // no such thing.
         let _ = SockRef::from(&socket).set_tcp_nodelay(true);
+        // Nor that no program started from here is to hold it open.
+        fcntl_setfd(&socket, FdFlags::CLOEXEC)
+            .map_err(|error| SetupError::NotListening { source: error.into() })?;
         self.sockets.push((place, socket));
         Ok(())
     }

@@ -27,14 +27,20 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Listens on `HOST:PORT`, with the sockets that were inherited for it if there are any.
-    pub(super) fn bind(text: &str, inherited: &mut Inherited) -> Result<Self> {
+    /// `HOST:PORT`, without a socket.
+    pub(super) fn unbound(text: &str) -> Result<Self> {
         let bad = |source| SetupError::BadAddress { text: text.to_owned(), source };
         let address = text
             .to_socket_addrs()
             .map_err(bad)?
             .next()
             .ok_or_else(|| bad(io::Error::other("the name has no address")))?;
+        Ok(Self { address, first: None, inherited: Vec::new() })
+    }
+
+    /// Listens on `HOST:PORT`, with the sockets that were inherited for it if there are any.
+    pub(super) fn bind(text: &str, inherited: &mut Inherited) -> Result<Self> {
+        let Self { address, .. } = Self::unbound(text)?;
         let sockets = inherited.take(&Place::Port(address));
         if !sockets.is_empty() {
             return Ok(Self { address, first: None, inherited: sockets });

@@ -51,8 +51,8 @@ impl ServerBuilder {
     /// Mounts a handler at a path; several with states of different types may stand side by side.
     /// `{name}` in the path stands for one segment or a part of it, `{*name}` at its end for
     /// all that follows; [`Request::param`](crate::Request::param) tells what stood there. A fixed
-    /// segment goes before a parameter. Paths are compared as they were sent, percent-encoded. A
-    /// request for any other path is answered 404.
+    /// segment goes before a parameter. Paths are compared decoded; see
+    /// [`Request::path`](crate::Request::path). A request for any other path is answered 404.
     ///
     /// ```no_run
     /// # use ringsock::{Conn, Handler, Message, Page, Request, Server, Text, Upgrade};
@@ -60,7 +60,7 @@ impl ServerBuilder {
     /// impl Handler for Chat {
     ///     type State = String;
     ///     fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<String> {
-    ///         Upgrade::accept(request.param("room").unwrap_or_default().into_owned())
+    ///         Upgrade::accept(request.param("room").unwrap_or_default().to_owned())
     ///     }
     ///     fn on_message(&mut self, conn: &mut Conn<'_, String>, message: Message<'_>) {
     ///         let room = conn.state().clone();
@@ -101,14 +101,16 @@ impl ServerBuilder {
 
     /// Answers plain GET and HEAD requests for this path. A handler may be mounted at the same path.
     pub fn page(mut self, path: impl Into<String>, page: Page) -> Self {
-        self.site.add_page(path.into(), page);
+        let outcome = self.site.add_page(path.into(), page);
+        self.routes.note(outcome);
         self
     }
 
     /// Answers `ok` to plain requests for this path for as long as the server accepts connections.
     /// Policies are not asked: a load balancer seldom knows a host name or a password.
     pub fn health(mut self, path: impl Into<String>) -> Self {
-        self.site.add_health(path.into());
+        let outcome = self.site.add_health(path.into());
+        self.routes.note(outcome);
         self
     }
 
@@ -119,8 +121,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Asks this [`Policy`] about requests for the paths that match; see [`route`](Self::route) for
-    /// what they look like.
+    /// Asks this [`Policy`] about requests for the paths that match. They look like those of a
+    /// [`route`](Self::route), and nothing slips past them; see [`Paths`](crate::policy::Paths).
     pub fn policy_at(mut self, path: &str, policy: impl Policy) -> Self {
         let outcome = self.site.add_policy(Some(path), Box::new(policy));
         self.routes.note(outcome);
@@ -191,7 +193,7 @@ impl ServerBuilder {
         })
     }
 
-    fn check_paths(&mut self) -> Result<()> {
-        self.routes.wrong.take().map_or(Ok(()), |reason| Err(SetupError::BadPath(reason)))
+    pub(super) fn check_paths(&self) -> Result<()> {
+        self.routes.wrong.clone().map_or(Ok(()), |reason| Err(SetupError::BadPath(reason)))
     }
 }

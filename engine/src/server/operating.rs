@@ -10,7 +10,6 @@ use super::builder::ServerBuilder;
 use super::controller::Controller;
 use super::error::{Result, SetupError};
 use super::handover::Successor;
-use super::listener::Listener;
 use super::running::Running;
 
 impl ServerBuilder {
@@ -50,6 +49,10 @@ impl ServerBuilder {
     pub fn handover(mut self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let failed = |source| SetupError::Handover { path: path.to_owned(), source };
+        if self.is_dry {
+            Successor::check(path).map_err(failed)?;
+            return Ok(self);
+        }
         let (successor, sockets) = Successor::ask(path).map_err(failed)?;
         self.successor = Some(successor);
         self.inherit(sockets)
@@ -63,12 +66,29 @@ impl ServerBuilder {
     /// [`SetupError::BadAddress`], [`SetupError::Bind`]; starting fails with
     /// [`SetupError::AdminExposed`].
     pub fn admin(mut self, address: &str) -> Result<Self> {
-        self.admin = Some(Listener::bind(address, &mut self.inherited)?);
+        self.admin = Some(self.bind(address)?);
+        Ok(self)
+    }
+
+    /// As [`admin`](Self::admin), but if the address cannot be had, the server starts without it and
+    /// says so in the log: for an address that nobody has asked for.
+    ///
+    /// # Errors
+    /// [`SetupError::BadAddress`]; starting fails with [`SetupError::AdminExposed`].
+    pub fn admin_if_free(mut self, address: &str) -> Result<Self> {
+        match self.bind(address) {
+            Ok(listener) => self.admin = Some(listener),
+            Err(error @ SetupError::Bind { .. }) => {
+                tracing::warn!(%error, "no admin address: health and metrics are not served");
+            }
+            Err(error) => return Err(error),
+        }
         Ok(self)
     }
 
     /// What `/metrics` and `/debug/connections` ask for, as `Authorization: Bearer TOKEN`. Without
     /// one they answer those who ask by address or as `localhost`.
+    /// [`Controller::set_admin_token`] changes it.
     pub fn admin_token(mut self, token: impl Into<String>) -> Self {
         self.admin_token = Some(token.into());
         self
@@ -90,9 +110,7 @@ impl ServerBuilder {
             if self.successor.is_some() {
                 sockets.push(socket.try_clone().map_err(failed)?);
             }
-            let local = address.ip().is_loopback();
-            let subject =
-                Subject { controller: controller.clone(), driver, token: self.admin_token, local };
+            let subject = Subject { controller: controller.clone(), driver };
             running.beside.admin = Some(Admin::start(socket, address, subject).map_err(failed)?);
             tracing::info!("admin on http://{address}/");
         }

@@ -27,13 +27,22 @@ pub(super) struct UnixListener {
 }
 
 impl UnixListener {
+    /// Whether it is `/path` or `/path,mode=666`.
+    pub(super) fn check(text: &str) -> Result<()> {
+        Self::read(text).map(drop)
+    }
+
+    fn read(text: &str) -> Result<(PathBuf, u32)> {
+        parse(text).map_err(|why| SetupError::BadAddress {
+            text: format!("unix:{text}"),
+            source: io::Error::other(why),
+        })
+    }
+
     /// Listens on `/path` or `/path,mode=666`, with the socket that was inherited for it if there is
     /// one, and then with the mode that it has.
     pub(super) fn bind(text: &str, inherited: &mut Inherited) -> Result<Self> {
-        let (path, mode) = parse(text).map_err(|why| SetupError::BadAddress {
-            text: format!("unix:{text}"),
-            source: io::Error::other(why),
-        })?;
+        let (path, mode) = Self::read(text)?;
         let failed = |source| SetupError::BindUnix { path: path.clone(), source };
         let mut sockets = inherited.take(&Place::Unix(path.clone()));
         if sockets.is_empty() {
@@ -68,6 +77,9 @@ fn parse(text: &str) -> std::result::Result<(PathBuf, u32), &'static str> {
     let mode = mode.filter(|mode| *mode <= 0o777).ok_or("the mode is not as in 660")?;
     if !path.starts_with('/') {
         return Err("the path does not begin with /");
+    }
+    if SockAddr::unix(path).is_err() {
+        return Err("the path is longer than a socket's may be, 107 bytes");
     }
     Ok((path.into(), mode))
 }
@@ -143,5 +155,7 @@ mod tests {
         for bad in ["", "a.sock", "/a,mode=", "/a,mode=8", "/a,mode=1777", "/a,mode=rw"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+        let path = |bytes: usize| format!("/{}", "a".repeat(bytes - 1));
+        assert!(parse(&path(107)).is_ok() && parse(&path(108)).is_err());
     }
 }

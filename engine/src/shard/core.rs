@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::admitting::Counted;
 use super::drain::Drain;
 use super::glue::Glue;
 use super::slab::Slab;
@@ -17,11 +18,10 @@ use super::subscribers::Subscribers;
 use super::wheel::Wheel;
 use crate::connection::{Connection, Millis, Phase, Services};
 use crate::handler::{
-    Command, Decided, Deciding, Handler, LocalShard, Outbound, OutboundRequest, Site, Token,
-    subscribe,
+    Addresses, Bucket, Command, Decided, Deciding, Handler, LocalShard, Outbound, OutboundRequest,
+    Site, Token, subscribe,
 };
 use crate::limits::Limits;
-use crate::protocol::CloseCode;
 use crate::protocol::deflate::Deflate;
 use crate::pubsub::{Exchange, Hub, LagBounds, TopicName};
 use crate::tls::Tls;
@@ -39,6 +39,8 @@ pub(super) struct Slot<S, D> {
     due: Millis,
     pub(super) driver: D,
     pub(super) state: Option<S>,
+    /// For which client address it counts.
+    counted: Counted,
 }
 
 impl<S, D: Side> Slot<S, D> {
@@ -50,6 +52,9 @@ impl<S, D: Side> Slot<S, D> {
 
 /// What a driver keeps for each connection.
 pub(super) trait Side {
+    /// Whether the driver reports each part of a batch that leaves, and not only its end.
+    const PROGRESS_IS_TOLD: bool = true;
+
     /// The connection's socket, if it is kept here and not in the [`Slot`].
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -64,6 +69,9 @@ pub(crate) struct CoreConfig {
     pub(crate) server_name: Option<String>,
     pub(crate) deflate: Option<Deflate>,
     pub(crate) exchange: Arc<Exchange>,
+    pub(crate) addresses: Arc<Addresses>,
+    /// Time zero, the same for all shards.
+    pub(crate) started: Instant,
     /// The shard's number, from 0.
     pub(crate) shard: usize,
     /// How many shards there are.
@@ -81,19 +89,24 @@ pub(super) struct Core<H: Handler, D> {
     pub(super) services: Services,
     pub(super) outbound: Outbound<H::State>,
     pub(super) local: Rc<LocalShard>,
-    drain: Option<Box<Drain>>,
+    pub(super) drain: Option<Box<Drain>>,
     pub(super) stopped: bool,
     wheel: Wheel,
-    hub: Rc<RefCell<Hub>>,
-    site: Arc<Site>,
+    pub(super) hub: Rc<RefCell<Hub>>,
+    pub(super) site: Arc<Site>,
     deciding: Rc<Deciding<H::State>>,
     dirty: Vec<Token>,
     /// Connections whose TLS handshake was put off, longest waiting first.
     handshakes: VecDeque<Token>,
-    started: Instant,
+    /// When time began; `None` where it is told.
+    started: Option<Instant>,
+    pub(super) addresses: Arc<Addresses>,
+    pub(super) accepts: Bucket,
     expired: Vec<u32>,
     /// The turn in which connections were last let go for want of memory.
     shed_turn: u64,
+    /// A failure to accept has been told since one succeeded.
+    accept_failure_told: bool,
 }
 
 impl<H: Handler, D: Side> Core<H, D> {
@@ -104,6 +117,7 @@ impl<H: Handler, D: Side> Core<H, D> {
             services.compression.accept(deflate);
         }
         services.tls = config.tls;
+        services.progress_is_told = D::PROGRESS_IS_TOLD;
         services.handshakes_left = services.limits.tls_handshakes_per_turn;
         Self {
             handler,
@@ -119,15 +133,25 @@ impl<H: Handler, D: Side> Core<H, D> {
             deciding: Deciding::spawning(),
             dirty: Vec::new(),
             handshakes: VecDeque::new(),
-            started: Instant::now(),
+            addresses: config.addresses,
+            accepts: Bucket::new(Millis(0)),
+            started: Some(config.started),
             expired: Vec::new(),
             shed_turn: u64::MAX,
+            accept_failure_told: false,
         }
     }
 
     /// Reads the clock: once a turn.
     pub(super) fn read_clock(&mut self) {
-        self.set_time(Millis(self.started.elapsed().as_millis() as u32));
+        let now = self.started.map(|started| Millis(started.elapsed().as_millis() as u32));
+        self.set_time(now.unwrap_or(self.services.now));
+    }
+
+    /// From here on time passes by being told.
+    #[cfg(test)]
+    pub(super) fn stop_clock(&mut self) {
+        self.started = None;
     }
 
     pub(super) fn set_time(&mut self, now: Millis) {
@@ -140,21 +164,25 @@ impl<H: Handler, D: Side> Core<H, D> {
         self.handler.on_start(&mut self.outbound);
     }
 
-    /// Whether a new connection must be refused, which is counted by its reason.
-    pub(super) fn refuses_connection(&mut self) -> bool {
-        let counters = &mut self.services.counters;
-        let full = self.slots.len() >= self.services.limits.connections_max;
-        let memory = self.services.pool.budget.refuses_connections();
-        counters.refused_full += u64::from(full);
-        counters.refused_memory += u64::from(memory && !full);
-        full || memory
+    /// Accepting failed and is tried again later. Told once until it succeeds.
+    pub(super) fn accept_failed(&mut self, error: &std::io::Error) {
+        self.services.counters.accept_backoffs += 1;
+        if !std::mem::replace(&mut self.accept_failure_told, true) {
+            tracing::warn!(%error, "connections cannot be accepted now; trying again and again");
+        }
     }
 
-    /// Takes an accepted socket in.
-    pub(super) fn accepted(&mut self, socket: Option<OwnedFd>, driver: D) -> Token {
+    /// Takes an accepted socket in that was admitted.
+    pub(super) fn accepted(
+        &mut self,
+        socket: Option<OwnedFd>,
+        driver: D,
+        counted: Counted,
+    ) -> Token {
         self.services.counters.accepted += 1;
+        self.accept_failure_told = false;
         let connection = Connection::server(self.services.now, &self.services);
-        self.insert(socket, connection, None, driver)
+        self.insert(socket, connection, None, driver, counted)
     }
 
     /// Takes an outbound socket in; its request is queued.
@@ -167,7 +195,7 @@ impl<H: Handler, D: Side> Core<H, D> {
     ) -> Token {
         let now = self.services.now;
         let connection = Connection::client(request.handshake, now, &mut self.services);
-        self.insert(socket, connection, Some(state), driver)
+        self.insert(socket, connection, Some(state), driver, None)
     }
 
     fn insert(
@@ -176,10 +204,11 @@ impl<H: Handler, D: Side> Core<H, D> {
         connection: Connection,
         state: Option<H::State>,
         driver: D,
+        counted: Counted,
     ) -> Token {
         let due = connection.next_deadline(&self.services);
         let (dirty, lagging) = (false, false);
-        let slot = Slot { socket, connection, dirty, lagging, due, driver, state };
+        let slot = Slot { socket, connection, dirty, lagging, due, driver, state, counted };
         let token = self.slots.insert(slot);
         self.local.set_generation(token.slot, Some(token.generation));
         self.wheel.set(token.slot, due);
@@ -201,6 +230,8 @@ impl<H: Handler, D: Side> Core<H, D> {
             outbound: &mut self.outbound,
             refuses: self.drain.as_ref().is_some_and(|drain| drain.refuse),
             site: &self.site,
+            addresses: &self.addresses,
+            counted: &mut slot.counted,
             deciding: &self.deciding,
             token,
             socket: slot.socket.as_ref().map(AsFd::as_fd).or_else(|| slot.driver.socket()),
@@ -262,9 +293,10 @@ impl<H: Handler, D: Side> Core<H, D> {
         }
     }
 
-    /// The next connection to settle. Topics are delivered when no other is left.
+    /// The next connection to settle. Topics are delivered before any: what a handler says of a
+    /// publish must not leave before the publish has.
     pub(super) fn next_dirty(&mut self) -> Option<Token> {
-        if self.dirty.is_empty() && self.hub.borrow().has_deliveries() {
+        if self.hub.borrow().has_deliveries() {
             self.deliver();
         }
         if self.dirty.is_empty()
@@ -305,7 +337,7 @@ impl<H: Handler, D: Side> Core<H, D> {
         }
     }
 
-    fn deliver(&mut self) {
+    pub(super) fn deliver(&mut self) {
         let bounds = LagBounds::of(&self.services.limits);
         let (slots, services, dirty) = (&mut self.slots, &mut self.services, &mut self.dirty);
         self.hub.borrow_mut().deliver(bounds, &mut Subscribers { slots, services, dirty });
@@ -406,6 +438,7 @@ impl<H: Handler, D: Side> Core<H, D> {
         self.wheel.clear(token.slot);
         self.local.set_generation(token.slot, None);
         self.hub.borrow_mut().leave(token.slot);
+        self.release(slot.counted);
         Some(slot)
     }
 
@@ -492,65 +525,6 @@ impl<H: Handler, D: Side> Core<H, D> {
                 self.wheel.set(token.slot, slot.due);
             }
         }
-    }
-
-    fn begin_drain(&mut self, refuse: bool) {
-        if self.drain.is_some() {
-            self.stopped = true;
-            return;
-        }
-        let services = &mut self.services;
-        let (now, window) = (services.now, services.limits.drain_window);
-        let drain = Drain::new(self.slots.tokens(), refuse, now, window, &mut services.masks);
-        self.drain = Some(Box::new(drain));
-        self.continue_drain();
-    }
-
-    /// Closes the connections whose time has come. A handshake has the whole window.
-    fn continue_drain(&mut self) {
-        let now = self.services.now;
-        let Some(mut drain) = self.drain.take() else { return };
-        while let Some(token) = drain.next(now) {
-            self.send_away(token);
-        }
-        if drain.is_over(now) {
-            for token in self.slots.tokens() {
-                self.send_away(token);
-                self.with(token, |connection, services, glue| {
-                    if connection.phase() == Phase::Handshake {
-                        connection.handle_end(true, services, glue);
-                    }
-                });
-            }
-        }
-        self.drain = Some(drain);
-    }
-
-    fn send_away(&mut self, token: Token) {
-        self.with(token, |connection, services, _| {
-            connection.close(CloseCode::GOING_AWAY, "the server is going away", services);
-        });
-    }
-
-    /// Whether nothing more is to be accepted.
-    pub(super) fn is_draining(&self) -> bool {
-        self.drain.is_some()
-    }
-
-    /// Whether the shard has nothing left to do after a drain, or was told to end.
-    pub(super) fn is_finished(&self) -> bool {
-        self.stopped || (self.is_draining() && self.slots.len() == 0)
-    }
-
-    /// Tells the handler that every connection ends; the sockets are the caller's. What it
-    /// publishes then still reaches the other shards.
-    pub(super) fn end_all(&mut self) {
-        for token in self.slots.tokens() {
-            self.with(token, |connection, services, glue| {
-                connection.handle_end(true, services, glue);
-            });
-        }
-        self.hub.borrow_mut().end();
     }
 
     /// Tells the handler that an outbound connection could not be opened.

@@ -7,14 +7,15 @@ use std::rc::Rc;
 
 use rustix::net::AddressFamily;
 
+use super::admitting::{Counted, count_in};
 use crate::buffer::Payload;
-use crate::connection::{Application, CloseInfo, Connection, Decision, Phase, Services};
+use crate::connection::{Application, CloseInfo, Connection, Decision, Phase, Piece, Services};
 use crate::handler::{
-    Admission, Conn, Deciding, Handler, Message, Neighbour, Outbound, Site, Token, Upgrade,
-    complete,
+    Addresses, Admission, Chunk, Conn, Deciding, Handler, Message, Neighbour, Outbound, Site,
+    Token, Upgrade, complete,
 };
 use crate::protocol::MessageKind;
-use crate::protocol::handshake::{Rejection, Request, RequestContext};
+use crate::protocol::handshake::{Rejection, Request, RequestContext, Status};
 use crate::pubsub::Hub;
 
 /// Whom a socket comes from; `None` when it is gone.
@@ -34,6 +35,11 @@ fn address_of(neighbour: Neighbour) -> Option<SocketAddr> {
     }
 }
 
+fn too_many() -> Rejection {
+    let detail = "your address has too many connections here, or makes them too fast";
+    Rejection::new(Status::TOO_MANY_REQUESTS, detail).with_header("Retry-After", "1")
+}
+
 /// A handler with one connection's state.
 pub(super) struct Glue<'a, H: Handler> {
     pub(super) handler: &'a mut H,
@@ -43,6 +49,8 @@ pub(super) struct Glue<'a, H: Handler> {
     /// The shard is draining and opens no connection.
     pub(super) refuses: bool,
     pub(super) site: &'a Site,
+    pub(super) addresses: &'a Addresses,
+    pub(super) counted: &'a mut Counted,
     pub(super) deciding: &'a Rc<Deciding<H::State>>,
     pub(super) token: Token,
     pub(super) socket: Option<BorrowedFd<'a>>,
@@ -73,16 +81,22 @@ impl<H: Handler> Glue<'_, H> {
         neighbour(self.socket)
     }
 
-    /// Takes the client's address from a header, if whoever sends it is trusted.
-    fn believe_headers(&self, connection: &mut Connection, request: &Request<'_>) {
+    /// Takes the client's address from a header, if whoever sends it is trusted; the address.
+    fn believe_headers(
+        &self,
+        connection: &mut Connection,
+        request: &Request<'_>,
+    ) -> Option<SocketAddr> {
         let proxies = self.site.proxies();
         if !proxies.write_headers() {
-            return;
+            return None;
         }
         let told = connection.client_address().map(Neighbour::Address);
-        if told.or_else(|| self.neighbour()).is_some_and(|sender| proxies.include(sender)) {
-            connection.keep_client_address(proxies.client_of(request));
-        }
+        let is_trusted = |sender| proxies.include(sender);
+        let sender = told.or_else(|| self.neighbour()).filter(|sender| is_trusted(*sender));
+        let client = sender.and_then(|_| proxies.client_of(request));
+        connection.keep_client_address(client);
+        client
     }
 
     /// A decision that was put off has been made; `None` if that went wrong.
@@ -131,11 +145,31 @@ impl<H: Handler> Application for Glue<'_, H> {
         proxies.speak_proxy_protocol() && self.neighbour().is_some_and(|it| proxies.include(it))
     }
 
-    fn decide(&mut self, connection: &mut Connection, request: &Request<'_>) -> Decision {
+    fn admits(&mut self, client: SocketAddr, services: &mut Services) -> bool {
+        if self.site.proxies().include(Neighbour::Address(client)) {
+            // It speaks for another one in its turn. As no proxy is counted, nothing is counted twice.
+            return true;
+        }
+        match count_in(self.addresses, client.ip(), services) {
+            Ok(counted) => *self.counted = counted,
+            Err(_) => return false,
+        }
+        true
+    }
+
+    fn decide(
+        &mut self,
+        connection: &mut Connection,
+        services: &mut Services,
+        request: &Request<'_>,
+    ) -> Decision {
         if self.refuses && request.is_upgrade() {
             return Decision::Reject(Rejection::going_away());
         }
-        self.believe_headers(connection, request);
+        let told = self.believe_headers(connection, request);
+        if told.is_some_and(|client| !self.admits(client, services)) {
+            return Decision::Reject(too_many());
+        }
         let (told, socket) = (connection.client_address(), self.socket);
         let ask = move || told.or_else(|| address_of(neighbour(socket)?));
         let context = RequestContext { peer_address: Some(&ask), ..*request.context() };
@@ -176,6 +210,18 @@ impl<H: Handler> Application for Glue<'_, H> {
     ) {
         self.call(connection, services, |handler, conn| {
             handler.on_message(conn, Message::new(kind, payload));
+        });
+    }
+
+    fn chunk(
+        &mut self,
+        connection: &mut Connection,
+        services: &mut Services,
+        kind: MessageKind,
+        piece: Piece<'_>,
+    ) {
+        self.call(connection, services, |handler, conn| {
+            handler.on_chunk(conn, Chunk::new(kind, piece));
         });
     }
 

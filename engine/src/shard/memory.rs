@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::core::{Core, CoreConfig, Side};
 use crate::buffer::Batch;
@@ -88,6 +89,8 @@ impl<H: Handler> MemoryServer<H> {
             deflate: None,
             tls: None,
             exchange,
+            addresses: Arc::default(),
+            started: Instant::now(),
             shard: 0,
             shards: 1,
         };
@@ -105,7 +108,13 @@ impl<H: Handler> MemoryServer<H> {
 
     /// A client connects.
     pub fn connect(&mut self) -> MemoryConnection {
-        MemoryConnection(self.core.accepted(None, MemorySide::default()))
+        MemoryConnection(self.core.accepted(None, MemorySide::default(), None))
+    }
+
+    /// A client connects from this address; `None` if it is refused at once.
+    pub fn connect_from(&mut self, address: SocketAddr) -> Option<MemoryConnection> {
+        let counted = self.core.admit(|| Some(address))?;
+        Some(MemoryConnection(self.core.accepted(None, MemorySide::default(), counted)))
     }
 
     /// A client connects and completes a plain handshake.

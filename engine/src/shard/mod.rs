@@ -1,8 +1,9 @@
 //! One core's share of a server: its connections, timers and mailbox, on a pinned thread that runs
-//! a monoio runtime. Shards share nothing but mailboxes. Which protocol rules hold is decided
-//! below, who listens where above.
+//! a monoio runtime. Shards share nothing but mailboxes and two tables. Which protocol rules hold is
+//! decided below, who listens where above.
 #![forbid(unsafe_code)]
 
+mod admitting;
 mod core;
 mod drain;
 mod epoll_loop;
@@ -10,6 +11,8 @@ mod glue;
 mod memory;
 mod report;
 mod ring_loop;
+#[cfg(test)]
+mod simulation;
 mod slab;
 mod subscribers;
 mod wheel;
@@ -23,7 +26,7 @@ use std::time::{Duration, Instant};
 use monoio::{LegacyDriver, RuntimeBuilder};
 
 use self::core::Core;
-use crate::driver::ring::RingConfig;
+use crate::driver::ring::{KernelQueues, RingConfig};
 use crate::handler::{Handler, LocalShard, Mailbox};
 use crate::pubsub::Hub;
 
@@ -62,7 +65,8 @@ pub(crate) fn run<H: Handler>(
         let outcome = match driver {
             ShardDriver::Ring(ring) => {
                 let core = Core::new(handler, config, own);
-                ring_loop::RingLoop::new(core, &ring, listeners)?.run(ready).await
+                let queues = KernelQueues::new(&ring)?;
+                ring_loop::RingLoop::new(core, queues, &ring, listeners)?.run(ready).await
             }
             ShardDriver::Epoll(epoll) => {
                 let core = Core::new(handler, config, own);

@@ -7,7 +7,6 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::Poll;
-use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use socket2::SockRef;
@@ -15,14 +14,14 @@ use socket2::SockRef;
 use super::core::{Core, Side};
 use crate::connection::{Millis, Phase, ReceivedBuffer};
 use crate::driver::epoll::{Readiness, Round};
-use crate::driver::outbound_socket;
-use crate::driver::ring::{Completion, DataRing, Lease, Received, RingConfig, prefetch};
+use crate::driver::ring::{
+    Completion, DataRing, KernelQueues, Lease, Queues, Received, RingConfig, prefetch,
+};
+use crate::driver::{ACCEPT_BACKOFF, concerns_one_connection, outbound_socket, peer_address};
 use crate::handler::{Handler, Token};
 
 /// Payload bytes still missing from which on a receive goes straight into the assembly.
 const DIRECT_BYTES_MIN: u64 = 64 * 1024;
-/// Time until accepting is tried again after file descriptors or memory ran out.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Batches after which a connection's socket is registered with the ring. A send then costs a few
 /// per cent less, which pays for the two system calls within about as many sends again.
@@ -35,7 +34,7 @@ enum Receiving {
     Idle,
     /// A multishot receive.
     Multishot,
-    /// A multishot receive that was cancelled and whose last completion has not come.
+    /// A receive that was cancelled and whose last completion has not come.
     Cancelling,
     /// A receive straight into the assembly.
     Direct,
@@ -47,8 +46,11 @@ enum Receiving {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RingSide {
     receiving: Receiving,
-    /// A send or a connect is under way.
+    /// A send or a connect is under way, and which operation it is.
     busy: bool,
+    sending: u32,
+    /// Which operation a direct receive is.
+    receiving_directly: u32,
     connecting: bool,
     shut: bool,
     /// Batches sent, up to [`SENDS_BEFORE_REGISTERING`].
@@ -57,7 +59,7 @@ pub(super) struct RingSide {
     registered: bool,
     /// Its last message was received directly, so its next one may be.
     large: bool,
-    /// Everything under way was cancelled.
+    /// The send or connect under way was cancelled.
     cancelled: bool,
 }
 
@@ -67,6 +69,8 @@ impl RingSide {
         Self {
             receiving,
             busy: connecting,
+            sending: 0,
+            receiving_directly: 0,
             connecting,
             shut: false,
             sends: 0,
@@ -77,7 +81,9 @@ impl RingSide {
     }
 }
 
-impl Side for RingSide {}
+impl Side for RingSide {
+    const PROGRESS_IS_TOLD: bool = false;
+}
 
 /// What the loop waits for in the runtime.
 struct RuntimeWaits {
@@ -100,9 +106,10 @@ impl RuntimeWaits {
 }
 
 /// A shard on the data ring.
-pub(super) struct RingLoop<H: Handler> {
+pub(super) struct RingLoop<H: Handler, Q: Queues = KernelQueues> {
+    // Dropped before the sockets: what it still does must not meet a descriptor with a new owner.
+    ring: DataRing<Q>,
     core: Core<H, RingSide>,
-    ring: DataRing,
     listeners: Vec<OwnedFd>,
     /// Connections whose receive found no buffer, longest waiting first.
     parked: VecDeque<Token>,
@@ -113,13 +120,14 @@ pub(super) struct RingLoop<H: Handler> {
     accepting: usize,
 }
 
-impl<H: Handler> RingLoop<H> {
+impl<H: Handler, Q: Queues> RingLoop<H, Q> {
     pub(super) fn new(
         core: Core<H, RingSide>,
+        queues: Q,
         config: &RingConfig,
         listeners: Vec<OwnedFd>,
     ) -> io::Result<Self> {
-        let ring = DataRing::new(config)?;
+        let ring = DataRing::new(queues, config)?;
         Ok(Self {
             core,
             ring,
@@ -136,6 +144,26 @@ impl<H: Handler> RingLoop<H> {
         let mailbox = std::sync::Arc::clone(self.core.local.mailbox());
         let waits = RuntimeWaits::new(mailbox.wake_fd())?;
         self.ring.register_eventfd(waits.signal.as_fd())?;
+        self.begin();
+        ready();
+        while self.settle_all() {
+            if self.core.local.has_tasks() {
+                self.wait_in_runtime(&waits).await?;
+            } else if self.core.has_handshakes() {
+                self.ring.poll()?;
+            } else {
+                self.ring.wait()?;
+            }
+            self.turn();
+        }
+        mailbox.stop();
+        self.core.end();
+        Ok(())
+    }
+
+    /// Starts accepting, and the handler.
+    fn begin(&mut self) {
+        let mailbox = std::sync::Arc::clone(self.core.local.mailbox());
         self.ring.watch(mailbox.wake_fd());
         for listener in 0..self.listeners.len() {
             self.ring.accept(listener as u32, self.listeners[listener].as_fd());
@@ -144,35 +172,54 @@ impl<H: Handler> RingLoop<H> {
         self.core.read_clock();
         self.core.start();
         self.open_outbound();
-        ready();
-        while !self.is_finished() {
-            self.settle_all();
-            if self.is_finished() {
-                break;
-            }
-            self.keep_ticking();
-            if self.core.local.has_tasks() {
-                self.wait_in_runtime(&waits).await?;
-            } else if self.core.has_handshakes() {
-                self.ring.poll()?;
-            } else {
-                self.ring.wait()?;
-            }
-            self.core.read_clock();
-            self.core.take_handshakes();
-            self.take_completions();
-            self.ring.collect_returned(&mut self.core.services.pool);
-            for command in self.core.local.take() {
-                self.core.execute(command);
-            }
-            self.open_outbound();
-            if self.core.is_draining() {
-                self.stop_accepting();
-            }
+    }
+
+    /// Acts on all that has happened.
+    fn turn(&mut self) {
+        self.core.read_clock();
+        self.core.take_handshakes();
+        self.take_completions();
+        self.ring.collect_returned(&mut self.core.services.pool);
+        for command in self.core.local.take() {
+            self.core.execute(command);
         }
-        mailbox.stop();
-        self.core.end_all();
-        Ok(())
+        self.open_outbound();
+        if self.core.is_draining() {
+            self.stop_accepting();
+        }
+    }
+
+    /// One turn at a time that is told, without waiting; whether there is anything left to do.
+    #[cfg(test)]
+    pub(super) fn step(&mut self, now: Millis) -> io::Result<bool> {
+        self.core.local.enter();
+        self.core.set_time(now);
+        if !self.settle_all() {
+            self.core.local.mailbox().stop();
+            self.core.end();
+            return Ok(false);
+        }
+        self.ring.poll()?;
+        self.turn();
+        Ok(true)
+    }
+
+    /// For time that is told.
+    #[cfg(test)]
+    pub(super) fn begin_without_clock(&mut self) {
+        self.core.local.enter();
+        self.core.stop_clock();
+        self.begin();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.ring.is_at_rest() && self.core.slots.len() == 0 && self.parked.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn counters(&self) -> &crate::metrics::Counters {
+        &self.core.services.counters
     }
 
     /// Whether nothing is left to do. What was accepted before a drain is served by it, so the
@@ -241,7 +288,7 @@ impl<H: Handler> RingLoop<H> {
                 Completion::Connected { token, result } => self.connected(token, result),
                 Completion::Wake { more } => self.wake(more),
                 Completion::Tick => self.tick(),
-                Completion::Stale => {}
+                Completion::Stale => self.core.services.counters.stale_completions += 1,
             }
         }
     }
@@ -274,22 +321,17 @@ impl<H: Handler> RingLoop<H> {
     }
 
     fn accepted(&mut self, listener: u32, result: io::Result<OwnedFd>, more: bool) {
-        let mut backoff = false;
+        let mut failure = None;
         match result {
-            Ok(socket) if self.core.refuses_connection() => {
-                self.ring.close(socket);
-            }
-            Ok(socket) => {
-                let token = self.core.accepted(Some(socket), RingSide::new(false));
-                self.core.mark_dirty(token);
-            }
-            // Out of descriptors or memory: trying again at once would only spin.
-            Err(error) => {
-                backoff = matches!(
-                    error.raw_os_error(),
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-                );
-            }
+            Ok(socket) => match self.core.admit(|| peer_address(socket.as_fd())) {
+                Some(counted) => {
+                    let side = RingSide::new(false);
+                    let token = self.core.accepted(Some(socket), side, counted);
+                    self.core.mark_dirty(token);
+                }
+                None => self.ring.close(socket),
+            },
+            Err(error) => failure = Some(error),
         }
         if more {
             return;
@@ -298,8 +340,8 @@ impl<H: Handler> RingLoop<H> {
         if self.core.is_draining() {
             return;
         }
-        if backoff {
-            self.core.services.counters.accept_backoffs += 1;
+        if let Some(error) = failure.filter(|error| !concerns_one_connection(error)) {
+            self.core.accept_failed(&error);
             self.backoffs.push((listener, self.core.services.now.after(ACCEPT_BACKOFF)));
         } else if let Some(fd) = self.listeners.get(listener as usize) {
             self.ring.accept(listener, fd.as_fd());
@@ -384,7 +426,7 @@ impl<H: Handler> RingLoop<H> {
 
     fn sent(&mut self, token: Token, bytes: usize, result: io::Result<()>) {
         let Some(slot) = self.core.slots.get_mut(token) else { return };
-        slot.driver.busy = false;
+        (slot.driver.busy, slot.driver.cancelled) = (false, false);
         self.core.transmitted(token, bytes, result.is_ok());
         if result.is_err() {
             self.end(token, true);
@@ -412,7 +454,11 @@ impl<H: Handler> RingLoop<H> {
         }
     }
 
-    fn settle_all(&mut self) {
+    /// Brings the kernel's side of all connections in line; whether there is anything left to do.
+    fn settle_all(&mut self) -> bool {
+        if self.is_finished() {
+            return false;
+        }
         while let Some(token) = self.core.next_dirty() {
             self.settle(token);
         }
@@ -425,6 +471,8 @@ impl<H: Handler> RingLoop<H> {
                 self.settle(token);
             }
         }
+        self.keep_ticking();
+        !self.is_finished()
     }
 
     /// Brings the kernel's side of a connection in line with what it wants now.
@@ -443,7 +491,11 @@ impl<H: Handler> RingLoop<H> {
                 side.registered = side.sends == SENDS_BEFORE_REGISTERING
                     && self.ring.register_file(token, socket.as_fd());
             }
-            self.ring.send(token, socket.as_fd(), side.registered, batch);
+            side.sending = self.ring.send(token, socket.as_fd(), side.registered, batch);
+        } else if side.busy && connection.wants_send_checked() && !side.cancelled {
+            // What of it was taken shows only in its end; the rest is sent again.
+            side.cancelled = true;
+            self.ring.cancel_operation(token, side.sending);
         }
         let flushed = !side.busy && !connection.has_waiting();
         match connection.phase() {
@@ -474,7 +526,8 @@ impl<H: Handler> RingLoop<H> {
                 if let Some((buffer, room)) = connection.lend_assembly(services) {
                     side.receiving = Receiving::Direct;
                     side.large = true;
-                    self.ring.receive_direct(token, socket.as_fd(), buffer, room);
+                    side.receiving_directly =
+                        self.ring.receive_direct(token, socket.as_fd(), buffer, room);
                 }
             }
             Receiving::Idle if wants => {
@@ -503,13 +556,17 @@ impl<H: Handler> RingLoop<H> {
                 side.receiving = Receiving::Cancelling;
                 self.ring.cancel_receive(token);
             }
+            Receiving::Direct => {
+                side.receiving = Receiving::Cancelling;
+                self.ring.cancel_operation(token, side.receiving_directly);
+            }
             Receiving::Parked => side.receiving = Receiving::Idle,
             _ => {}
         }
         let idle = side.receiving == Receiving::Idle;
-        if (side.busy || side.receiving == Receiving::Direct) && !side.cancelled {
+        if side.busy && !side.cancelled {
             side.cancelled = true;
-            self.ring.cancel_operations(token);
+            self.ring.cancel_operation(token, side.sending);
         }
         if !idle || side.busy {
             return;
@@ -536,7 +593,7 @@ impl<H: Handler> RingLoop<H> {
                         if let Some(slot) = self.core.slots.get_mut(token)
                             && let Some(socket) = &slot.socket
                         {
-                            self.ring.connect(token, socket.as_fd(), address);
+                            slot.driver.sending = self.ring.connect(token, socket.as_fd(), address);
                         }
                     }
                     Err(error) => self.core.connect_failed(state, &error.to_string()),

@@ -9,7 +9,7 @@ use ringsock::{Conn, Cores, Driver, Handler, Message, Server, ServerBuilder};
 
 use crate::client::Client;
 use crate::process;
-use crate::served::{Echo, Served, alone_for_each_driver, for_each_driver};
+use crate::served::{Echo, Served, alone_for_each_driver, among_others, for_each_driver};
 
 /// Sends a head and returns the status and body of the answer.
 fn ask(address: SocketAddr, head: &str) -> (u16, String) {
@@ -129,6 +129,7 @@ fn a_token_is_asked_for_and_a_foreign_name_refused() {
 
 #[test]
 fn an_address_that_others_reach_needs_a_token() {
+    let _shared = among_others();
     let start = |token: Option<&str>| {
         let server = Server::builder().cores(Cores::List(vec![0])).driver(Driver::Epoll);
         let server = server.admin("0.0.0.0:0").unwrap();
@@ -139,7 +140,19 @@ fn an_address_that_others_reach_needs_a_token() {
     };
     let error = start(None).unwrap_err().to_string();
     assert!(error.contains("0.0.0.0:") && error.contains("token"), "{error}");
-    Served::adopt_any(start(Some("t")).unwrap()).stop();
+    let server = Served::adopt_any(start(Some("t")).unwrap());
+    let admin = SocketAddr::from(([127, 0, 0, 1], server.admin_address().port()));
+    let asks_for = |token: &str| {
+        let head = format!("GET /metrics HTTP/1.1\r\nAuthorization: Bearer {token}");
+        ask(admin, &head).0 == 200
+    };
+    assert!(asks_for("t") && !asks_for("other"));
+    server.controller.set_admin_token(Some("other".to_owned())).unwrap();
+    assert!(asks_for("other") && !asks_for("t"));
+    let error = server.controller.set_admin_token(None).unwrap_err().to_string();
+    assert!(error.contains("token"), "{error}");
+    assert!(asks_for("other"), "nothing has changed");
+    server.stop();
 }
 
 #[test]

@@ -81,6 +81,38 @@ fn as_many_bytes_a_second_as_allowed_pass_and_one_more_is_closed_with_1008() {
 }
 
 #[test]
+fn as_many_control_frames_a_second_as_allowed_pass_and_one_more_is_closed_with_1008() {
+    let ping = [0x89, 0x80, 0, 0, 0, 0];
+    // A rate, and then how long the peer is silent and how many Pings that allows, in turns.
+    for (rate, turns) in [
+        (7, &[(1000, 7)][..]),
+        (20, &[(500, 10)]),
+        (600, &[(5, 3)]),
+        (1_500, &[(4, 6)]),
+        (3, &[(500, 1), (500, 2)]),
+    ] {
+        let limits = Limits {
+            control_frames_per_second: rate,
+            control_frames_burst: 12,
+            ..Limits::default()
+        };
+        let (mut server, peer) = echo_server(limits);
+        let pongs = |server: &mut MemoryServer<Echo>, pings: usize| {
+            (0..pings).for_each(|_| server.receive(peer, &ping));
+            let sent = server.take_sent(peer);
+            let pongs = frames(&sent).iter().filter(|(first, _)| *first == 0x8a).count();
+            (pongs, close_code(&sent))
+        };
+        assert_eq!(pongs(&mut server, 12), (12, None), "the burst, at {rate} a second");
+        for &(millis, allowed) in turns {
+            server.advance(Duration::from_millis(millis));
+            assert_eq!(pongs(&mut server, allowed), (allowed, None), "at {rate} a second");
+        }
+        assert_eq!(pongs(&mut server, 1), (0, Some(1008)), "at {rate} a second");
+    }
+}
+
+#[test]
 fn a_connection_lives_as_long_as_allowed_and_is_then_closed_with_1001() {
     let limits = Limits { lifetime_max: Duration::from_secs(5), ..Limits::default() };
     let (mut server, peer) = echo_server(limits);

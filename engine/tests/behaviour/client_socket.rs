@@ -15,7 +15,7 @@ use ringsock::{
 
 use crate::client::PATIENCE;
 use crate::random::Random;
-use crate::served::{Echo, Served, for_each_driver};
+use crate::served::{Echo, Served, among_others, for_each_driver};
 
 fn large_limits() -> Limits {
     Limits { message_bytes_max: 32 * MIB, send_queue_bytes_max: 64 * MIB, ..Limits::default() }
@@ -196,6 +196,7 @@ fn accept_upgrade(stream: &mut TcpStream) {
 
 #[test]
 fn a_connection_that_breaks_is_told_from_one_that_ends() {
+    let _shared = among_others();
     for (bytes, code) in [(&b""[..], 1006), (b"\x83\x00", 1002), (b"\x81\x01\xff", 1007)] {
         let (address, server) = listener(move |mut stream| {
             accept_upgrade(&mut stream);
@@ -215,6 +216,7 @@ fn a_connection_that_breaks_is_told_from_one_that_ends() {
 
 #[test]
 fn each_step_that_fails_says_which_against_whom_and_why() {
+    let _shared = among_others();
     let closed_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (silent, server) = listener(|mut stream| {
         read_head(&mut stream);
@@ -239,6 +241,38 @@ fn each_step_that_fails_says_which_against_whom_and_why() {
     });
     assert!(begun.elapsed() < PATIENCE);
     server.join().unwrap();
+}
+
+#[test]
+fn no_error_tells_the_secrets_of_an_address() {
+    let _shared = among_others();
+    let (silent, server) = listener(|mut stream| {
+        read_head(&mut stream);
+        let _ = stream.read(&mut [0]);
+    });
+    let (refusing, other) = listener(|mut stream| {
+        let head = read_head(&mut stream);
+        assert!(head.starts_with("GET /feed?token=s3cret HTTP/1.1\r\n"), "{head}");
+        stream.write_all(b"HTTP/1.1 401 Unauthorized\r\n\r\n").unwrap();
+    });
+    let short = Limits { handshake_timeout: Duration::from_millis(200), ..Limits::default() };
+    let asked = |address: SocketAddr| Client::new(format!("ws://{address}/feed?token=s3cret"));
+    assert!(!format!("{:?}", asked(silent).header("Cookie", "s3cret")).contains("s3cret"));
+    block_on(async {
+        for client in [
+            asked(silent).limits(short),
+            asked(refusing),
+            Client::new("ws://user:s3cret@127.0.0.1/"),
+            Client::new("ws://127.0.0.1:x/?token=s3cret"),
+        ] {
+            let error = client.connect().await.unwrap_err();
+            for text in [error.to_string(), format!("{error:?}")] {
+                assert!(!text.contains("s3cret") && text.contains("127.0.0.1"), "{text}");
+            }
+        }
+    });
+    server.join().unwrap();
+    other.join().unwrap();
 }
 
 /// A proxy for one connection that answers `answer`, and tells the head it was asked with.
@@ -272,6 +306,7 @@ fn proxy(answer: &'static [u8]) -> (SocketAddr, mpsc::Receiver<String>, JoinHand
 
 #[test]
 fn a_proxy_is_asked_for_a_tunnel_and_gone_through() {
+    let _shared = among_others();
     let driver = Driver::Auto;
     let server = Served::start(driver, |_| Echo);
     let address = server.address;
@@ -300,6 +335,7 @@ fn a_proxy_is_asked_for_a_tunnel_and_gone_through() {
 /// A message that is waited for with a timeout must not be lost when the timeout comes first.
 #[test]
 fn waiting_for_a_message_may_be_given_up_and_begun_again() {
+    let _shared = among_others();
     let (go, wait) = mpsc::channel::<()>();
     let (address, server) = listener(move |mut stream| {
         accept_upgrade(&mut stream);

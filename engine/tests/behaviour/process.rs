@@ -20,6 +20,22 @@ pub(crate) fn shard_threads() -> usize {
     names.filter(|name| name.starts_with("shard-")).count()
 }
 
+/// For each shard's thread the cores it may run on, as the kernel lists them.
+pub(crate) fn shard_cores() -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").expect("the list of threads");
+    let statuses = tasks.flatten().filter_map(|task| {
+        let name = fs::read_to_string(task.path().join("comm")).ok()?;
+        name.starts_with("shard-").then(|| fs::read_to_string(task.path().join("status")).ok())?
+    });
+    let cores = statuses.filter_map(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+        Some(line.trim().to_owned())
+    });
+    let mut cores: Vec<String> = cores.collect();
+    cores.sort();
+    cores
+}
+
 /// Memory that belongs to this process alone, in bytes.
 pub(crate) fn memory_bytes() -> usize {
     let status = fs::read_to_string("/proc/self/status").expect("the process's status");

@@ -21,7 +21,7 @@ impl Handler for Rooms {
 
     fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<String> {
         match request.param("room") {
-            Some(room) if room != "locked" => Upgrade::accept(room.into_owned()),
+            Some(room) if room != "locked" => Upgrade::accept(room.to_owned()),
             _ => Upgrade::reject(Status::FORBIDDEN, "this room is locked"),
         }
     }
@@ -132,7 +132,8 @@ fn other_paths_and_methods_are_refused_clearly() {
             (upgrade_request("/", ""), "404 ", "a page and no WebSocket"),
             (upgrade_request("/nowhere", ""), "404 ", "nothing is served at this path"),
             (upgrade_request("/chat/locked", ""), "403 ", "this room is locked"),
-            (upgrade_request("/ch%61t/a", ""), "404 ", "nothing is served at this path"),
+            (upgrade_request("/ch%61t/locked", ""), "403 ", "this room is locked"),
+            (upgrade_request("/chat/a%2Fb", ""), "400 ", "an escaped slash"),
         ] {
             let (head, body) = ask(&server, &request);
             assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {head}");
@@ -180,6 +181,79 @@ fn a_policy_is_asked_at_its_paths_and_health_is_beyond_all() {
             let head = client.head().expect("an answer");
             assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {head}");
         }
+    });
+}
+
+/// A server whose handlers, one of them without a route, may be had by nobody in places.
+fn guarded(driver: Driver) -> Served {
+    let refuse = |_: &Request<'_>| Err(Rejection::new(Status::UNAUTHORIZED, "members only"));
+    let by_hand = |request: &Request<'_>| match request.path().starts_with("/hand/") {
+        true => Err(Rejection::new(Status::FORBIDDEN, "nobody")),
+        false => Ok(()),
+    };
+    let configure = |server: ServerBuilder| {
+        server
+            .route("/chat/{room}", |_| Rooms(mpsc::channel().0))
+            .route("/files/{*rest}", |_| Counter)
+            .policy_at("/chat/secret", refuse)
+            .policy_at("/chat/höhle", refuse)
+            .policy_at("/chat/a@b", refuse)
+            .policy_at("/files/private/{*rest}", refuse)
+            .policy_at("/admin", refuse)
+            .policy(by_hand)
+            .page("/grüße", Page::text("hello"))
+    };
+    Served::configured(driver, configure, |_| Echo)
+}
+
+#[test]
+fn policies_routes_and_handlers_see_one_and_the_same_path() {
+    for_each_driver(|driver| {
+        let server = guarded(driver);
+        for (target, status) in [
+            ("/chat/open", "101 "),
+            ("/chat/%6fpen", "101 "),
+            ("/chat/secret", "401 "),
+            ("/chat/secret?x=1", "401 "),
+            ("http://server.example.com/chat/secret", "401 "),
+            ("/chat/%73ecret", "401 "),
+            ("/chat/%73%65%63%72%65%74", "401 "),
+            ("/chat/secret/", "401 "),
+            ("/ch%61t/secret", "401 "),
+            ("/chat/h%C3%B6hle", "401 "),
+            ("/chat/h%c3%b6hle", "401 "),
+            ("/chat/a@b", "401 "),
+            ("/chat/a%40b", "401 "),
+            ("/chat/a%2540b", "101 "),
+            ("/chat/%2e%2e/chat/secret", "400 "),
+            ("/chat//secret", "400 "),
+            ("//chat/secret", "400 "),
+            ("/chat%2fsecret", "400 "),
+            ("/chat/%ff", "400 "),
+            ("/files/a", "101 "),
+            ("/files/private", "401 "),
+            ("/files/private/", "401 "),
+            ("/files/private/a", "401 "),
+            ("/files/p%72ivate/a", "401 "),
+            ("/files/private%2Fa", "400 "),
+            ("/files/private%5Ca", "400 "),
+            ("/files//private/a", "400 "),
+            ("/files/./private/a", "400 "),
+            ("/admin", "401 "),
+            ("/admin/", "401 "),
+            ("/%61dmin/", "401 "),
+            ("/admins", "101 "),
+            ("/hand/a", "403 "),
+            ("/h%61nd/a", "403 "),
+            ("/hand%2fa", "400 "),
+        ] {
+            let mut client = Client::raw(server.address);
+            client.send_bytes(upgrade_request(target, "").as_bytes());
+            let head = client.head().expect("an answer");
+            assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{target}: {head}");
+        }
+        let (head, body) = ask(&server, "GET /gr%C3%BC%C3%9Fe HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 200 ") && body == "hello", "{head} {body}");
     });
 }
 

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::panic;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -32,9 +32,14 @@ pub(crate) fn drivers() -> Vec<Driver> {
     }
 }
 
+/// Held by a test that opens something and counts nothing. Those below hold it themselves.
+pub(crate) fn among_others() -> RwLockReadGuard<'static, ()> {
+    PROCESS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs a test with each driver, beside other tests.
 pub(crate) fn for_each_driver(test: fn(Driver)) {
-    let _shared = PROCESS.read().unwrap_or_else(PoisonError::into_inner);
+    let _shared = among_others();
     drivers().into_iter().for_each(|driver| run(driver, test));
 }
 

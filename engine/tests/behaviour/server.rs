@@ -8,9 +8,10 @@ use ringsock::{Conn, Cores, Driver, Handler, KIB, Limits, MIB, Message, Server, 
 use socket2::{Domain, Socket, Type};
 
 use crate::client::{self, BINARY, CONTINUATION, Client, TEXT};
+use crate::process;
 use crate::random::{Random, text_of};
 use crate::recorder::Recorder;
-use crate::served::{Echo, Served, for_each_driver};
+use crate::served::{Echo, Served, alone_for_each_driver, for_each_driver};
 
 /// Around every change of a frame header's form, and of how the engine receives.
 const SIZES: [usize; 16] = [
@@ -257,5 +258,22 @@ fn the_driver_asked_for_is_the_one_that_runs() {
         };
         assert_eq!(running.driver().to_string(), wanted);
         Served::adopt(running).stop();
+    });
+}
+
+#[test]
+fn each_shard_is_tied_to_its_core() {
+    alone_for_each_driver(|driver| {
+        for cores in [Cores::List(vec![0]), Cores::All] {
+            let configure = |server: ringsock::ServerBuilder| server.cores(cores);
+            let server = Served::configured(driver, configure, |_| Echo);
+            Client::connect(server.address).echo("served");
+            let tied = process::shard_cores();
+            let available = thread::available_parallelism().expect("cores").get();
+            assert!(tied.len() == 1 || tied.len() == available, "{tied:?}");
+            let single = |core: &String| core.parse::<usize>().is_ok();
+            assert!(tied.iter().all(single), "{tied:?}");
+            assert!(tied.windows(2).all(|pair| pair[0] != pair[1]), "{tied:?}");
+        }
     });
 }

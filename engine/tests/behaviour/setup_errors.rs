@@ -3,7 +3,9 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use ringsock::{Cores, Limits, Result, Running, Server, ServerBuilder, SetupError, TopicOptions};
+use ringsock::{
+    Cores, Limits, Page, Result, Running, Server, ServerBuilder, SetupError, TopicOptions,
+};
 use socket2::{Domain, Socket, Type};
 
 use crate::client::Client;
@@ -119,6 +121,17 @@ fn a_path_that_cannot_be_a_route_is_named() {
     check(twice.start_routes(), &["'/a/{c}'", "each once"]);
     let policy = |_: &ringsock::Request<'_>| Ok(());
     check(server().policy_at("x", policy).start(|_| Echo), &["'x'", "does not begin with /"]);
+    for (path, reason) in [
+        ("/a%20b", "has an escape"),
+        ("/a//b", "two slashes"),
+        ("/a/../b", ". or .. segment"),
+        ("/a?b", "a ? or a #"),
+    ] {
+        check(routed(path), &[&format!("'{path}'"), reason]);
+        check(server().page(path, Page::text("x")).start(|_| Echo), &[path, reason]);
+        check(server().health(path).start(|_| Echo), &[path, reason]);
+        check(server().policy_at(path, policy).start(|_| Echo), &[path, reason]);
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use ringsock::{Cores, Driver, Limits, Result, Running, Server};
+use rustix::process::Uid;
+use rustix::thread::set_thread_res_uid;
 
 use crate::client::Client;
 use crate::process;
@@ -70,6 +73,30 @@ fn inherited_sockets_serve_whether_few_or_many() {
             }
             server.stop();
         }
+    });
+}
+
+#[test]
+fn a_listener_that_does_not_accept_any_more_is_tried_again_and_not_all_the_time() {
+    for_each_driver(|driver| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = socket2::Socket::from(listener.try_clone().unwrap());
+        let server = Server::builder().cores(Cores::List(vec![0])).driver(driver);
+        let server = server.inherit([OwnedFd::from(listener)]).unwrap();
+        let server = Served::adopt(server.listen_inherited().unwrap().start(|_| Echo).unwrap());
+        Client::connect(server.address).echo("before");
+        // Whoever else has the socket spoils it for everybody.
+        other.shutdown(std::net::Shutdown::Both).unwrap();
+        let counters = || {
+            let reports = server.controller.reports(PATIENCE, 0);
+            reports[0].as_ref().expect("the shard turns").counters
+        };
+        process::wait_until(PATIENCE, "accepting fails", || counters().accept_backoffs > 0);
+        let before = counters();
+        thread::sleep(Duration::from_millis(500));
+        let after = counters();
+        assert!(after.accept_backoffs - before.accept_backoffs < 20, "{after:?}");
+        assert!(after.turns - before.turns < 100, "{after:?}");
     });
 }
 
@@ -167,6 +194,46 @@ fn a_stale_path_is_replaced_and_a_foreign_one_is_an_error() {
         let started = nowhere.cores(Cores::List(vec![0])).driver(driver).start(|_| Echo);
         let error = started.unwrap_err().to_string();
         assert!(error.contains("/nonexistent/handover.sock"), "{error}");
+    });
+}
+
+/// Runs `work` on a thread that belongs to another user, as only root can.
+fn as_another_user<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let nobody = Uid::from_raw(65_534);
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            set_thread_res_uid(nobody, nobody, nobody).expect("root may be anybody");
+            work()
+        });
+        thread.join().expect("it has ended")
+    })
+}
+
+#[test]
+fn nothing_is_taken_over_from_another_user_and_nothing_handed_to_one() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tested: only root can be two users");
+        return;
+    }
+    for_each_driver(|driver| {
+        let place = Place::new("user", driver);
+        fs::set_permissions(&place.0, fs::Permissions::from_mode(0o777)).unwrap();
+        let window = Duration::from_millis(100);
+        let foreign = || serve(driver, &place, "127.0.0.1:0", window);
+        let foreign = Served::adopt(as_another_user(foreign).unwrap());
+        let address = foreign.address.to_string();
+        let error = serve(driver, &place, &address, window).unwrap_err().to_string();
+        assert!(error.contains("user 65534") && error.contains("handover.sock"), "{error}");
+        Client::connect(foreign.address).echo("not disturbed");
+        assert!(!foreign.controller.is_draining());
+        foreign.stop();
+        let own = Served::adopt(serve(driver, &place, "127.0.0.1:0", window).unwrap());
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = as_another_user(|| serve(driver, &place, "127.0.0.1:0", window)).unwrap_err();
+        assert!(error.to_string().contains("must be the same user"), "{error}");
+        Client::connect(own.address).echo("not disturbed");
+        assert!(!own.controller.is_draining());
+        own.stop();
     });
 }
 

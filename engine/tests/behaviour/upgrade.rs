@@ -17,10 +17,7 @@ impl Handler for Doorkeeper {
         };
         let upgrade = Upgrade::accept(name.into_owned()).header("X-Room", "lobby");
         let upgrade = upgrade.header("X-Broken", "a\r\nSet-Cookie: stolen");
-        match request.subprotocols().find(|offered| *offered == "chat.v2") {
-            Some(_) => upgrade.subprotocol("chat.v2"),
-            None => upgrade,
-        }
+        upgrade.subprotocol("chat.v2")
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, String>) {
@@ -71,8 +68,11 @@ fn subprotocol_and_headers_are_answered() {
         assert!(head.contains("\r\nSec-WebSocket-Protocol: chat.v2"), "{head}");
         assert!(head.contains("\r\nX-Room: lobby"), "{head}");
         assert!(!head.contains("Set-Cookie"), "{head}");
-        let (_, head) = Client::upgrade(server.address, "/?name=a", "");
-        assert!(!head.contains("Sec-WebSocket-Protocol"), "{head}");
+        // One that was not offered must not be answered, whatever the handler says.
+        for offer in ["", "Sec-WebSocket-Protocol: chat.v1\r\n"] {
+            let (_, head) = Client::upgrade(server.address, "/?name=a", offer);
+            assert!(!head.contains("Sec-WebSocket-Protocol"), "{head}");
+        }
     });
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ringsock::Tls;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// For `localhost` and `127.0.0.1`.
 pub(crate) struct Certificate {
@@ -44,6 +44,21 @@ impl Certificate {
     /// For a server.
     pub(crate) fn tls(&self) -> Tls {
         Tls::pem(self.path(), self.folder.join("key.pem")).expect("a pair")
+    }
+
+    /// For a server that shares no code with the engine's.
+    #[allow(dead_code, reason = "not every test that has this module plays servers")]
+    pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
+        let certificate = CertificateDer::from_pem_file(self.path()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_file(self.folder.join("key.pem")).expect("a key");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("a pair");
+        Arc::new(config)
     }
 
     /// For a client that shares no code with the engine's.

@@ -1,6 +1,8 @@
 //! Reads what a server sent, plainly and slowly: the oracle. Nothing here is shared with the
 //! engine, and nothing here knows what was expected.
 
+use ringsock::protocol::MessageKind;
+
 /// An HTTP response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Response {
@@ -69,6 +71,16 @@ pub(crate) enum Message {
     Pong(Vec<u8>),
     /// A Close with its code, if it has one.
     Close(Option<u16>),
+}
+
+impl Message {
+    /// A whole message.
+    pub(crate) fn new(kind: MessageKind, content: Vec<u8>) -> Self {
+        match kind {
+            MessageKind::Text => Self::Text(content),
+            MessageKind::Binary => Self::Binary(content),
+        }
+    }
 }
 
 /// Who sent the frames that are read.

@@ -1,5 +1,5 @@
-//! The client role: plays a server to one of the engine's clients and looks at what it makes of
-//! it. Nothing here knows about servers under test.
+//! The client role: plays a server to one of the engine's clients in memory and looks at what it
+//! makes of it; `outbound` does the same over sockets. Nothing here knows about servers under test.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,10 +29,10 @@ pub(crate) struct ClientRow {
     pub(crate) rfc: String,
     /// Subprotocols the client offers.
     #[serde(default)]
-    offer: Vec<String>,
+    pub(crate) offer: Vec<String>,
     /// The compression the client offers, as the command line has it; empty for none.
     #[serde(default)]
-    deflate: String,
+    pub(crate) deflate: String,
     /// How the bytes are cut into segments; by length when nothing is said.
     #[serde(default)]
     split: Vec<SplitName>,
@@ -59,19 +59,58 @@ struct ClientExpectation {
     application: Option<u16>,
 }
 
+/// What the application above a client was told.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) messages: Vec<Message>,
+    pub(crate) close_code: Option<u16>,
+    /// Why it could not connect.
+    pub(crate) refusal: Option<String>,
+}
+
+impl ClientRow {
+    /// All ways of playing the server.
+    pub(crate) fn plans(&self, accept: &str, effort: Effort) -> Vec<Plan> {
+        let acts = compose::acts(&self.respond, accept)
+            .unwrap_or_else(|error| panic!("row {} cannot be sent: {error}", self.id));
+        split::plans(&acts, &self.split, effort)
+    }
+
+    /// A line for a run that went wrong.
+    pub(crate) fn failure(&self, plan: &Plan, wrong: &str) -> String {
+        let Self { id, name, rfc, .. } = self;
+        format!("{id}: {name} (RFC {rfc}), {}: {wrong}", plan.label)
+    }
+
+    /// Whether the client, which has sent this after its request and then ended the connection,
+    /// made of the server what it had to.
+    pub(crate) fn judge(&self, sent: &[u8], outcome: &Outcome) -> Result<(), String> {
+        if self.expect.refused {
+            return match &outcome.refusal {
+                Some(reason) if !reason.is_empty() && sent.is_empty() => Ok(()),
+                reason => Err(format!("refusal {reason:?}, {} bytes sent", sent.len())),
+            };
+        }
+        let frames = answer::messages(sent, Sender::Client, !self.deflate.is_empty())?;
+        compare("sent", &self.expect.frames, &frames.complete)?;
+        compare("delivered", &self.expect.messages, &outcome.messages)?;
+        if self.expect.application.is_some() && self.expect.application != outcome.close_code {
+            return Err(format!("the application saw {:?}", outcome.close_code));
+        }
+        Ok(())
+    }
+}
+
 /// Runs every row in all its splits; returns how many runs there were and a line for each failure.
 pub(crate) fn run(rows: &[ClientRow]) -> (usize, Vec<String>) {
     let mut runs = 0;
     let mut failures = Vec::new();
     for row in rows {
         let (accept, _) = greeted(row);
-        let acts = compose::acts(&row.respond, &accept)
-            .unwrap_or_else(|error| panic!("row {} cannot be sent: {error}", row.id));
-        for plan in split::plans(&acts, &row.split, Effort::All) {
+        for plan in row.plans(&accept, Effort::All) {
             runs += 1;
             if let Err(wrong) = attempt(row, &plan) {
-                let ClientRow { id, name, rfc, .. } = row;
-                failures.push(format!("{id}: {name} (RFC {rfc}), {}: {wrong}", plan.label));
+                failures.push(row.failure(&plan, &wrong));
                 break;
             }
         }
@@ -90,7 +129,7 @@ fn greeted(row: &ClientRow) -> (String, MemoryLink) {
 }
 
 /// Checks a client's request as RFC 6455 section 4.2.1 does and computes the answer to its key.
-fn accept_for(request: &str, offer: &[String]) -> String {
+pub(crate) fn accept_for(request: &str, offer: &[String]) -> String {
     let head = request.strip_suffix("\r\n\r\n").expect("the request is one head");
     let (line, headers) = head.split_once("\r\n").expect("the request has headers");
     assert_eq!(line, "GET /chat HTTP/1.1");
@@ -133,20 +172,7 @@ fn attempt(row: &ClientRow, plan: &Plan) -> Result<(), String> {
             Received::Nothing => return Err("the client has not ended the connection".to_owned()),
         }
     }
-    let seen = link.seen();
-    if row.expect.refused {
-        return match &seen.refusal {
-            Some(reason) if !reason.is_empty() && sent.is_empty() => Ok(()),
-            reason => Err(format!("refusal {reason:?}, {} bytes sent", sent.len())),
-        };
-    }
-    let frames = answer::messages(&sent, Sender::Client, !row.deflate.is_empty())?;
-    compare("sent", &row.expect.frames, &frames.complete)?;
-    compare("delivered", &row.expect.messages, &seen.messages)?;
-    if row.expect.application.is_some() && row.expect.application != seen.close_code {
-        return Err(format!("the application saw {:?}", seen.close_code));
-    }
-    Ok(())
+    row.judge(&sent, link.seen())
 }
 
 fn compare(what: &str, expected: &[ExpectedFrame], found: &[Message]) -> Result<(), String> {

@@ -13,6 +13,7 @@ mod certificate;
 mod client;
 mod compose;
 mod memory;
+mod outbound;
 mod row;
 mod runner;
 mod secured;
@@ -23,7 +24,9 @@ mod subject;
 mod verdict;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use client::ClientRow;
@@ -33,7 +36,7 @@ use served::{Buffers, Deadlines, Served, Transport};
 use subject::{Effort, Link, Received, Subject};
 
 /// The tables for servers.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 8] = [
     ("request.toml", include_str!("request.toml")),
     ("upgrade.toml", include_str!("upgrade.toml")),
     ("frames.toml", include_str!("frames.toml")),
@@ -41,6 +44,7 @@ const TABLES: [(&str, &str); 7] = [
     ("closing.toml", include_str!("closing.toml")),
     ("deflate.toml", include_str!("deflate.toml")),
     ("deadlines.toml", include_str!("deadlines.toml")),
+    ("elsewhere.toml", include_str!("elsewhere.toml")),
 ];
 
 fn server_rows() -> (Vec<Row>, Vec<Elsewhere>) {
@@ -79,7 +83,7 @@ fn check_over_sockets(
     let waits = deadlines == Deadlines::Short;
     let rows: Vec<_> = server_rows().0.into_iter().filter(|row| row.slow == waits).collect();
     let title = format!("{driver:?}, {transport:?}, {buffers:?} buffers, {deadlines:?} deadlines");
-    runner::run(&*served.server, &rows).conclude(&title);
+    runner::run_side_by_side(&*served.server, &rows).conclude(&title);
 }
 
 /// The same over the ring, unless this machine does not let processes use io_uring: containers
@@ -119,6 +123,11 @@ fn bad_input_is_answered_as_listed_over_the_ring_with_tiny_buffers() {
 }
 
 #[test]
+fn bad_input_is_answered_as_listed_over_the_ring_without_multishot_operations() {
+    check_over_the_ring(Transport::Plain, Buffers::OneShot, Deadlines::Usual);
+}
+
+#[test]
 fn slow_peers_are_answered_as_listed_over_the_ring() {
     check_over_the_ring(Transport::Plain, Buffers::Usual, Deadlines::Short);
 }
@@ -154,8 +163,9 @@ fn bad_input_is_answered_as_listed_by_the_server_at_an_address() {
         Duration::from_millis(milliseconds.parse().expect("RINGSOCK_WIRE_DEADLINE_MS is a number"))
     });
     let rows = server_rows().0.into_iter().filter(|row| row.slow == deadline.is_some());
-    let server = socket::Server { address, deadline };
-    runner::run(&server, &rows.collect::<Vec<_>>()).conclude(&format!("server at {address}"));
+    let server = socket::Server { address, deadline, effort: Effort::All };
+    runner::run_side_by_side(&server, &rows.collect::<Vec<_>>())
+        .conclude(&format!("server at {address}"));
 }
 
 #[test]
@@ -165,6 +175,38 @@ fn bad_servers_are_refused_as_listed_by_clients_in_memory() {
     runner::announce("clients in memory", rows.len(), runs, failures.len(), 0);
     assert!(runs > 0, "no row was run");
     assert!(failures.is_empty(), "{} rows failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// The same over sockets.
+fn check_clients_over_sockets(driver: Driver, transport: Transport) {
+    if driver == Driver::Ring
+        && let Err(error) = ringsock::probe_ring()
+    {
+        let _ = writeln!(std::io::stderr(), "the ring is not tested: {error}");
+        return;
+    }
+    let rows = client_rows();
+    let (runs, failures) = outbound::run(&rows, driver, transport);
+    let title = format!("clients, {driver:?}, {transport:?}");
+    runner::announce(&title, rows.len(), runs, failures.len(), 0);
+    assert!(runs > rows.len(), "every row in several ways");
+    assert!(failures.is_empty(), "{} runs failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn bad_servers_are_refused_as_listed_by_clients_over_the_ring() {
+    check_clients_over_sockets(Driver::Ring, Transport::Plain);
+}
+
+#[test]
+fn bad_servers_are_refused_as_listed_by_clients_over_epoll() {
+    check_clients_over_sockets(Driver::Epoll, Transport::Plain);
+}
+
+#[test]
+fn bad_servers_are_refused_as_listed_by_clients_over_tls() {
+    check_clients_over_sockets(Driver::Ring, Transport::Tls);
+    check_clients_over_sockets(Driver::Epoll, Transport::Tls);
 }
 
 #[test]
@@ -181,8 +223,29 @@ fn every_row_has_its_own_id_and_says_why() {
     }
 }
 
+/// Inputs of the catalogue.
+const INPUTS: std::ops::RangeInclusive<u32> = 1..=82;
+/// What there is nothing to test of: the bridge is not built.
+const NOT_BUILT: [&str; 1] = ["B81"];
+
+/// Whether there is a test of this name: `behaviour::routes::name` in the tests, else in the sources.
+fn is_test(name: &str) -> bool {
+    let mut place: Vec<&str> = name.split("::").collect();
+    let function = place.pop().unwrap_or_default();
+    let folder = if place.first() == Some(&"behaviour") { "tests" } else { "src" };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let file = root.join(place.join("/")).with_extension("rs");
+    // A module of tests may stand in the file of what it tests.
+    let above = root.join(place[..place.len().saturating_sub(1)].join("/")).with_extension("rs");
+    let text =
+        fs::read_to_string(&file).or_else(|_| fs::read_to_string(&above)).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let head = format!("fn {function}() {{");
+    lines.windows(2).any(|pair| pair[0] == "#[test]" && pair[1] == head)
+}
+
 #[test]
-fn every_input_of_the_catalogue_has_a_row_or_says_what_its_test_needs() {
+fn every_input_of_the_catalogue_has_a_row_or_names_its_tests() {
     let (rows, elsewhere) = server_rows();
     let number = |id: &str| -> Option<u32> {
         let digits: String =
@@ -192,11 +255,16 @@ fn every_input_of_the_catalogue_has_a_row_or_says_what_its_test_needs() {
     let mut covered: BTreeSet<u32> = rows.iter().filter_map(|row| number(&row.id)).collect();
     for left in &elsewhere {
         assert!(left.needs.contains(' '), "{} does not say what it needs", left.id);
+        let tests = left.test.as_slice();
+        assert_eq!(tests.is_empty(), NOT_BUILT.contains(&left.id.as_str()), "{}", left.id);
+        let missing = tests.iter().find(|test| !is_test(test));
+        assert!(missing.is_none(), "{} names a test that is not there: {missing:?}", left.id);
         let left = number(&left.id).expect("an id of the catalogue");
         assert!(covered.insert(left), "B{left} has a row and is left to others");
     }
-    let missing: Vec<_> = (1..=73).filter(|number| !covered.contains(number)).collect();
+    let missing: Vec<_> = INPUTS.filter(|number| !covered.contains(number)).collect();
     assert!(missing.is_empty(), "no row and no reason for {missing:?}");
+    assert!(!is_test("behaviour::routes::none") && !is_test("none::none") && !is_test(""));
 }
 
 /// A server that accepts every connection and never answers.

@@ -12,6 +12,7 @@ use ringsock::protocol::handshake::{ClientRequest, Request};
 use ringsock::{Deflate, Limits};
 
 use crate::answer::Message;
+use crate::client::Outcome;
 use crate::row::Deadline;
 use crate::subject::{Effort, Link, Received, Subject};
 
@@ -98,8 +99,8 @@ impl MemoryLink {
     }
 
     /// What the application above the connection saw.
-    pub(crate) fn seen(&self) -> &Recorder {
-        &self.application
+    pub(crate) fn seen(&self) -> &Outcome {
+        &self.application.outcome
     }
 
     fn end(&mut self, reset: bool) {
@@ -174,25 +175,25 @@ impl Link for MemoryLink {
     }
 
     fn application_close_code(&self) -> Option<u16> {
-        self.application.close_code
+        self.application.outcome.close_code
     }
 }
 
 /// An application that notes what it is told, and echoes messages if it is to.
 #[derive(Default)]
-pub(crate) struct Recorder {
+struct Recorder {
     echoes: bool,
     opened: usize,
-    /// Messages, in order.
-    pub(crate) messages: Vec<Message>,
-    /// The close code, once there is one.
-    pub(crate) close_code: Option<u16>,
-    /// Why a client could not connect.
-    pub(crate) refusal: Option<String>,
+    outcome: Outcome,
 }
 
 impl Application for Recorder {
-    fn decide(&mut self, _connection: &mut Connection, _request: &Request<'_>) -> Decision {
+    fn decide(
+        &mut self,
+        _connection: &mut Connection,
+        _services: &mut Services,
+        _request: &Request<'_>,
+    ) -> Decision {
         Decision::Accept { subprotocol: None, headers: Vec::new() }
     }
 
@@ -209,7 +210,7 @@ impl Application for Recorder {
         payload: Payload<'_>,
     ) {
         assert!(
-            self.opened == 1 && self.close_code.is_none(),
+            self.opened == 1 && self.outcome.close_code.is_none(),
             "messages come between open and close"
         );
         if self.echoes {
@@ -217,10 +218,7 @@ impl Application for Recorder {
             return;
         }
         let content = payload.bytes().to_vec();
-        self.messages.push(match kind {
-            MessageKind::Text => Message::Text(content),
-            MessageKind::Binary => Message::Binary(content),
-        });
+        self.outcome.messages.push(Message::new(kind, content));
     }
 
     fn pong(&mut self, _connection: &mut Connection, _services: &mut Services, _payload: &[u8]) {}
@@ -231,12 +229,12 @@ impl Application for Recorder {
         _services: &mut Services,
         info: CloseInfo<'_>,
     ) {
-        assert!(self.opened == 1 && self.close_code.is_none(), "a connection closes once");
-        self.close_code = Some(info.code.0);
+        assert!(self.opened == 1 && self.outcome.close_code.is_none(), "it closes once");
+        self.outcome.close_code = Some(info.code.0);
     }
 
     fn connect_failed(&mut self, reason: &str) {
         assert_eq!(self.opened, 0, "a connection that was open did not fail to open");
-        self.refusal = Some(reason.to_owned());
+        self.outcome.refusal = Some(reason.to_owned());
     }
 }

@@ -1,7 +1,7 @@
 //! The notation of the tables: what one row may say. Nothing here knows what the words mean on the
 //! wire (`compose`) or how an answer is judged (`verdict`).
 //!
-//! A file is a list of `[[row]]` and, where an input is tested elsewhere, `[[elsewhere]]`:
+//! A file is a list of `[[row]]`, or of `[[elsewhere]]` for inputs that are tested elsewhere:
 //!
 //! ```toml
 //! [[row]]
@@ -33,6 +33,8 @@ pub(crate) struct Elsewhere {
     pub(crate) id: String,
     /// What its test needs.
     pub(crate) needs: String,
+    /// The tests, each with its module.
+    pub(crate) test: OneOrMany<String>,
 }
 
 /// One input and the answer it must get.
@@ -330,6 +332,7 @@ struct Table {
     /// Whether rows begin after the opening handshake when they do not say.
     #[serde(default)]
     opened: bool,
+    #[serde(default)]
     row: Vec<toml::Value>,
     #[serde(default)]
     elsewhere: Vec<Elsewhere>,

@@ -7,7 +7,7 @@ use ringsock::{Conn, Cores, Deflate, Driver, Handler, Limits, Message, Running, 
 use crate::certificate::Certificate;
 use crate::secured::Secured;
 use crate::socket;
-use crate::subject::Subject;
+use crate::subject::{Effort, Subject};
 
 /// Deadlines short enough to wait for, and long enough that a busy machine keeps them apart.
 const SHORT_DEADLINE: Duration = Duration::from_millis(500);
@@ -29,6 +29,8 @@ pub(crate) enum Buffers {
     Usual,
     /// So small that everything that can be cut is cut.
     Tiny,
+    /// As usual, but received one operation at a time, as old kernels have it.
+    OneShot,
 }
 
 /// What is between the server and its clients.
@@ -53,7 +55,7 @@ pub(crate) enum Deadlines {
 pub(crate) struct Served {
     running: Option<Running>,
     /// How to reach it.
-    pub(crate) server: Box<dyn Subject>,
+    pub(crate) server: Box<dyn Subject + Sync>,
 }
 
 impl Served {
@@ -79,6 +81,7 @@ impl Served {
         let builder = match buffers {
             Buffers::Usual => builder,
             Buffers::Tiny => builder.tiny_buffers(),
+            Buffers::OneShot => builder.one_shot_operations(),
         };
         let certificate = Certificate::issue();
         let builder = match transport {
@@ -87,8 +90,11 @@ impl Served {
         };
         let running = builder.start(|_shard| Echo).expect("the server starts");
         let address = running.addresses()[0];
-        let server = socket::Server { address, deadline };
-        let server: Box<dyn Subject> = match transport {
+        // Each cut of a secured stream costs a handshake, and tiny buffers cut by themselves.
+        let all = matches!((transport, buffers), (Transport::Plain, Buffers::Usual));
+        let effort = if all { Effort::All } else { Effort::Few };
+        let server = socket::Server { address, deadline, effort };
+        let server: Box<dyn Subject + Sync> = match transport {
             Transport::Plain => Box::new(server),
             Transport::Tls => Box::new(Secured { server, config: certificate.client_config() }),
         };

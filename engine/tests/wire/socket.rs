@@ -19,6 +19,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// All its deadlines, when they were shortened so that rows can wait for them.
     pub(crate) deadline: Option<Duration>,
+    /// In how many ways inputs are cut.
+    pub(crate) effort: Effort,
 }
 
 impl Subject for Server {
@@ -29,7 +31,7 @@ impl Subject for Server {
     }
 
     fn effort(&self) -> Effort {
-        Effort::Few
+        self.effort
     }
 
     fn deadline(&self, _deadline: Deadline) -> Option<Duration> {

@@ -4,12 +4,11 @@
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
-use super::settings::{Mount, Origin, Settings, keys};
-
-/// What an `[[app]]` may say.
-const APP_KEYS: [&str; 2] = ["kind", "path"];
+use super::settings::{
+    Form, Origin, Setting, Settings, Table, TableForm, keys, table_form, table_names,
+};
 
 /// A file being read.
 struct Source<'a> {
@@ -33,13 +32,10 @@ fn read_text(settings: &mut Settings, path: &Path, text: &str) -> Result<(), Str
     settings.file = Some(path.to_owned());
     for (section, value) in table.get_ref() {
         let (name, offset) = (section.get_ref().as_ref(), section.span().start);
-        match value.get_ref() {
-            DeValue::Array(apps) if name == "app" => {
-                for app in apps.iter() {
-                    settings.mounts.push(source.mount(app)?);
-                }
-            }
-            DeValue::Table(section) => source.section(settings, name, section)?,
+        match (value.get_ref(), table_form(name)) {
+            (DeValue::Array(tables), Some(form)) => source.tables(settings, form, tables)?,
+            (DeValue::Table(section), None) => source.section(settings, name, section)?,
+            (DeValue::Table(_), Some(_)) => return Err(source.wrong(offset, &brackets(name))),
             _ => return Err(source.wrong(offset, &unknown_section(name))),
         }
     }
@@ -50,12 +46,18 @@ fn unknown_section(name: &str) -> String {
     let known: Vec<String> = sections();
     let nearest = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
     let nearest = nearest.map_or("", String::as_str);
-    let form = if nearest == "app" { "[[app]]" } else { &format!("[{nearest}]") };
-    format!("there is no '{name}' here; the nearest is the section {form}")
+    match table_form(nearest) {
+        Some(_) => format!("there is no '{name}' here; the nearest are tables [[{nearest}]]"),
+        None => format!("there is no '{name}' here; the nearest is the section [{nearest}]"),
+    }
+}
+
+fn brackets(name: &str) -> String {
+    format!("there may be several: begin each with [[{name}]]")
 }
 
 fn sections() -> Vec<String> {
-    let mut sections = vec!["app".to_owned()];
+    let mut sections: Vec<String> = table_names().map(str::to_owned).collect();
     for (key, _) in keys() {
         let (section, _) = key.split_once('.').unwrap_or_default();
         if !sections.iter().any(|known| known == section) {
@@ -88,11 +90,21 @@ impl Source<'_> {
             return Err(self.wrong(offset, &unknown_section(section)));
         }
         for (key, value) in table {
-            let origin = Origin::File(self.path.to_owned(), self.line(key.span().start));
-            let values = self.values(value)?;
-            settings.set(&format!("{section}.{}", key.get_ref()), values, origin)?;
+            let name = format!("{section}.{}", key.get_ref());
+            if let Some(form) = table_form(&name) {
+                let DeValue::Array(tables) = value.get_ref() else {
+                    return Err(self.wrong(key.span().start, &brackets(&name)));
+                };
+                self.tables(settings, form, tables)?;
+                continue;
+            }
+            settings.set(&name, self.values(value)?, self.origin(key.span().start))?;
         }
         Ok(())
+    }
+
+    fn origin(&self, offset: usize) -> Origin {
+        Origin::File(self.path.to_owned(), self.line(offset))
     }
 
     fn values(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, String> {
@@ -114,28 +126,56 @@ impl Source<'_> {
         }
     }
 
-    fn mount(&self, app: &Spanned<DeValue<'_>>) -> Result<Mount, String> {
-        let offset = app.span().start;
-        let DeValue::Table(table) = app.get_ref() else {
-            return Err(self.wrong(offset, "an application is a table: begin it with [[app]]"));
-        };
-        for key in table.keys() {
-            if !APP_KEYS.contains(&key.get_ref().as_ref()) {
-                let reason = format!("an [[app]] has no '{}': it has kind and path", key.get_ref());
-                return Err(self.wrong(key.span().start, &reason));
-            }
+    fn tables(
+        &self,
+        settings: &mut Settings,
+        form: &TableForm,
+        tables: &DeArray<'_>,
+    ) -> Result<(), String> {
+        for table in tables.iter() {
+            let offset = table.span().start;
+            let DeValue::Table(entries) = table.get_ref() else {
+                return Err(self.wrong(offset, &brackets(form.name)));
+            };
+            settings.add_table(form, self.table(form, entries, offset)?);
         }
-        let text = |name: &str| match table.get(name) {
-            Some(value) => self.scalar(value),
-            None => Err(self.wrong(offset, &format!("this [[app]] has no {name}"))),
-        };
-        Ok(Mount { kind: text("kind")?, path: text("path")?, line: self.line(offset) })
+        Ok(())
+    }
+
+    fn table(
+        &self,
+        form: &TableForm,
+        entries: &DeTable<'_>,
+        offset: usize,
+    ) -> Result<Table, String> {
+        let name = form.name;
+        let mut table = Table::new(form, self.line(offset));
+        for (key, value) in entries {
+            let (key, offset) = (key.get_ref().as_ref(), key.span().start);
+            let Some((_, known)) = form.keys.iter().find(|(own, _)| *own == key) else {
+                let names: Vec<&str> = form.keys.iter().map(|(own, _)| *own).collect();
+                let reason = format!("a [[{name}]] has no '{key}': it has {}", names.join(", "));
+                return Err(self.wrong(offset, &reason));
+            };
+            let values = self.values(value)?;
+            if *known != Form::List && values.len() != 1 {
+                return Err(
+                    self.wrong(offset, &format!("{name}.{key} takes one value, not a list"))
+                );
+            }
+            table.set(key, Setting { values, origin: self.origin(offset) });
+        }
+        match form.required.iter().find(|key| table.values.get(key).is_none()) {
+            Some(missing) => Err(self.wrong(offset, &format!("this [[{name}]] has no {missing}"))),
+            None => Ok(table),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::Mount;
 
     fn settings(text: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
@@ -156,7 +196,23 @@ mod tests {
         let origin = &read.get("limits.message_bytes_max").unwrap().origin;
         assert_eq!(origin.to_string(), "r.toml:5");
         let mount = Mount { kind: "echo".into(), path: "/echo".into(), line: 8 };
-        assert_eq!(read.mounts, [mount]);
+        assert_eq!(read.mounts(), [mount]);
+    }
+
+    #[test]
+    fn tables_stand_beside_the_section_of_their_name() {
+        let read = settings(
+            "[access]\nhosts = [\"a\"]\n[[access.at]]\npaths = [\"/x\", \"/y\"]\n\
+             [[access.at]]\npaths = \"/z\"\norigin_required = true\n",
+        );
+        let read = read.unwrap();
+        assert_eq!(read.section("access").get("hosts").unwrap().values, ["a"]);
+        let [first, second] = read.tables("access.at") else { panic!("two tables") };
+        assert_eq!((first.line, second.line), (3, 5));
+        assert_eq!(first.values.get("paths").unwrap().values, ["/x", "/y"]);
+        assert_eq!(second.text("origin_required"), "true");
+        let wrong = second.values.read("paths", |_| Err::<(), _>("bad".to_owned())).unwrap_err();
+        assert_eq!(wrong, "r.toml:6: access.at.paths: bad");
     }
 
     #[test]
@@ -202,6 +258,13 @@ mod tests {
             ("[[app]]\nkind = \"echo\"\n", 1, "no path"),
             ("[[app]]\nkind = \"echo\"\npaht = \"/\"\n", 3, "'paht'"),
             ("[apps]\nkind = \"echo\"\n", 2, "[[app]]"),
+            ("[app]\nkind = \"echo\"\n", 1, "[[app]]"),
+            ("app = [1]\n", 1, "[[app]]"),
+            ("[tls.name]\nname = \"a\"\n", 1, "[[tls.name]]"),
+            ("[[access]]\nhosts = [\"a\"]\n", 1, "[access"),
+            ("[[access.at]]\nhosts = [\"a\"]\n", 1, "no paths"),
+            ("[[access.at]]\npaths = [\"/\"]\norigin_required = [true, true]\n", 3, "one value"),
+            ("[[tls.name]]\nname = \"a\"\ncert = \"b\"\n", 3, "'cert'"),
             ("[server]\ncores = \"0\"\ncores = \"1\"\n", 3, "duplicate"),
         ] {
             let error = settings(text).unwrap_err();

@@ -7,23 +7,30 @@ mod groups;
 mod print;
 mod proxies;
 mod settings;
+mod tls;
 mod value;
 
 use std::path::PathBuf;
 
-use ringsock::{Cores, Deflate, Driver, Latency, Limits, Tls, TrustedProxies};
+use ringsock::{Cores, Deflate, Driver, Latency, Limits, TrustedProxies};
 
+use crate::apps::Apps;
 use crate::cli::ServeArguments;
 use crate::log::LogFormat;
-use access::Access;
+pub(crate) use access::Access;
 use groups::{FIXED_LIMITS, Group};
 pub(crate) use print::print;
 use settings::{Form, Origin};
 pub(crate) use settings::{Mount, Settings};
+use tls::TlsFiles;
 use value::Value;
 
 /// Where it listens unless told otherwise.
 const LISTEN: &str = "127.0.0.1:9001";
+/// Where the admin address of applications is unless told otherwise.
+const ADMIN: &str = "127.0.0.1:9601";
+/// What says that there shall be none.
+const OFF: &str = "off";
 /// What is logged unless told otherwise.
 const LOG_LEVEL: &str = "info";
 
@@ -37,7 +44,7 @@ pub(crate) struct Config {
     /// The value of the `Server` header; empty for none.
     pub(crate) server_name: String,
     pub(crate) handover: Option<PathBuf>,
-    pub(crate) admin: Option<String>,
+    pub(crate) admin: Admin,
     pub(crate) admin_token: Option<String>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
@@ -50,44 +57,17 @@ pub(crate) struct Config {
     pub(crate) tls: Option<TlsFiles>,
     /// Compression, if it is to be accepted.
     pub(crate) deflate: Option<Deflate>,
-    pub(crate) mounts: Vec<Mount>,
 }
 
-/// What TLS is spoken with.
+/// Where the admin address is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TlsFiles {
-    certificate: PathBuf,
-    key: PathBuf,
-    /// Who may issue the certificates of clients, if those are to show one.
-    client_roots: Option<PathBuf>,
-}
-
-impl TlsFiles {
-    fn read(settings: &Settings) -> Result<Option<Self>, String> {
-        let path = |key| {
-            settings.read(key, |text| match text {
-                "" => Err("it is empty".to_owned()),
-                text => Ok(PathBuf::from(text)),
-            })
-        };
-        let (certificate, key) = (path("tls.certificate")?, path("tls.key")?);
-        let client_roots = path("tls.client_roots")?;
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Ok(Some(Self { certificate, key, client_roots })),
-            (None, None) if client_roots.is_none() => Ok(None),
-            _ => Err("tls needs both certificate and key (--tls-cert, --tls-key)".to_owned()),
-        }
-    }
-
-    /// Reads the files.
-    pub(crate) fn load(&self) -> Result<Tls, String> {
-        let tls = Tls::pem(&self.certificate, &self.key);
-        let tls = tls.and_then(|tls| match &self.client_roots {
-            Some(roots) => tls.client_certificates(roots),
-            None => Ok(tls),
-        });
-        tls.map_err(|error| error.to_string())
-    }
+pub(crate) enum Admin {
+    /// There is none.
+    Off,
+    /// Where nobody has asked for it: a server goes without it if it cannot be had.
+    Usual(&'static str),
+    /// Where somebody wants it.
+    At(String),
 }
 
 /// Gathers what was said, wherever it was.
@@ -137,10 +117,21 @@ fn header_value(text: &str) -> Result<String, String> {
     }
 }
 
+fn read_admin(settings: &Settings, apps: &Apps) -> Result<Admin, String> {
+    let asked = settings.read("admin.listen", |text| match text {
+        "" => Err(format!("it is empty: give HOST:PORT, or {OFF} for none")),
+        OFF => Ok(Admin::Off),
+        address => Ok(Admin::At(address.to_owned())),
+    })?;
+    let usual = if apps.are_deployed() { Admin::Usual(ADMIN) } else { Admin::Off };
+    Ok(asked.unwrap_or(usual))
+}
+
 /// The admin token: itself, or what a file holds, which a service manager can keep from others.
 fn read_token(settings: &Settings) -> Result<Option<String>, String> {
     let whole = |text: &str| match text.trim() {
         "" => Err("it is empty".to_owned()),
+        text if text.contains(char::is_whitespace) => Err("a token has no blanks".to_owned()),
         text => Ok(text.to_owned()),
     };
     let token = settings.read("admin.token", whole)?;
@@ -155,12 +146,12 @@ fn read_token(settings: &Settings) -> Result<Option<String>, String> {
 }
 
 impl Config {
-    /// Reads each value; what nobody has set is the default, for limits that of `base`.
-    pub(crate) fn read(settings: &Settings, base: &Limits) -> Result<Self, String> {
+    /// Reads each value; what nobody has set is the default, or what suits the applications.
+    pub(crate) fn read(settings: &Settings, apps: &Apps) -> Result<Self, String> {
         let some = |text: &str| {
             if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
         };
-        let limits = read_group(settings, base.clone())?;
+        let limits = read_group(settings, apps.limits())?;
         limits.validate().map_err(|reason| format!("limits: {reason}"))?;
         let latency = read_group(settings, Latency::default())?;
         latency.validate().map_err(|reason| format!("latency: {reason}"))?;
@@ -176,7 +167,7 @@ impl Config {
                 .read("server.name", header_value)?
                 .unwrap_or_else(|| "ringsock".to_owned()),
             handover: settings.read("server.handover", some)?.map(PathBuf::from),
-            admin: settings.read("admin.listen", some)?,
+            admin: read_admin(settings, apps)?,
             admin_token: read_token(settings)?,
             log_level: settings
                 .read("log.level", crate::log::check_level)?
@@ -188,7 +179,6 @@ impl Config {
             proxies: proxies::read(settings)?,
             tls: TlsFiles::read(settings)?,
             deflate: deflates.then_some(deflate),
-            mounts: settings.mounts.clone(),
         })
     }
 
@@ -202,6 +192,7 @@ impl Config {
 pub(crate) fn is_live(key: &str) -> bool {
     match key.split_once('.') {
         Some(("limits", name)) => !FIXED_LIMITS.contains(&name),
-        _ => key == "log.level",
+        Some(("access", _)) => true,
+        _ => matches!(key, "log.level" | "admin.token" | "admin.token_file"),
     }
 }

@@ -5,14 +5,15 @@ use std::fmt::Write;
 
 use ringsock::{Deflate, Latency, Limits};
 
-use super::Config;
 use super::groups::Group;
-use super::settings::{Form, Origin, Settings, keys};
+use super::settings::{Form, Origin, Settings, keys, table_form, table_names};
+use super::{Admin, Config, OFF};
+use crate::apps::Apps;
 
 /// The whole configuration as a file that can be read again, each value with where it came from.
 /// Secrets are not shown.
-pub(crate) fn print(settings: &Settings, base: &Limits) -> Result<String, String> {
-    let config = Config::read(settings, base)?;
+pub(crate) fn print(settings: &Settings, apps: &Apps) -> Result<String, String> {
+    let config = Config::read(settings, apps)?;
     let mut page = String::new();
     let mut open = String::new();
     for (key, form) in keys() {
@@ -38,17 +39,23 @@ pub(crate) fn print(settings: &Settings, base: &Limits) -> Result<String, String
             None => writeln!(page, "# {name} is not set"),
         };
     }
-    for mount in &config.mounts {
-        let file = settings.file_name();
-        let _ = write!(
-            page,
-            "\n[[app]] # {file}:{}\nkind = {}\npath = {}\n",
-            mount.line,
-            quoted(&mount.kind),
-            quoted(&mount.path)
-        );
-    }
+    table_names().for_each(|name| print_tables(&mut page, settings, name));
     Ok(page)
+}
+
+fn print_tables(page: &mut String, settings: &Settings, name: &str) {
+    let Some(form) = table_form(name) else { return };
+    for table in settings.tables(name) {
+        let _ = writeln!(page, "\n[[{name}]] # {}:{}", settings.file_name(), table.line);
+        for (key, form) in form.keys {
+            let Some(setting) = table.values.get(key) else { continue };
+            let shown = match form {
+                Form::List => quoted_list(&setting.values),
+                Form::One | Form::Secret => quoted(table.text(key)),
+            };
+            let _ = writeln!(page, "{key} = {shown}");
+        }
+    }
 }
 
 /// What holds for a key that was not set, or, for a limit, in any case.
@@ -62,6 +69,12 @@ fn default_of(config: &Config, section: &str, name: &str) -> Option<String> {
         ("server", "cores") => Some(quoted("all")),
         ("server", "driver") => Some(quoted("auto")),
         ("server", "name") => Some(quoted(&config.server_name)),
+        ("admin", "listen") => Some(quoted(match &config.admin {
+            Admin::Off => OFF,
+            Admin::Usual(address) => address,
+            Admin::At(address) => address,
+        })),
+        ("tls", "minimum_version") if config.tls.is_some() => Some(quoted("1.2")),
         ("log", "level") => Some(quoted(&config.log_level)),
         ("log", "format") => Some(quoted("text")),
         _ => None,

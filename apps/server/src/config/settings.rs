@@ -1,5 +1,6 @@
-//! Which keys there are, and for each the value that goes first and where it came from: defaults,
-//! then the file, then the environment, then flags. What values mean is decided elsewhere.
+//! Which keys and tables there are, and for each key the value that goes first and where it came
+//! from: defaults, then the file, then the environment, then flags. What values mean is decided
+//! elsewhere.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,8 +35,45 @@ const KEYS: &[(&str, Form)] = &[
     ("tls.certificate", Form::One),
     ("tls.key", Form::One),
     ("tls.client_roots", Form::One),
+    ("tls.minimum_version", Form::One),
     ("deflate.enabled", Form::One),
 ];
+
+/// The tables that the file may have any number of, as `[[app]]`.
+const TABLES: &[TableForm] = &[
+    TableForm {
+        name: "app",
+        keys: &[("kind", Form::One), ("path", Form::One)],
+        required: &["kind", "path"],
+    },
+    TableForm {
+        name: "access.at",
+        keys: &[
+            ("paths", Form::List),
+            ("origins", Form::List),
+            ("origin_required", Form::One),
+            ("hosts", Form::List),
+            ("secrets_file", Form::One),
+            ("secrets_in", Form::List),
+            ("subprotocols", Form::List),
+            ("headers", Form::List),
+        ],
+        required: &["paths"],
+    },
+    TableForm {
+        name: "tls.name",
+        keys: &[("name", Form::One), ("certificate", Form::One), ("key", Form::One)],
+        required: &["name", "certificate", "key"],
+    },
+];
+
+/// What a table may say, and what it must.
+pub(super) struct TableForm {
+    /// What stands in its brackets.
+    pub(super) name: &'static str,
+    pub(super) keys: &'static [(&'static str, Form)],
+    pub(super) required: &'static [&'static str],
+}
 
 /// What the value of a key looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +118,70 @@ pub(crate) struct Setting {
     pub(crate) origin: Origin,
 }
 
+/// Values by key: those of a section, or of one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Values {
+    /// What goes before the keys in messages.
+    section: String,
+    set: BTreeMap<String, Setting>,
+}
+
+impl Values {
+    /// What a key was set to, if it was.
+    pub(crate) fn get(&self, key: &str) -> Option<&Setting> {
+        self.set.get(key)
+    }
+
+    /// The value of a key that takes one, read by `read`.
+    pub(crate) fn read<T>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        let Some(setting) = self.get(key) else { return Ok(None) };
+        let text = setting.values.first().map_or("", String::as_str);
+        read(text).map(Some).map_err(|reason| self.wrong(key, &reason))
+    }
+
+    /// The text of an error about a key.
+    pub(crate) fn wrong(&self, key: &str, reason: &str) -> String {
+        let named = format!("{}{key}: {reason}", self.section);
+        self.get(key).map_or(named.clone(), |setting| format!("{}: {named}", setting.origin))
+    }
+
+    fn differ(&self, other: &Self) -> bool {
+        let values =
+            |all: &Self| all.set.iter().map(|(k, v)| (k.clone(), v.values.clone())).collect();
+        let (own, others): (Vec<_>, Vec<_>) = (values(self), values(other));
+        own != others
+    }
+}
+
+/// One of the tables of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// Where it begins.
+    pub(crate) line: usize,
+    pub(crate) values: Values,
+}
+
+impl Table {
+    pub(super) fn new(form: &TableForm, line: usize) -> Self {
+        let section = format!("{}.", form.name);
+        Self { line, values: Values { section, set: BTreeMap::new() } }
+    }
+
+    pub(super) fn set(&mut self, key: &str, setting: Setting) {
+        self.values.set.insert(key.to_owned(), setting);
+    }
+
+    /// The one value of a key that must be there.
+    pub(crate) fn text(&self, key: &str) -> &str {
+        let value = self.values.get(key).and_then(|setting| setting.values.first());
+        value.map_or("", String::as_str)
+    }
+}
+
 /// An application and its path, as the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mount {
@@ -91,8 +193,10 @@ pub(crate) struct Mount {
 /// What was set, by key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
-    set: BTreeMap<String, Setting>,
-    pub(crate) mounts: Vec<Mount>,
+    values: Values,
+    tables: BTreeMap<&'static str, Vec<Table>>,
+    /// Variables that look like ours and are not.
+    pub(crate) foreign: Vec<String>,
     pub(crate) file: Option<PathBuf>,
 }
 
@@ -100,6 +204,16 @@ pub(crate) struct Settings {
 pub(crate) fn keys() -> impl Iterator<Item = (String, Form)> {
     let others = KEYS.iter().map(|&(key, form)| (key.to_owned(), form));
     others.chain(keys_of::<Deflate>()).chain(keys_of::<Latency>()).chain(keys_of::<Limits>())
+}
+
+/// What a table of this name is like, if there may be any.
+pub(super) fn table_form(name: &str) -> Option<&'static TableForm> {
+    TABLES.iter().find(|form| form.name == name)
+}
+
+/// The names of tables, in the order in which they are shown.
+pub(super) fn table_names() -> impl Iterator<Item = &'static str> {
+    TABLES.iter().map(|form| form.name)
 }
 
 fn keys_of<G: Group>() -> impl Iterator<Item = (String, Form)> {
@@ -129,13 +243,13 @@ impl Settings {
         if form != Form::List && values.len() != 1 {
             return Err(format!("{origin}: {key} takes one value, not a list"));
         }
-        self.set.insert(key.to_owned(), Setting { values, origin });
+        self.values.set.insert(key.to_owned(), Setting { values, origin });
         Ok(())
     }
 
     /// What a key was set to, if it was.
     pub(crate) fn get(&self, key: &str) -> Option<&Setting> {
-        self.set.get(key)
+        self.values.get(key)
     }
 
     /// The value of a key that takes one, read by `read`.
@@ -144,14 +258,40 @@ impl Settings {
         key: &str,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, String> {
-        let Some(setting) = self.get(key) else { return Ok(None) };
-        let text = setting.values.first().map_or("", String::as_str);
-        let named = |reason| format!("{}: {key}: {reason}", setting.origin);
-        read(text).map(Some).map_err(named)
+        self.values.read(key, read)
+    }
+
+    /// The keys of a section, without its name.
+    pub(crate) fn section(&self, name: &str) -> Values {
+        let section = format!("{name}.");
+        let own = self.values.set.iter();
+        let own = own.filter_map(|(key, setting)| Some((key.strip_prefix(&section)?, setting)));
+        let set = own.map(|(key, setting)| (key.to_owned(), setting.clone())).collect();
+        Values { section, set }
+    }
+
+    pub(super) fn add_table(&mut self, form: &TableForm, table: Table) {
+        self.tables.entry(form.name).or_default().push(table);
+    }
+
+    /// The tables of a name, in the order of the file.
+    pub(crate) fn tables(&self, name: &str) -> &[Table] {
+        self.tables.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The applications.
+    pub(crate) fn mounts(&self) -> Vec<Mount> {
+        let mount = |table: &Table| Mount {
+            kind: table.text("kind").to_owned(),
+            path: table.text("path").to_owned(),
+            line: table.line,
+        };
+        self.tables("app").iter().map(mount).collect()
     }
 
     /// Takes what the environment says. A variable is `RINGSOCK_SECTION__KEY`; a list is separated
-    /// by spaces. `RUST_LOG`, known from other programs, stands in for `RINGSOCK_LOG__LEVEL`.
+    /// by spaces. Others that begin like that are not ours: Kubernetes tells of a service named
+    /// `ringsock` so. `RUST_LOG`, known from other programs, stands in for `RINGSOCK_LOG__LEVEL`.
     pub(crate) fn read_environment(
         &mut self,
         variables: impl Iterator<Item = (String, String)>,
@@ -162,6 +302,10 @@ impl Settings {
         for (name, value) in variables {
             let key = match name.strip_prefix("RINGSOCK_") {
                 Some("CONFIG") => continue,
+                Some(rest) if !rest.contains("__") => {
+                    self.foreign.push(name);
+                    continue;
+                }
                 Some(rest) => rest.to_ascii_lowercase().replacen("__", ".", 1),
                 None if name == "RUST_LOG" => "log.level".to_owned(),
                 None => continue,
@@ -176,28 +320,34 @@ impl Settings {
         Ok(())
     }
 
-    /// The keys whose values differ, and `app` if what is mounted does.
+    /// The keys whose values differ, and the names of the tables that do.
     pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
         let values =
             |settings: &Self, key: &str| settings.get(key).map(|setting| setting.values.clone());
         let mut keys: Vec<String> = keys().map(|(key, _)| key).collect();
         keys.retain(|key| values(self, key) != values(other, key));
-        let mounts = |settings: &Self| {
-            let mounts = settings.mounts.iter();
-            mounts.map(|mount| (mount.kind.clone(), mount.path.clone())).collect::<Vec<_>>()
-        };
-        if mounts(self) != mounts(other) {
-            keys.push("app".to_owned());
-        }
+        keys.extend(
+            table_names().filter(|name| self.tables_differ(other, name)).map(str::to_owned),
+        );
         keys
+    }
+
+    fn tables_differ(&self, other: &Self, name: &str) -> bool {
+        let (own, others) = (self.tables(name), other.tables(name));
+        let mut pairs = own.iter().zip(others);
+        own.len() != others.len() || pairs.any(|(one, other)| one.values.differ(&other.values))
     }
 
     /// Takes over the values of these keys.
     pub(crate) fn take_over(&mut self, mut other: Self, keys: &[String]) {
         for key in keys {
-            match other.set.remove(key) {
-                Some(setting) => self.set.insert(key.clone(), setting),
-                None => self.set.remove(key),
+            if let Some(form) = table_form(key) {
+                self.tables.insert(form.name, other.tables.remove(form.name).unwrap_or_default());
+                continue;
+            }
+            match other.values.set.remove(key) {
+                Some(setting) => self.values.set.insert(key.clone(), setting),
+                None => self.values.set.remove(key),
             };
         }
     }
@@ -241,6 +391,15 @@ mod tests {
     }
 
     #[test]
+    fn variables_of_others_are_kept_apart() {
+        // What Kubernetes adds for a Service of that name.
+        let foreign = ["RINGSOCK_PORT_9001_TCP", "RINGSOCK_SERVICE_HOST", "RINGSOCK_PORT"];
+        let settings = variables(&foreign.map(|name| (name, "10.0.0.1"))).unwrap();
+        assert_eq!(settings.foreign, foreign);
+        assert_eq!(settings.differences(&Settings::default()), [""; 0]);
+    }
+
+    #[test]
     fn an_unknown_variable_is_named_with_the_nearest_key() {
         let error = variables(&[("RINGSOCK_LIMITS__PING_INTERVALL", "5s")]).unwrap_err();
         assert!(error.contains("RINGSOCK_LIMITS__PING_INTERVALL"), "{error}");
@@ -254,8 +413,21 @@ mod tests {
         one.set("log.level", vec!["info".into()], Origin::Default).unwrap();
         other.set("log.level", vec!["info".into()], flag.clone()).unwrap();
         assert_eq!(one.differences(&other), [""; 0]);
-        other.set("server.cores", vec!["0".into()], flag).unwrap();
-        other.mounts.push(Mount { kind: "echo".into(), path: "/".into(), line: 1 });
+        other.set("server.cores", vec!["0".into()], flag.clone()).unwrap();
+        let form = table_form("app").unwrap();
+        let table = |path: &str, line: usize| {
+            let mut table = Table::new(form, line);
+            table.set("path", Setting { values: vec![path.to_owned()], origin: flag.clone() });
+            table
+        };
+        one.add_table(form, table("/", 3));
+        other.add_table(form, table("/", 1));
+        assert_eq!(one.differences(&other), ["server.cores"]);
+        other.add_table(form, table("/a", 2));
         assert_eq!(one.differences(&other), ["server.cores", "app"]);
+        one.add_table(form, table("/b", 2));
+        assert_eq!(one.differences(&other), ["server.cores", "app"]);
+        one.take_over(other.clone(), &["app".to_owned()]);
+        assert_eq!(one.differences(&other), ["server.cores"]);
     }
 }

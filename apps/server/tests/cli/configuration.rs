@@ -83,7 +83,8 @@ fn secrets_are_not_shown() {
 fn a_good_configuration_is_called_good_and_a_bad_one_named_with_its_line() {
     let place = Place::new("check");
     let good = place.write("good.toml", "[log]\nformat = \"json\"\n");
-    assert_eq!(printed(&["check-config", "--config", &good], &[]), format!("{good}: good\n"));
+    let page = printed(&["check-config", "--config", &good], &[]);
+    assert!(page.starts_with(&format!("{good}: good for 'ringsock echo'")), "{page}");
     for (name, text, named) in [
         ("key", "\n[limits]\nping_intervall = \"1s\"\n", "key.toml:3: there is no key"),
         ("unit", "[limits]\nping_interval = 30\n", "as in 30s"),
@@ -106,6 +107,63 @@ fn a_good_configuration_is_called_good_and_a_bad_one_named_with_its_line() {
     assert!(line.contains("ringsock serve"), "{line}");
     let line = failure(ringsock(&["serve", "--config", &good]));
     assert!(line.contains("[[app]]"), "{line}");
+}
+
+#[test]
+fn what_cannot_start_is_not_called_good() {
+    let place = Place::new("cannot-start");
+    let app = |path: &str| format!("[[app]]\nkind = \"echo\"\npath = \"{path}\"\n");
+    let long = "x".repeat(108);
+    for (name, text, named) in [
+        ("relative", app("one"), "'one' does not begin with /"),
+        ("conflict", app("/a/{b}") + &app("/a/{c}"), "'/a/{c}'"),
+        ("twice", app("/a") + &app("/a"), "'/a'"),
+        ("brace", app("/a/{"), "'/a/{'"),
+        ("escape", app("/a%20b"), "has an escape"),
+        ("dots", app("/a/../b"), ". or .. segment"),
+        (
+            "exposed",
+            "[admin]\nlisten = \"0.0.0.0:9601\"\n".to_owned(),
+            "admin address 0.0.0.0:9601",
+        ),
+        ("admin", "[admin]\nlisten = \"9601\"\n".to_owned(), "HOST:PORT"),
+        ("unix", "[server]\nlisten = [\"unix:foo\"]\n".to_owned(), "'unix:foo'"),
+        ("mode", "[server]\nlisten = [\"unix:/foo,mode=9\"]\n".to_owned(), "as in 660"),
+        ("long", format!("[server]\nlisten = [\"unix:/{long}\"]\n"), "cannot listen on"),
+        ("handover", format!("[server]\nhandover = \"/{long}\"\n"), "no hand-over at"),
+        ("core", "[server]\ncores = \"0,4095\"\n".to_owned(), "core 4095"),
+        (
+            "tls",
+            "[tls]\ncertificate = \"/none.pem\"\nkey = \"/none.key\"\n".to_owned(),
+            "/none.pem",
+        ),
+        ("origin", "[access]\norigins = [\"x\"]\n".to_owned(), "'x' is no origin"),
+        ("at", "[[access.at]]\npaths = [\"x\"]\n".to_owned(), "'x'"),
+    ] {
+        let file = place.write(&format!("{name}.toml"), &text);
+        let checked = failure(ringsock(&["check-config", "--config", &file]));
+        assert!(checked.contains(named), "{name}: {checked}");
+        // And it is what the start says.
+        let command = if text.contains("[[app]]") { "serve" } else { "echo" };
+        let started = failure(ringsock(&[command, "--config", &file]));
+        assert_eq!(started, checked, "{name}");
+    }
+}
+
+#[test]
+fn variables_of_others_are_left_alone_and_told() {
+    // What Kubernetes adds for a Service of that name.
+    let foreign = [
+        ("RINGSOCK_PORT", "tcp://10.0.0.1:9001"),
+        ("RINGSOCK_PORT_9001_TCP", "tcp://10.0.0.1:9001"),
+        ("RINGSOCK_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let page = printed(&["check-config"], &foreign);
+    assert!(page.contains("RINGSOCK_PORT_9001_TCP") && page.contains("no file: good"), "{page}");
+    let mut command = ringsock(&["check-config"]);
+    command.env("RINGSOCK_LIMITS__PING_INTERVALL", "5s");
+    let line = failure(command);
+    assert!(line.contains("RINGSOCK_LIMITS__PING_INTERVALL"), "{line}");
 }
 
 #[test]
@@ -223,11 +281,59 @@ fn who_may_connect_is_configured() {
     for (setting, named) in [
         ("access.origins=good.example", "access.origins"),
         ("access.hosts=a/b", "access.hosts"),
-        ("access.origin_required=true", "only with access.origins"),
-        ("access.secrets_in=bearer", "only with access.secrets_file"),
+        ("access.origin_required=true", "access.origin_required: of use only with origins"),
+        ("access.secrets_in=bearer", "access.secrets_in: of use only with secrets_file"),
         ("access.secrets_file=/nonexistent", "'/nonexistent'"),
     ] {
         let line = failure(ringsock(&["check-config", "--set", setting]));
         assert!(line.contains(named), "{line}");
     }
+}
+
+#[test]
+fn who_may_connect_where_is_configured_and_every_refusal_has_the_headers() {
+    let place = Place::new("access-at");
+    let (all, staff) = (place.write("all", "anna sesame\n"), place.write("staff", "bert pepper\n"));
+    let text = format!(
+        "[access]\nheaders = [\"Strict-Transport-Security: max-age=9\"]\nhosts = [\"a\"]\n\
+         secrets_file = {all:?}\nsecrets_in = [\"query:token\"]\n\
+         [[access.at]]\npaths = [\"/staff/{{*rest}}\", \"/board\"]\n\
+         secrets_file = {staff:?}\nheaders = [\"X-Where: staff\"]\n\
+         [[access.at]]\npaths = [\"/board\"]\norigins = [\"https://a.example\"]\norigin_required = true\n"
+    );
+    let file = place.write("r.toml", &text);
+    let page = printed(&["print-config", "--config", &file], &[]);
+    assert!(page.contains(&format!("[[access.at]] # {file}:6\n")), "{page}");
+    let copy = place.write("copy.toml", &page);
+    assert!(printed(&["check-config", "--config", &copy], &[]).contains(": good"));
+    let arguments = ["echo", "--listen", "127.0.0.1:0", "--cores", "0", "--config", &file];
+    let server = Serving::start(ringsock(&arguments));
+    let bearer = "Authorization: Bearer pepper\r\n";
+    let from_board = format!("{bearer}Origin: https://a.example\r\n");
+    for (path, headers, status) in [
+        ("/", "", "401"),
+        ("/?token=sesame", "", "101"),
+        ("/staff?token=sesame", "", "401"),
+        ("/staff/?token=sesame", bearer, "101"),
+        ("/staff/a?token=sesame", "", "401"),
+        ("/st%61ff/a?token=sesame", "", "401"),
+        ("/staff/a?token=sesame", bearer, "101"),
+        ("/staff/a", bearer, "401"),
+        ("/board?token=sesame", bearer, "403"),
+        ("/board?token=sesame", &from_board, "101"),
+        ("/boards?token=sesame", "", "101"),
+    ] {
+        let head = upgrade(&mut server.raw(), &format!("{path} HTTP/1.1\r\n{headers}X:"));
+        let head = head.expect("an answer");
+        assert_eq!(&head[9..12], status, "{path} {headers}");
+        assert!(head.contains("\r\nStrict-Transport-Security: max-age=9\r\n"), "{head}");
+        let of_staff = path.contains("ff") || path.contains("board?");
+        assert_eq!(head.contains("\r\nX-Where: staff\r\n"), of_staff, "{path}: {head}");
+    }
+    let request = "GET / HTTP/1.1\r\nHost: elsewhere\r\n\r\n";
+    let mut stream = server.raw();
+    std::io::Write::write_all(&mut stream, request.as_bytes()).expect("it can be sent");
+    let answer = std::io::read_to_string(stream).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+    assert!(answer.contains("\r\nStrict-Transport-Security: max-age=9\r\n"), "{answer}");
 }

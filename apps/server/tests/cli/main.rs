@@ -5,6 +5,7 @@ mod operation;
 mod place;
 mod program;
 mod seccomp;
+mod tls;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
@@ -76,7 +77,8 @@ fn help_mentions_every_command_and_flag() {
     let output = finish(ringsock(&["--help"]));
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    for command in ["echo", "serve", "check-config", "print-config", "probe", "--version", "SIGHUP"]
+    for command in
+        ["echo", "serve", "check-config", "print-config", "probe", "--version", "SIGHUP", "SIGUSR2"]
     {
         assert!(text.contains(command), "{command} is not in {text}");
     }

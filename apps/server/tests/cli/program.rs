@@ -123,17 +123,26 @@ impl Serving {
 
     /// Waits for the end: the exit code, and what else it wrote.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
+        let code = self.wait_for_end();
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).expect("UTF-8");
+        (code, log)
+    }
+
+    /// The same where others write to its log as well, so that it may go on.
+    pub(crate) fn wait_silently(mut self) -> Option<i32> {
+        self.wait_for_end()
+    }
+
+    fn wait_for_end(&mut self) -> Option<i32> {
         let started = Instant::now();
-        let status = loop {
+        loop {
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
-                break status;
+                return status.code();
             }
             assert!(started.elapsed() < PATIENCE, "it has not ended");
             thread::sleep(Duration::from_millis(5));
-        };
-        let mut log = String::new();
-        self.log.read_to_string(&mut log).expect("UTF-8");
-        (status.code(), log)
+        }
     }
 
     /// A connection that has completed its handshake.
@@ -176,7 +185,8 @@ fn greeting(log: &mut impl BufRead) -> (String, Option<SocketAddr>) {
         if log.read_line(&mut text).expect("UTF-8") == 0 {
             return (text, None);
         }
-        if let Some((_, rest)) = text[before..].split_once("listening on ws://") {
+        if let Some((_, rest)) = text[before..].split_once("listening on ws") {
+            let (_, rest) = rest.split_once("://").expect("a URL");
             let (address, _) = rest.split_once('/').expect("a URL");
             let address = address.parse().expect("an address");
             return (text, Some(address));
@@ -204,12 +214,12 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> String {
 }
 
 /// Asks for an upgrade; the head of the answer, `None` if the connection ends instead.
-pub(crate) fn request(stream: &mut TcpStream) -> Option<String> {
+pub(crate) fn request(stream: &mut (impl Read + Write)) -> Option<String> {
     upgrade(stream, "/")
 }
 
 /// The same at this path.
-pub(crate) fn upgrade(stream: &mut TcpStream, path: &str) -> Option<String> {
+pub(crate) fn upgrade(stream: &mut (impl Read + Write), path: &str) -> Option<String> {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -225,7 +235,7 @@ pub(crate) fn upgrade(stream: &mut TcpStream, path: &str) -> Option<String> {
 }
 
 /// Sends a text of up to 125 bytes and waits for its echo.
-pub(crate) fn echo(stream: &mut TcpStream, text: &str) {
+pub(crate) fn echo(stream: &mut (impl Read + Write), text: &str) {
     // The mask is zero: the payload stands there as it is.
     let header = [0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
     stream.write_all(&[&header, text.as_bytes()].concat()).expect("it can be sent");

@@ -9,14 +9,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use stage::Outcome;
+use stage::{Outcome, Transport};
 
-fn main() -> Outcome {
-    stage::serve(async |stream| {
+struct Echo;
+
+impl stage::Server for Echo {
+    async fn serve<T: Transport>(stream: T, _deflate: bool) -> Outcome {
         let connection =
             http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(accept));
         Ok(connection.with_upgrades().await?)
-    })
+    }
+}
+
+fn main() -> Outcome {
+    stage::run::<Echo>()
 }
 
 async fn accept(

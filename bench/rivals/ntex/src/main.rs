@@ -6,19 +6,20 @@ use ntex::service::{fn_factory_with_config, fn_service};
 use ntex::util::ByteString;
 use ntex::web::{self, App, HttpRequest, HttpServer, ws};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[ntex::main]
 async fn main() -> io::Result<()> {
     let address =
         std::env::args().nth(1).ok_or_else(|| io::Error::other("give the address to listen on"))?;
-    HttpServer::new(async || App::new().service(web::resource("/").route(web::get().to(accept))))
-        .workers(1)
-        .backlog(4096)
-        .bind(address)?
-        .run()
-        .await
+    let tls = stage::tls_config().map_err(|error| io::Error::other(error.to_string()))?;
+    let server = HttpServer::new(async || {
+        App::new().service(web::resource("/").route(web::get().to(accept)))
+    });
+    let server = server.workers(1).backlog(4096);
+    let server = match tls {
+        None => server.bind(address)?,
+        Some(config) => server.bind_rustls(address, &config)?,
+    };
+    server.run().await
 }
 
 async fn accept(request: HttpRequest) -> Result<web::HttpResponse, web::Error> {

@@ -17,6 +17,9 @@ use crate::counter::Counts;
 /// instructions beside it for the shortest functions.
 const TOLERANCE: f64 = 0.03;
 const TOLERANCE_INSTRUCTIONS: f64 = 2.0;
+/// Beyond this no other machine can have made it: it fails. What lies between is told.
+const REGRESSION: f64 = 0.15;
+const REGRESSION_INSTRUCTIONS: f64 = 10.0;
 
 /// Instructions of one operation, by instruction set and name.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -35,11 +38,13 @@ pub(crate) struct Comparison {
 /// Which way it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Not recorded for this instruction set.
-    New,
+    /// Not recorded for this instruction set, so nothing can be said.
+    NotRecorded,
     Same,
     Better,
+    /// More than the record says, but no more than another machine may make of it.
     Worse,
+    Regressed,
 }
 
 impl Record {
@@ -71,10 +76,12 @@ impl Record {
         let comparison = |(name, &now): (&String, &f64)| {
             let before = recorded.and_then(|recorded| recorded.get(name)).copied();
             let change = match before {
-                None => Change::New,
+                None => Change::NotRecorded,
                 Some(before) => {
                     let allowed = before * TOLERANCE + TOLERANCE_INSTRUCTIONS;
+                    let regression = before * REGRESSION + REGRESSION_INSTRUCTIONS;
                     match now - before {
+                        more if more > regression => Change::Regressed,
                         more if more > allowed => Change::Worse,
                         less if less < -allowed => Change::Better,
                         _ => Change::Same,
@@ -91,12 +98,15 @@ impl fmt::Display for Comparison {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, now, before, change } = self;
         write!(formatter, "{name:<34} {now:>10.1}")?;
-        let Some(before) = before else { return write!(formatter, "  not recorded") };
+        let Some(before) = before else { return write!(formatter, "  NOT COMPARED") };
         let percent = (now / before - 1.0) * 100.0;
         match change {
-            Change::Worse => write!(formatter, "  WORSE, was {before:.1} ({percent:+.1} %)"),
+            Change::Regressed => {
+                write!(formatter, "  REGRESSED, was {before:.1} ({percent:+.1} %)")
+            }
+            Change::Worse => write!(formatter, "  worse, was {before:.1} ({percent:+.1} %)"),
             Change::Better => write!(formatter, "  better, was {before:.1} ({percent:+.1} %)"),
-            Change::Same | Change::New => Ok(()),
+            Change::Same | Change::NotRecorded => Ok(()),
         }
     }
 }
@@ -120,6 +130,8 @@ mod tests {
     fn more_than_the_tolerance_is_worse_and_less_is_better() {
         assert_eq!(change(1000.0, 1032.0), Change::Same);
         assert_eq!(change(1000.0, 1033.0), Change::Worse);
+        assert_eq!(change(1000.0, 1160.0), Change::Worse);
+        assert_eq!(change(1000.0, 1161.0), Change::Regressed);
         assert_eq!(change(1000.0, 967.0), Change::Better);
         assert_eq!(change(10.0, 12.0), Change::Same);
         assert_eq!(change(10.0, 13.0), Change::Worse);
@@ -130,7 +142,7 @@ mod tests {
         let mut record = Record::default();
         record.take(counts("avx2", &[("a", 10.0)]));
         for counts in [counts("neon", &[("a", 99.0)]), counts("avx2", &[("b", 99.0)])] {
-            assert_eq!(record.compare(&counts)[0].change, Change::New);
+            assert_eq!(record.compare(&counts)[0].change, Change::NotRecorded);
         }
     }
 

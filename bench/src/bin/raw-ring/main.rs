@@ -46,9 +46,9 @@ struct Options {
     /// Answer each request on every connection, as a topic with all of them as subscribers does
     #[arg(long)]
     fan_out: bool,
-    /// Threads with a ring each, on --core and those after it
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: u16,
+    /// Cores that get a thread with a ring of its own, beside --core
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    further_cores: Vec<usize>,
 }
 
 /// The two ways to name a socket in an operation.
@@ -63,25 +63,27 @@ enum Descriptors {
 fn main() -> io::Result<()> {
     let options = Options::parse();
     let descriptors_max = allow_many_descriptors()?;
-    let shared = options.threads > 1;
+    let shared = !options.further_cores.is_empty();
     let listener = bind(options.common.listen, shared)?;
     let address = listener.local_addr()?;
-    let meeting = Meeting::of(options.threads.into());
+    let meeting = Meeting::of(1 + options.further_cores.len());
     std::thread::scope(|scope| {
-        for thread in 1..options.threads {
+        for &core in &options.further_cores {
             let (options, meeting) = (&options, &meeting);
             scope.spawn(move || {
                 let serve = || {
                     let listener = bind(address, shared)?;
-                    serve(&listener, options, thread, descriptors_max, meeting)
+                    serve(&listener, options, core, descriptors_max, meeting, || Ok(()))
                 };
                 // The others would wait for this one, or serve a part of the connections.
                 let Err(error) = serve();
-                eprintln!("raw-ring: thread {thread}: {error}");
+                eprintln!("raw-ring: core {core}: {error}");
                 std::process::exit(1);
             });
         }
-        let Err(error) = serve(&listener, &options, 0, descriptors_max, &meeting);
+        let welcome = || announce(&listener);
+        let core = options.common.core;
+        let Err(error) = serve(&listener, &options, core, descriptors_max, &meeting, welcome);
         eprintln!("raw-ring: {error}");
         std::process::exit(1);
     })
@@ -91,15 +93,14 @@ fn main() -> io::Result<()> {
 fn serve(
     listener: &TcpListener,
     options: &Options,
-    thread: u16,
+    core: usize,
     descriptors_max: u64,
     meeting: &Meeting,
+    welcome: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Infallible> {
-    pin(options.common.core + usize::from(thread))?;
+    pin(core)?;
     let server = Server::new(listener, options, descriptors_max)?;
     let neighbours = meeting.join(server.ring())?;
-    if thread == 0 {
-        announce(listener)?;
-    }
+    welcome()?;
     server.run(&neighbours)
 }

@@ -8,8 +8,9 @@ use std::process::Command;
 
 use ringsock_bench::frame_sizes::frame_bytes;
 
-use crate::peers::{Ability, Peer};
-use crate::rows::Load;
+use crate::load::{Load, Work};
+use crate::materials::Materials;
+use crate::peers::Peer;
 
 /// The name of the server under test, with the driver that is measured unless asked otherwise.
 pub(crate) const OWN: &str = "ringsock";
@@ -35,9 +36,25 @@ const FANOUT: &str = "examples/fanout";
 
 /// All contestants: the server under test first, then what marks the limit, then the others.
 pub(crate) fn all(peers: Vec<Peer>) -> Vec<Contestant> {
-    let kinds = [Kind::Own("ring"), Kind::Own("epoll"), Kind::RawRing, Kind::RawEpoll];
-    let ours = kinds.into_iter().map(|kind| Contestant { kind });
-    ours.chain(peers.into_iter().map(of)).collect()
+    let raw = [Kind::RawRing, Kind::RawEpoll].map(|kind| Contestant { kind });
+    own().into_iter().chain(raw).chain(peers.into_iter().map(of)).collect()
+}
+
+/// The server under test, with each driver.
+pub(crate) fn own() -> [Contestant; 2] {
+    ["ring", "epoll"].map(|driver| Contestant { kind: Kind::Own(driver) })
+}
+
+/// Where a server runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    /// The folder with our programs.
+    pub(crate) binaries: &'a Path,
+    pub(crate) materials: &'a Materials,
+    /// One for each shard.
+    pub(crate) cores: &'a [usize],
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
 }
 
 /// A server of others, alone.
@@ -65,32 +82,26 @@ impl Contestant {
         }
     }
 
-    /// Whether it is the server under test, without which there is nothing to compare.
-    pub(crate) fn is_own(&self) -> bool {
-        matches!(self.kind, Kind::Own(_))
+    /// Whether it is one of this project.
+    pub(crate) fn is_ours(&self) -> bool {
+        !matches!(self.kind, Kind::Peer(_))
     }
 
     /// Whether it can do the work. Raw servers have no memory to speak of, and their answers do not
-    /// say which message was meant, which a load with a rate must know; the portable one knows no
-    /// fan-out.
+    /// say which message was meant, which a load with a rate must know. The one over epoll has one
+    /// thread.
     pub(crate) fn can(&self, load: Load) -> bool {
-        match (&self.kind, load) {
-            (Kind::Own(_), _) => true,
-            (Kind::RawRing, Load::Echo { .. } | Load::FanOut { .. } | Load::Churn { .. }) => true,
-            (Kind::RawEpoll, Load::Echo { .. } | Load::Churn { .. }) => true,
-            (Kind::RawRing | Kind::RawEpoll, _) => false,
-            (Kind::Peer(peer), _) => peer.can(ability(load)),
+        match &self.kind {
+            Kind::Own(_) => true,
+            Kind::RawRing => is_for_raw(load),
+            Kind::RawEpoll => is_for_raw(load) && load.shards() == 1,
+            Kind::Peer(peer) => peer.can(load),
         }
     }
 
-    /// What starts it on `core`, listening on `address`, fit for `load`.
-    pub(crate) fn command(
-        &self,
-        binaries: &Path,
-        core: &str,
-        address: SocketAddr,
-        load: Load,
-    ) -> Command {
+    /// What starts it in a place, fit for `load`.
+    pub(crate) fn command(&self, place: &Place<'_>, load: Load) -> Command {
+        let &Place { binaries, materials, cores, address } = place;
         let listen = address.to_string();
         match &self.kind {
             Kind::Own(driver) => {
@@ -99,14 +110,25 @@ impl Contestant {
                 if !load.is_fan_out() {
                     command.arg("echo");
                 }
-                command.args(["--cores", core, "--driver", driver, "--listen", &listen]);
+                command.args(["--cores", &core_list(cores), "--driver", driver]);
+                command.args(["--listen", &listen]);
+                if load.tls {
+                    command.arg("--tls-cert").arg(materials.certificate());
+                    command.arg("--tls-key").arg(materials.key());
+                }
+                if load.deflate {
+                    command.arg("--deflate");
+                }
                 command
             }
             Kind::RawRing | Kind::RawEpoll => {
                 let mut command = Command::new(binaries.join(self.name()));
-                command.args(["--core", core, "--listen", &listen]);
-                command.args(self.fitting_buffers(load.payload_bytes()));
-                let bytes = |masked| frame_bytes(load.payload_bytes(), masked).to_string();
+                command.args(["--core", &core_list(&cores[..1]), "--listen", &listen]);
+                if cores.len() > 1 {
+                    command.args(["--further-cores", &core_list(&cores[1..])]);
+                }
+                command.args(self.fitting_buffers(load.payload_bytes));
+                let bytes = |masked| frame_bytes(load.payload_bytes, masked).to_string();
                 command.args(["--request-bytes", &bytes(true)]);
                 command.args(["--response-bytes", &bytes(false)]);
                 if load.is_fan_out() {
@@ -114,7 +136,7 @@ impl Contestant {
                 }
                 command
             }
-            Kind::Peer(peer) => tied(&peer.command(address.port(), ability(load)), core),
+            Kind::Peer(peer) => tied(&peer.command(address.port(), load, materials), cores),
         }
     }
 
@@ -132,16 +154,26 @@ impl Contestant {
     }
 }
 
-fn ability(load: Load) -> Ability {
-    if load.is_fan_out() { Ability::FanOut } else { Ability::Echo }
+fn is_for_raw(load: Load) -> bool {
+    !load.tls
+        && !load.deflate
+        && matches!(load.work, Work::Echo { .. } | Work::FanOut { .. } | Work::Churn)
 }
 
-/// The same command, tied to a core with all its threads.
-fn tied(command: &Command, core: &str) -> Command {
+/// Cores as all programs understand them: `0,1`.
+pub(crate) fn core_list(cores: &[usize]) -> String {
+    cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// The same command, tied to cores with all its threads.
+fn tied(command: &Command, cores: &[usize]) -> Command {
     let mut tied = Command::new("taskset");
-    tied.args(["--cpu-list", core]).arg(command.get_program()).args(command.get_args());
+    tied.args(["--cpu-list", &core_list(cores)])
+        .arg(command.get_program())
+        .args(command.get_args());
     if let Some(folder) = command.get_current_dir() {
         tied.current_dir(folder);
     }
+    tied.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     tied
 }

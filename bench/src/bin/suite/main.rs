@@ -8,21 +8,32 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod contestants;
+mod entrants;
+mod findings;
 mod functions;
 mod idle;
+mod load;
 mod machine;
+mod materials;
+mod notes;
 mod numbers;
 mod options;
+mod outcome;
 mod peers;
 mod plots;
 mod process;
 mod record;
 mod rows;
 mod run;
+mod stopwatch;
 mod tables;
+mod wire;
+mod witness;
 
 use std::error::Error;
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -31,8 +42,9 @@ use clap::Parser;
 use crate::contestants::Contestant;
 use crate::machine::Machine;
 use crate::options::Options;
-use crate::record::{Outcome, PeerVersion, Record};
-use crate::rows::{Load, ROWS, Row};
+use crate::outcome::{Outcome, Standing};
+use crate::record::{PeerVersion, Record};
+use crate::rows::{ROWS, Row};
 use crate::run::Bench;
 
 /// What can go wrong is told to a person; nothing is decided by its kind.
@@ -56,16 +68,16 @@ fn main() -> Result<()> {
     }
     ringsock_bench::listener::allow_many_descriptors()?;
     let bench = Bench::new(&options)?;
-    let contestants = contestants::all(able_peers(&options, &bench)?);
     if options.check {
-        return Ok(());
+        return check::all(&options, &bench);
     }
+    let contestants = contestants::all(check::able_peers(&options, &bench)?);
     let mut outcomes = Vec::new();
     for row in rows {
         outcomes.push(measure(&bench, row, &contestants, options.rounds())?);
     }
-    let functions = functions::read(bench.binaries());
-    outcomes.extend(functions::unmask(&functions));
+    let criterion = std::env::var_os("CRITERION_HOME").map(PathBuf::from);
+    let functions = criterion.map(|folder| functions::read(&folder)).unwrap_or_default();
     let peers = contestants.iter().filter_map(Contestant::peer).map(|peer| PeerVersion {
         name: peer.name.clone(),
         version: peer.version.clone(),
@@ -81,83 +93,56 @@ fn main() -> Result<()> {
     };
     let folder = options.record.clone().unwrap_or_else(|| record.default_folder());
     record.write(&folder)?;
-    present(&record, &folder, options.publish)
+    present(&record, &folder, options.publish)?;
+    let failed: Vec<&str> = record.failures().collect();
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{} failed: {}", contestants::OWN, failed.join("; ")).into()),
+    }
 }
 
 /// Draws and writes what people look at; with `publish`, also into the pages of the project.
 fn present(record: &Record, folder: &Path, publish: bool) -> Result<()> {
     let plots = plots::write(record, folder)?;
+    let findings = findings::read(folder)?;
+    let page = tables::full(record, findings.as_deref());
     let pictures: String = plots.iter().map(|name| format!("![{name}]({name})\n\n")).collect();
     let title = format!("# Measured {}\n\n", record.machine.date);
-    std::fs::write(folder.join("README.md"), title + &tables::full(record) + "\n" + &pictures)?;
+    fs::write(folder.join("README.md"), title + &page + "\n" + &pictures)?;
     if publish {
         let shown = folder.display().to_string();
         tables::publish(Path::new("README.md"), &tables::headline(record, &shown))?;
         let beside = shown.strip_prefix("bench/").unwrap_or(&shown);
         let pictures: String =
             plots.iter().map(|name| format!("\n![{name}]({beside}/{name})\n")).collect();
-        tables::publish(Path::new("bench/README.md"), &(tables::full(record) + &pictures))?;
+        tables::publish(Path::new("bench/README.md"), &(page.clone() + &pictures))?;
     }
-    say(&format!("\n{}\nwritten to {}\n", tables::full(record), folder.display()))
-}
-
-/// The peers asked for, installed, that do what they say they can. Whoever fails is named and left
-/// out: a machine without Node still measures the others.
-fn able_peers(options: &Options, bench: &Bench) -> Result<Vec<peers::Peer>> {
-    let rivals = Path::new("bench/rivals");
-    let built = bench.binaries().with_file_name("rivals");
-    std::fs::create_dir_all(&built)?;
-    let asked = peers::read(rivals, &built.canonicalize()?)?;
-    let asked = asked.into_iter().filter(|peer| options.wants(&peer.name));
-    let mut able = Vec::new();
-    for peer in asked {
-        say(&format!("{} {}: ", peer.name, peer.version))?;
-        let outcome = peer.install().and_then(|()| check(bench, &peer));
-        match outcome {
-            Ok(()) => {
-                say("ready\n")?;
-                able.push(peer);
-            }
-            Err(error) if options.check => return Err(error),
-            Err(error) => say(&format!("left out, {error}\n"))?,
-        }
+    say(&format!("\n{page}\nwritten to {}\n", folder.display()))?;
+    let missed = record.count(Standing::Missed);
+    if missed > 0 && findings.is_none() {
+        say(&findings::wanted(missed, folder))?;
     }
-    Ok(able)
+    Ok(())
 }
 
-fn check(bench: &Bench, peer: &peers::Peer) -> Result<()> {
-    let contestant = contestants::of(peer.clone());
-    let (connections, payload_bytes, in_flight) = (3, 300, 3);
-    let loads = [
-        Load::Echo { connections, payload_bytes, in_flight },
-        Load::FanOut { connections, payload_bytes, in_flight },
-    ];
-    loads
-        .into_iter()
-        .filter(|&load| contestant.can(load))
-        .try_for_each(|load| bench.check(&contestant, load))
-}
-
-/// Runs the servers of a row in turns. Every other round goes backwards, so that none of them is
+/// Runs those of a row in turns. Every other round goes backwards, so that none of them is
 /// always the first one after a pause.
 fn measure(bench: &Bench, row: &Row, all: &[Contestant], rounds: usize) -> Result<Outcome> {
     say(&format!("{} ", row.name))?;
-    let mut turns: Vec<_> = all.iter().filter(|contestant| contestant.can(row.load)).collect();
-    let mut outcome = Outcome::new(row, &turns);
+    let mut turns = entrants::of(row, all);
+    let mut outcome = Outcome::new(row, turns.iter().map(|entrant| &*entrant.name));
     for _ in 0..rounds {
         let mut failed = Vec::new();
-        for contestant in &turns {
-            let name = contestant.name();
-            match bench.run(contestant, row.load) {
-                Ok(sample) => outcome.add(name, sample),
-                Err(error) if contestant.is_own() => return Err(error),
+        for entrant in &turns {
+            match bench.run(&entrant.task) {
+                Ok(sample) => outcome.add(&entrant.name, sample),
                 Err(error) => {
-                    outcome.leave_out(name, error.to_string());
-                    failed.push(name);
+                    outcome.leave_out(&entrant.name, error.to_string());
+                    failed.push(entrant.name.clone());
                 }
             }
         }
-        turns.retain(|contestant| !failed.contains(&contestant.name()));
+        turns.retain(|entrant| !failed.contains(&entrant.name));
         turns.reverse();
         say(".")?;
     }

@@ -7,17 +7,44 @@ pub(crate) fn with_unit(value: f64, unit: &str) -> String {
     if !value.is_finite() {
         return "-".into();
     }
-    if unit.starts_with("bytes") {
-        return match value {
-            ..9_950.0 => format!("{} B", grouped(value)),
-            ..999_500.0 => format!("{} KB", short(value / 1e3)),
-            _ => format!("{} MB", short(value / 1e6)),
+    let scale = Scale::of(value, unit);
+    format!("{} {}", scale.digits(value), scale.name)
+}
+
+/// A value and between what it lies, all in the unit that is fit for the value:
+/// `2,825 ns (2,804 - 2,911)`.
+pub(crate) fn with_spread(value: f64, (lowest, highest): (f64, f64), unit: &str) -> String {
+    let scale = Scale::of(value, unit);
+    let (lowest, highest) = (scale.digits(lowest), scale.digits(highest));
+    format!("{} ({lowest} - {highest})", with_unit(value, unit))
+}
+
+/// How far the lowest or the highest is from a value: `± 3 %`.
+pub(crate) fn deviation(value: f64, (lowest, highest): (f64, f64)) -> String {
+    let furthest = (highest - value).max(value - lowest);
+    format!("± {:.0} %", furthest / value * 100.0)
+}
+
+/// A unit, and how many of the row's own it is.
+struct Scale {
+    divisor: f64,
+    name: &'static str,
+}
+
+impl Scale {
+    /// The unit fit for a value.
+    fn of(value: f64, unit: &str) -> Self {
+        let names = if unit.starts_with("bytes") { ["B", "KB", "MB"] } else { ["ns", "µs", "ms"] };
+        let (divisor, name) = match value {
+            ..9_950.0 => (1.0, names[0]),
+            ..999_500.0 => (1e3, names[1]),
+            _ => (1e6, names[2]),
         };
+        Self { divisor, name }
     }
-    match value {
-        ..9_950.0 => format!("{} ns", grouped(value)),
-        ..999_500.0 => format!("{} µs", short(value / 1e3)),
-        _ => format!("{} ms", short(value / 1e6)),
+
+    fn digits(&self, value: f64) -> String {
+        if self.divisor == 1.0 { grouped(value) } else { short(value / self.divisor) }
     }
 }
 
@@ -68,5 +95,12 @@ mod tests {
         for (value, unit, text) in rows {
             assert_eq!(with_unit(value, unit), text);
         }
+    }
+    #[test]
+    fn a_spread_is_told_in_the_unit_of_the_value() {
+        let spread = |value, around| with_spread(value, around, "ns/message");
+        assert_eq!(spread(2825.0, (2804.0, 12_911.0)), "2,825 ns (2,804 - 12,911)");
+        assert_eq!(spread(21_412.0, (9_900.0, 34_000.0)), "21.4 µs (9.90 - 34.0)");
+        assert_eq!(deviation(100.0, (97.0, 101.0)), "± 3 %");
     }
 }

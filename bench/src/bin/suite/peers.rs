@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use crate::Result;
+use crate::load::Load;
+use crate::materials::Materials;
 
 /// One server, as `peers.toml` describes it; the file explains the fields.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,6 +33,20 @@ pub(crate) enum Ability {
     Echo,
     FanOut,
     Deflate,
+    Tls,
+}
+
+impl Ability {
+    /// What a load asks for.
+    fn asked_by(load: Load) -> impl Iterator<Item = Self> {
+        [
+            (true, if load.is_fan_out() { Self::FanOut } else { Self::Echo }),
+            (load.deflate, Self::Deflate),
+            (load.tls, Self::Tls),
+        ]
+        .into_iter()
+        .filter_map(|(asked, ability)| asked.then_some(ability))
+    }
 }
 
 #[derive(Deserialize)]
@@ -75,9 +91,15 @@ impl Peer {
         Err(format!("peers.toml says {name} {version}, and {} does not", file.display()).into())
     }
 
-    /// Whether it can be asked for that.
-    pub(crate) fn can(&self, ability: Ability) -> bool {
-        self.can.contains(&ability)
+    /// Whether it can be put under that load. It has one thread.
+    pub(crate) fn can(&self, load: Load) -> bool {
+        load.shards() == 1 && Ability::asked_by(load).all(|ability| self.can.contains(&ability))
+    }
+
+    /// Takes back what it says of itself: it was asked for this load and cannot do it.
+    pub(crate) fn cannot(&mut self, load: Load) {
+        let unable = Ability::asked_by(load).last();
+        self.can.retain(|&ability| Some(ability) != unable);
     }
 
     /// Brings what it needs and builds it, unless it is there.
@@ -93,17 +115,20 @@ impl Peer {
         Err(format!("not installed ({}): {last}", output.status).into())
     }
 
-    /// What starts it on a port.
-    pub(crate) fn command(&self, port: u16, ability: Ability) -> Command {
-        let mode = match ability {
-            Ability::Echo => "",
-            Ability::FanOut => "fan-out",
-            Ability::Deflate => "deflate",
+    /// What starts it on a port, fit for a load.
+    pub(crate) fn command(&self, port: u16, load: Load, materials: &Materials) -> Command {
+        let mode = match (load.is_fan_out(), load.deflate) {
+            (true, _) => "fan-out",
+            (false, true) => "deflate",
+            (false, false) => "",
         };
         let run = self.run.replace("{port}", &port.to_string()).replace("{mode}", mode);
         let mut words = run.split_whitespace();
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).current_dir(&self.folder);
+        if load.tls {
+            command.env("TLS_CERT", materials.certificate()).env("TLS_KEY", materials.key());
+        }
         command
     }
 }
@@ -111,6 +136,7 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Work;
 
     fn peers() -> Vec<Peer> {
         let rivals = Path::new(env!("CARGO_MANIFEST_DIR")).join("rivals");
@@ -127,13 +153,29 @@ mod tests {
     }
 
     #[test]
-    fn every_peer_echoes_and_is_told_where_to_listen() {
+    fn every_peer_echoes_and_is_told_where_to_listen_and_what_to_do() {
+        let materials = Materials::new().unwrap();
+        let echo = Load::new(Work::Echo { in_flight: 1 }, 1, 20);
+        let fan_out = Load::new(Work::FanOut { in_flight: 1 }, 1, 20);
         for peer in peers() {
-            assert!(peer.can(Ability::Echo), "{}", peer.name);
-            let command = format!("{:?}", peer.command(4711, Ability::Echo));
-            assert!(command.contains("4711") && !command.contains(['{', '}']), "{command}");
-            let mode = format!("{:?}", peer.command(4711, Ability::FanOut));
-            assert_eq!(mode.contains("fan-out"), peer.can(Ability::FanOut), "{}", peer.name);
+            let command = |load| format!("{:?}", peer.command(4711, load, &materials));
+            assert!(peer.can(echo) && !peer.can(echo.on_shards(2)), "{}", peer.name);
+            let plain = command(echo);
+            assert!(plain.contains("4711") && !plain.contains(['{', '}']), "{plain}");
+            assert!(!plain.contains("TLS_CERT") && command(echo.over_tls()).contains("TLS_CERT"));
+            for (load, word) in [(fan_out, "fan-out"), (echo.deflated(), "deflate")] {
+                assert!(command(load).contains(word) || !peer.can(load), "{}", peer.name);
+            }
         }
+    }
+
+    #[test]
+    fn a_peer_that_cannot_do_what_it_says_still_does_the_rest() {
+        let echo = Load::new(Work::Echo { in_flight: 1 }, 1, 20);
+        let mut bun = peers().into_iter().find(|peer| peer.name == "Bun").unwrap();
+        bun.cannot(echo.over_tls());
+        assert!(bun.can(echo) && bun.can(echo.deflated()) && !bun.can(echo.over_tls()));
+        bun.cannot(echo);
+        assert!(!bun.can(echo) && !bun.can(echo.deflated()));
     }
 }

@@ -9,16 +9,17 @@ use std::fs;
 use std::path::Path;
 
 use crate::Result;
-use crate::contestants::OWN;
 use crate::numbers::with_unit;
-use crate::record::{Outcome, Record, Subject};
+use crate::outcome::{Outcome, Subject};
+use crate::record::Record;
+use crate::rows::FUNCTIONS;
 
 const STYLE: &str = include_str!("style.css");
 
 const WIDTH: f64 = 860.0;
 const MARGIN: f64 = 28.0;
 /// Where bars begin and the longest ends; values are written behind them.
-const BAR_LEFT: f64 = 178.0;
+const BAR_LEFT: f64 = 204.0;
 const BAR_RIGHT: f64 = WIDTH - MARGIN - 84.0;
 const HEADER_HEIGHT: f64 = 102.0;
 const PANEL_HEADER_HEIGHT: f64 = 34.0;
@@ -35,7 +36,12 @@ pub(crate) fn write(record: &Record, folder: &Path) -> Result<Vec<String>> {
     groups.dedup();
     let mut names = Vec::new();
     for group in groups {
-        let rows: Vec<&Outcome> = record.rows.iter().filter(|row| row.group == group).collect();
+        // A single bar compares nothing.
+        let is_drawn = |row: &&Outcome| row.group == group && row.subjects.len() > 1;
+        let rows: Vec<&Outcome> = record.rows.iter().filter(is_drawn).collect();
+        if rows.is_empty() {
+            continue;
+        }
         let name = format!("{}.svg", group.replace(' ', "-"));
         fs::write(folder.join(&name), figure(record, group, &rows))?;
         names.push(name);
@@ -62,7 +68,7 @@ fn figure(record: &Record, group: &str, rows: &[&Outcome]) -> String {
     let title = match group {
         "connections" => "What a connection costs the server".into(),
         "latency" => "Latency at a fixed rate, from when a message was due".into(),
-        "unmask" => "Unmasking".into(),
+        FUNCTIONS => "CPU time of single functions".into(),
         group => format!("Server CPU: {group}"),
     };
     format!(
@@ -92,7 +98,7 @@ fn panel(svg: &mut String, row: &Outcome, top: f64) -> f64 {
             .unwrap_or(std::cmp::Ordering::Equal)
     });
     let longest = subjects.iter().map(|subject| subject.spread().1).fold(0.0, f64::max);
-    let own = row.subjects.first().map_or(longest, Subject::median);
+    let own = row.own().map_or(longest, Subject::median);
     let scale = Scale { longest: longest.min(own * LONGEST) };
     let y = top + 14.0;
     let _ =
@@ -103,8 +109,9 @@ fn panel(svg: &mut String, row: &Outcome, top: f64) -> f64 {
         bar(svg, row, subject, &scale, line);
         line += LINE_HEIGHT;
     }
-    let raw = subjects.iter().filter(|subject| is_raw(subject)).map(|subject| subject.median());
-    if let Some(limit) = raw.reduce(f64::min) {
+    // What bears an easier load marks no limit of this one.
+    let limits = subjects.iter().filter(|subject| is_raw(subject) && !subject.name.contains(','));
+    if let Some(limit) = limits.map(|subject| subject.median()).reduce(f64::min) {
         let (x, from, to) = (scale.place(limit), bars_top - 8.0, line - 4.0);
         let _ = writeln!(
             svg,
@@ -116,7 +123,7 @@ fn panel(svg: &mut String, row: &Outcome, top: f64) -> f64 {
 
 fn bar(svg: &mut String, row: &Outcome, subject: &Subject, scale: &Scale, top: f64) {
     let (median, (lowest, highest)) = (subject.median(), subject.spread());
-    let own = subject.name == OWN || subject.name == "apply_mask";
+    let own = row.own().is_some_and(|own| own.name == subject.name);
     let class = match () {
         () if own => "bar-own",
         () if is_raw(subject) => "bar-raw",
@@ -185,7 +192,9 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::{outcome, record};
+    use crate::contestants::OWN;
+    use crate::outcome::tests::outcome;
+    use crate::record::tests::record;
 
     #[test]
     fn a_bar_is_as_long_as_its_value_and_one_beyond_the_scale_is_cut() {
@@ -202,6 +211,19 @@ mod tests {
         assert!((width("bar") / width("bar-own") - LONGEST).abs() < 0.05);
         assert_eq!(svg.matches("class=\"break\"").count(), 1);
         assert!(svg.contains(">9,000 ns<"));
+    }
+
+    #[test]
+    fn rows_of_one_are_not_drawn_and_easier_loads_mark_no_limit() {
+        let folder = std::env::temp_dir().join(format!("ringsock-plots-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let alone = Outcome { group: "alone".into(), ..outcome(&[(OWN, &[100.0])]) };
+        let both = outcome(&[(OWN, &[100.0]), ("raw-ring, one shard", &[80.0])]);
+        let names = write(&record(vec![alone, both]), &folder).unwrap();
+        let svg = fs::read_to_string(folder.join("echo.svg")).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(names, ["echo.svg"]);
+        assert!(!svg.contains("class=\"limit\""));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
+
+use super::queues::Queues;
 
 /// Bytes behind each buffer that a parser may read past the end of a message, and that keep the
 /// distance between buffers from being a power of two, where all of them would compete for the
@@ -34,7 +35,7 @@ impl Lease {
     }
 }
 
-/// An anonymous mapping.
+/// An anonymous mapping; of no bytes once it is to stay for ever.
 #[derive(Debug)]
 struct Mapping {
     address: NonNull<u8>,
@@ -68,6 +69,9 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
         // SAFETY: the range was mapped in `new` and nothing borrowed from it outlives its owner.
         unsafe { libc::munmap(self.address.as_ptr().cast(), self.bytes) };
     }
@@ -96,10 +100,10 @@ pub(super) struct BufferRing {
 }
 
 impl BufferRing {
-    /// Maps `entries` buffers (a power of two) of `buffer_bytes` and lends all of them to the
+    /// Maps `entries` buffers (a power of two) of `buffer_bytes` and lends the first of them to the
     /// kernel as group `group`.
     pub(super) fn new(
-        ring: &IoUring,
+        queues: &mut impl Queues,
         group: u16,
         entries: u16,
         buffer_bytes: usize,
@@ -122,10 +126,15 @@ impl BufferRing {
         };
         let address = buffers.ring.address.as_ptr() as u64;
         // SAFETY: the address is that of a page-aligned mapping of `entries` ring entries, which
-        // lives in this value; the ring that uses it is dropped first (`DataRing` declares it so).
-        unsafe { ring.submitter().register_buf_ring_with_flags(address, entries, group, 0) }?;
+        // lives in this value; the queues that use it are dropped first (`DataRing` declares it so).
+        unsafe { queues.register_buffers(address, entries, group) }?;
         buffers.lend_reserve();
         Ok(buffers)
+    }
+
+    /// Keeps the memory mapped for ever, because the kernel may still write to it.
+    pub(super) fn leak(&mut self) {
+        (self.ring.bytes, self.memory.bytes) = (0, 0);
     }
 
     /// The lease a completion speaks of; `None` for a buffer that does not exist.
@@ -224,6 +233,12 @@ impl BufferRing {
         self.tail = self.tail.wrapping_add(1);
         self.lent += 1;
         tail.store(self.tail, Ordering::Release);
+    }
+
+    /// Whether each buffer is either lent or in the reserve.
+    #[cfg(test)]
+    pub(super) fn is_whole(&self) -> bool {
+        self.shared == 0 && usize::from(self.lent) + self.reserve.len() == self.entries.into()
     }
 
     /// Whether the kernel has at least a quarter of what it is to have.

@@ -26,6 +26,8 @@ pub(crate) struct RingConfig {
     pub(crate) ends_records: bool,
     /// A kernel thread takes submissions and sleeps after this long without any, if not zero.
     pub(crate) submission_poll: Duration,
+    /// Whether one submission may stand for any number of accepts, or receives.
+    pub(crate) multishot: bool,
 }
 
 impl Default for RingConfig {
@@ -42,8 +44,25 @@ impl Default for RingConfig {
             busy_poll: Duration::ZERO,
             submission_poll: Duration::ZERO,
             ends_records: false,
+            multishot: kernel_version() >= MULTISHOT_SINCE,
         }
     }
+}
+
+/// Before this kernel a multishot accept could report the descriptor of another connection when
+/// task work is deferred, and one multishot receive could take all buffers in one go.
+const MULTISHOT_SINCE: (u32, u32) = (6, 8);
+
+/// The running kernel's version; nought where it has none that can be read.
+fn kernel_version() -> (u32, u32) {
+    let release = rustix::system::uname();
+    version_of(release.release().to_str().unwrap_or_default())
+}
+
+fn version_of(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|digits| digits.parse().ok()).unwrap_or_default();
+    (number(), number())
 }
 
 /// Sets a ring up, smaller when memory is short (never on another driver: that would hide it).
@@ -73,6 +92,25 @@ pub(super) fn set_up(config: &RingConfig) -> io::Result<IoUring> {
                 );
             }
             other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_read_whatever_follows_the_version() {
+        for (release, version) in [
+            ("6.18.44-fc-v657", (6, 18)),
+            ("6.8.0-31-generic", (6, 8)),
+            ("6.1", (6, 1)),
+            ("7", (7, 0)),
+            ("", (0, 0)),
+            ("unknown", (0, 0)),
+        ] {
+            assert_eq!(version_of(release), version, "{release}");
         }
     }
 }

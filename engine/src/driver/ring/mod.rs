@@ -18,23 +18,23 @@ mod enter;
 mod operations;
 mod prefetch;
 mod probe;
+mod queues;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod socket;
 mod tag;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use io_uring::types::{CancelBuilder, Fd, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::{cqueue, opcode, squeue};
 
 use crate::buffer::{Batch, Pool};
 use crate::handler::Token;
 use buffers::BufferRing;
-use config::set_up;
-use enter::{ENTER_SQ_WAIT, ENTER_SQ_WAKEUP, EnterHandle, register_napi};
 use operations::{OperationTable, Owned, Pending};
 use tag::{Operation, Tag};
 
@@ -43,6 +43,7 @@ pub(crate) use completion::{Completion, Received};
 pub(crate) use config::RingConfig;
 pub(crate) use prefetch::prefetch;
 pub(crate) use probe::probe;
+pub(crate) use queues::{KernelQueues, Queues};
 pub(crate) use socket::{busy_poll, choose_port_at_connect, defer_accept, fast_open};
 pub(crate) use tag::GENERATION_MASK;
 
@@ -57,10 +58,9 @@ const LOOK_AHEAD: usize = 3;
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
 /// The ring of one shard. It is made, used and dropped on the shard's thread.
-pub(crate) struct DataRing {
+pub(crate) struct DataRing<Q: Queues = KernelQueues> {
     // Declared first, dropped first: the kernel lets go of all memory below with it.
-    ring: IoUring,
-    handle: EnterHandle,
+    queues: Q,
     buffers: BufferRing,
     operations: OperationTable,
     /// Places for registered files.
@@ -72,39 +72,28 @@ pub(crate) struct DataRing {
     outstanding: usize,
     /// How long to look for completions before sleeping.
     spin: Duration,
-    /// A thread of the kernel's takes the submissions.
-    submissions_polled: bool,
+    multishot: bool,
 }
 
-impl std::fmt::Debug for DataRing {
+impl<Q: Queues> std::fmt::Debug for DataRing<Q> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("DataRing").field("outstanding", &self.outstanding).finish()
     }
 }
 
-impl DataRing {
-    /// Sets a ring up.
+impl<Q: Queues> DataRing<Q> {
+    /// A ring over these queues.
     ///
     /// # Errors
-    /// The kernel's: `EPERM` and `ENOSYS` where io_uring is forbidden or absent, `ENOMEM` when the
-    /// locked-memory limit is too low even for the smallest ring.
-    pub(crate) fn new(config: &RingConfig) -> io::Result<Self> {
-        let ring = set_up(config)?;
+    /// The kernel's, when it takes no receive buffers.
+    pub(crate) fn new(mut queues: Q, config: &RingConfig) -> io::Result<Self> {
         let entries = config.receive_buffers;
-        let buffers = BufferRing::new(&ring, GROUP, entries, config.receive_buffer_bytes)?;
-        let handle = EnterHandle::new(&ring);
+        let buffers = BufferRing::new(&mut queues, GROUP, entries, config.receive_buffer_bytes)?;
         // Without them (an old kernel, a low limit of open files) everything works all the same.
-        let registered = ring.submitter().register_files_sparse(config.registered_files);
+        let registered = queues.register_files(config.registered_files);
         let files = if registered.is_ok() { config.registered_files } else { 0 };
-        if !config.busy_poll.is_zero() {
-            let micros = u32::try_from(config.busy_poll.as_micros()).unwrap_or(u32::MAX);
-            if let Err(error) = register_napi(&ring, micros) {
-                tracing::warn!(%error, "this kernel has no busy polling for io_uring; left out");
-            }
-        }
         Ok(Self {
-            handle,
-            ring,
+            queues,
             buffers,
             operations: OperationTable::new(config.ends_records),
             files,
@@ -113,7 +102,7 @@ impl DataRing {
             next: 0,
             outstanding: 0,
             spin: config.spin,
-            submissions_polled: !config.submission_poll.is_zero(),
+            multishot: config.multishot,
         })
     }
 
@@ -123,21 +112,24 @@ impl DataRing {
     /// # Errors
     /// The kernel's.
     pub(crate) fn register_eventfd(&mut self, eventfd: BorrowedFd<'_>) -> io::Result<()> {
-        self.ring.submitter().register_eventfd(eventfd.as_raw_fd())?;
+        self.queues.register_eventfd(eventfd.as_raw_fd())?;
         self.signal_completions(false);
         Ok(())
     }
 
     /// Turns the signals of the registered eventfd on or off, without a system call.
     pub(crate) fn signal_completions(&mut self, on: bool) {
-        let completion = self.ring.completion();
-        if on { completion.enable_eventfd() } else { completion.disable_eventfd() }
+        self.queues.signal_completions(on);
     }
 
-    /// Accepts from a listener until told otherwise.
+    /// Accepts from a listener until told otherwise, or once where the kernel is too old for more.
     pub(crate) fn accept(&mut self, listener: u32, fd: BorrowedFd<'_>) {
         let tag = Tag::new(Operation::Accept, 0, listener);
-        let entry = opcode::AcceptMulti::new(Fd(fd.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
+        let (fd, flags, none) = (Fd(fd.as_raw_fd()), libc::SOCK_CLOEXEC, std::ptr::null_mut());
+        let entry = match self.multishot {
+            true => opcode::AcceptMulti::new(fd).flags(flags).build(),
+            false => opcode::Accept::new(fd, none, none.cast()).flags(flags).build(),
+        };
         self.start(entry.user_data(tag.pack()));
     }
 
@@ -146,8 +138,11 @@ impl DataRing {
         self.cancel(Tag::new(Operation::Accept, 0, listener));
     }
 
-    /// Receives into provided buffers until told otherwise.
+    /// Receives into provided buffers until told otherwise, or once where the kernel is too old.
     pub(crate) fn receive(&mut self, token: Token, fd: BorrowedFd<'_>) {
+        if !self.multishot {
+            return self.receive_once(token, fd);
+        }
         let tag = Tag::new(Operation::Receive, token.generation, token.slot);
         let entry = opcode::RecvMulti::new(Fd(fd.as_raw_fd()), GROUP).build();
         self.start(entry.user_data(tag.pack()));
@@ -168,16 +163,16 @@ impl DataRing {
         self.cancel(Tag::new(Operation::Receive, token.generation, token.slot));
     }
 
-    /// Receives once, at most `room` bytes, straight into the spare capacity of `buffer`.
+    /// Receives once, at most `room` bytes, straight into the spare capacity of `buffer`. The number
+    /// of the operation is for [`cancel_operation`](Self::cancel_operation).
     pub(crate) fn receive_direct(
         &mut self,
         token: Token,
         fd: BorrowedFd<'_>,
         buffer: Vec<u8>,
         room: usize,
-    ) {
-        let owned = Owned::Receive { buffer, room };
-        self.start_owning(token, fd, owned);
+    ) -> u32 {
+        self.start_owning(token, fd, Owned::Receive { buffer, room })
     }
 
     /// Sends a batch. One at a time for each connection. `registered` says that its socket was
@@ -188,37 +183,38 @@ impl DataRing {
         fd: BorrowedFd<'_>,
         registered: bool,
         batch: Batch,
-    ) {
+    ) -> u32 {
         let total = batch.len();
         let owned = Owned::Send { batch, sent: 0, total, gather: None };
         let fd = if registered { token.slot as RawFd } else { fd.as_raw_fd() };
-        let entry =
-            self.operations.insert(Pending { token, fd, fixed: registered, owned }, &self.buffers);
+        let pending = Pending { token, fd, fixed: registered, owned };
+        let (number, entry) = self.operations.insert(pending, &self.buffers);
         self.start(entry);
+        number
     }
 
     /// Puts a connection's socket among the ring's registered files, where the kernel finds it
     /// without counting references. It costs a system call here and one at the end, so it is for
     /// connections that send a lot. `false` when there is no room.
     pub(crate) fn register_file(&mut self, token: Token, fd: BorrowedFd<'_>) -> bool {
-        token.slot < self.files
-            && self.ring.submitter().register_files_update(token.slot, &[fd.as_raw_fd()]).is_ok()
+        token.slot < self.files && self.queues.set_file(token.slot, fd.as_raw_fd()).is_ok()
     }
 
     /// Takes it out again; until then the socket stays open.
     pub(crate) fn unregister_file(&mut self, token: Token) {
         // Nothing is sent on a connection that ends, so the place is not in use.
-        let _ = self.ring.submitter().register_files_update(token.slot, &[-1]);
+        let _ = self.queues.set_file(token.slot, -1);
     }
 
     /// Connects.
-    pub(crate) fn connect(&mut self, token: Token, fd: BorrowedFd<'_>, address: SocketAddr) {
-        self.start_owning(token, fd, Owned::Connect { address: Box::new(address.into()) });
+    pub(crate) fn connect(&mut self, token: Token, fd: BorrowedFd<'_>, address: SocketAddr) -> u32 {
+        self.start_owning(token, fd, Owned::Connect { address: Box::new(address.into()) })
     }
 
-    /// Ends sends, direct receives and connects of a connection; their completions still come.
-    pub(crate) fn cancel_operations(&mut self, token: Token) {
-        for tag in self.operations.tags_of(token) {
+    /// Ends a send, direct receive or connect of a connection, unless it has ended already. Its
+    /// completion still comes; that of a send tells of what was taken.
+    pub(crate) fn cancel_operation(&mut self, token: Token, number: u32) {
+        if let Some(tag) = self.operations.tag(number, token) {
             self.cancel(tag);
         }
     }
@@ -279,15 +275,8 @@ impl DataRing {
         if self.next < self.reaped.len() {
             return Ok(());
         }
-        let want = if self.ring.completion().is_empty() { want } else { 0 };
-        let waiting = self.ring.submission().len() as u32;
-        let flags = self.wake_flags();
-        if self.submissions_polled && flags == 0 && want == 0 {
-            self.reap();
-            return Ok(());
-        }
-        match self.handle.enter(waiting, want, flags) {
-            Ok(_) => {}
+        match self.queues.enter(want) {
+            Ok(()) => {}
             // Interrupted, or no room for completions: reading some makes room.
             Err(error)
                 if matches!(
@@ -296,26 +285,10 @@ impl DataRing {
                 ) => {}
             Err(error) => return Err(error),
         }
-        self.reap();
-        Ok(())
-    }
-
-    fn reap(&mut self) {
         self.reaped.clear();
         self.next = 0;
-        self.reaped.extend(self.ring.completion());
-    }
-
-    /// Whether the kernel's thread that takes submissions has gone to sleep and must be told of
-    /// them. Nothing without such a thread.
-    fn wake_flags(&mut self) -> u32 {
-        if !self.submissions_polled {
-            return 0;
-        }
-        // The thread looks at the queue once more after it has said that it sleeps: our entries must
-        // be visible before we look at what it says.
-        fence(Ordering::SeqCst);
-        if self.ring.submission().need_wakeup() { ENTER_SQ_WAKEUP } else { 0 }
+        self.queues.take_completions(&mut self.reaped);
+        Ok(())
     }
 
     /// Whether completions have been read and not taken.
@@ -349,7 +322,8 @@ impl DataRing {
             self.next += 1;
             let Some(tag) = Tag::unpack(bits) else { return Some(Completion::Stale) };
             let more = cqueue::more(flags);
-            if !more && tag.operation != Operation::Quiet {
+            // Whether one that owns memory is under way is found out in its table.
+            if !more && !matches!(tag.operation, Operation::Quiet | Operation::Owning) {
                 self.outstanding = self.outstanding.saturating_sub(1);
             }
             let completion = match tag.operation {
@@ -403,6 +377,7 @@ impl DataRing {
 
     fn owning_completed(&mut self, tag: Tag, result: i32, pool: &mut Pool) -> Completion {
         let Some(pending) = self.operations.get_mut(tag) else { return Completion::Stale };
+        self.outstanding = self.outstanding.saturating_sub(1);
         let mut failed = None;
         if let Owned::Send { sent, total, .. } = &mut pending.owned {
             match outcome(result) {
@@ -484,11 +459,17 @@ impl DataRing {
         self.buffers.has_spare()
     }
 
-    fn start_owning(&mut self, token: Token, fd: BorrowedFd<'_>, owned: Owned) {
-        let fd = fd.as_raw_fd();
-        let entry =
-            self.operations.insert(Pending { token, fd, fixed: false, owned }, &self.buffers);
+    /// Whether nothing is under way and every buffer is back.
+    #[cfg(test)]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.operations.is_empty() && self.buffers.is_whole()
+    }
+
+    fn start_owning(&mut self, token: Token, fd: BorrowedFd<'_>, owned: Owned) -> u32 {
+        let pending = Pending { token, fd: fd.as_raw_fd(), fixed: false, owned };
+        let (number, entry) = self.operations.insert(pending, &self.buffers);
         self.start(entry);
+        number
     }
 
     fn start(&mut self, entry: squeue::Entry) {
@@ -506,21 +487,23 @@ impl DataRing {
     fn push(&mut self, entry: squeue::Entry) {
         // SAFETY: every pointer in an entry that reaches this function leads to memory owned by
         // `operations`, `tick` or `buffers`, which outlive the operation.
-        while unsafe { self.ring.submission().push(&entry) }.is_err() {
-            let waiting = self.ring.submission().len() as u32;
-            let flags = match self.submissions_polled {
-                true => ENTER_SQ_WAKEUP | ENTER_SQ_WAIT,
-                false => 0,
-            };
-            if self.handle.enter(waiting, 0, flags).is_err() {
-                // The kernel takes no submissions until completions are read.
-                self.reaped.extend(self.ring.completion());
+        while !unsafe { self.queues.push(&entry) } {
+            let Err(error) = self.queues.make_room() else { continue };
+            // The kernel takes no submissions until completions are read.
+            let before = self.reaped.len();
+            self.queues.take_completions(&mut self.reaped);
+            let passing = matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN));
+            if self.reaped.len() == before && !passing {
+                // What cannot be submitted would never complete, and its owner would wait for ever.
+                // The next turn meets the same error and ends the shard with it.
+                tracing::error!(%error, "io_uring takes no submissions any more");
+                return;
             }
         }
     }
 }
 
-impl Drop for DataRing {
+impl<Q: Queues> Drop for DataRing<Q> {
     /// Ends every operation and waits for the last completion before the memory they use is freed.
     /// When the kernel does not answer in time the memory is leaked: a leak is better than a kernel
     /// that writes into memory that has a new owner.
@@ -542,18 +525,13 @@ impl Drop for DataRing {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        self.handle.release();
         if self.outstanding > 0 {
             tracing::error!(
                 operations = self.outstanding,
                 "io_uring operations did not end; their memory is leaked"
             );
             std::mem::forget(std::mem::take(&mut self.operations));
-            if let Ok(empty) = IoUring::new(1)
-                && let Ok(buffers) = BufferRing::new(&empty, GROUP, 1, 64)
-            {
-                std::mem::forget(std::mem::replace(&mut self.buffers, buffers));
-            }
+            self.buffers.leak();
         }
     }
 }

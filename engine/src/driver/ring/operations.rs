@@ -14,7 +14,7 @@ use super::tag::{GENERATION_MASK, Operation, Tag};
 use crate::buffer::{Batch, Segment};
 use crate::handler::Token;
 
-/// Bytes of one send, so that progress shows at least this often.
+/// Bytes of one send. Progress within it shows only when it is cancelled.
 const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Slices of one gathered send (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
@@ -71,15 +71,19 @@ impl OperationTable {
         Self { entries: Vec::new(), free: Vec::new(), send_flags }
     }
 
-    /// Takes an operation in; the submission that starts it.
-    pub(super) fn insert(&mut self, pending: Pending, buffers: &BufferRing) -> squeue::Entry {
+    /// Takes an operation in: its number and the submission that starts it.
+    pub(super) fn insert(
+        &mut self,
+        pending: Pending,
+        buffers: &BufferRing,
+    ) -> (u32, squeue::Entry) {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry { generation: 0, pending: None });
             (self.entries.len() - 1) as u32
         });
         let entry = &mut self.entries[index as usize];
         entry.pending = Some(pending);
-        self.submission(index, buffers)
+        (index, self.submission(index, buffers))
     }
 
     /// Continues an operation that is still in the table.
@@ -95,6 +99,11 @@ impl OperationTable {
             None => opcode::Nop::new().build(),
         };
         submission.user_data(tag.pack())
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.iter().all(|entry| entry.pending.is_none())
     }
 
     /// The operation a completion speaks of; `None` for a stale or invented tag.
@@ -131,15 +140,11 @@ impl OperationTable {
         Some(pending)
     }
 
-    /// The tags of one connection's operations, to cancel them. Walks the whole table, which is as
-    /// long as there were operations at once; only abnormal ends need it.
-    pub(super) fn tags_of(&self, token: Token) -> Vec<Tag> {
-        let tag = |(index, entry): (usize, &Entry)| {
-            let pending = entry.pending.as_ref()?;
-            (pending.token == token)
-                .then(|| Tag::new(Operation::Owning, entry.generation, index as u32))
-        };
-        self.entries.iter().enumerate().filter_map(tag).collect()
+    /// The tag of a connection's operation, to cancel it; `None` when it has completed.
+    pub(super) fn tag(&self, number: u32, token: Token) -> Option<Tag> {
+        let entry = self.entries.get(number as usize)?;
+        let own = entry.pending.as_ref()?.token == token;
+        own.then(|| Tag::new(Operation::Owning, entry.generation, number))
     }
 }
 

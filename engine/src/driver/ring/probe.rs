@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::{Completion, DataRing, Received, RingConfig};
+use super::{Completion, DataRing, KernelQueues, Received, RingConfig};
 use crate::buffer::{Batch, Pool, Segment};
 use crate::handler::Token;
 
@@ -47,7 +47,8 @@ fn exchange() -> Result<(), (&'static str, io::Error)> {
         registered_files: 1,
         ..RingConfig::default()
     };
-    let mut ring = DataRing::new(&config).map_err(|error| ("setting up a ring", error))?;
+    let queues = KernelQueues::new(&config).map_err(|error| ("setting up a ring", error))?;
+    let mut ring = DataRing::new(queues, &config).map_err(|error| ("setting up a ring", error))?;
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| ("listening", error))?;
     let address = listener.local_addr().map_err(|error| ("listening", error))?;
     ring.accept(0, listener.as_fd());

@@ -54,6 +54,24 @@ fn origins_are_compared_by_scheme_host_and_port() {
 }
 
 #[test]
+fn an_origin_that_is_none_or_not_the_only_one_is_refused() {
+    let policy = AllowedOrigins::new(["https://example.org"]).unwrap();
+    for headers in [
+        "Origin: https://example.org\r\nOrigin: https://evil.net\r\n",
+        "Origin: https://evil.net\r\nOrigin: https://example.org\r\n",
+        "Origin: https://example.org\r\norigin: https://example.org\r\n",
+        "Origin: https://example.org, https://evil.net\r\n",
+        "Origin: https://example.org/\r\n",
+        "Origin: https://example.org:x\r\n",
+        "Origin: example.org\r\n",
+        "Origin:\r\n",
+        "Origin: \u{ff}\r\n",
+    ] {
+        assert_eq!(status(&ask(&policy, "/", headers)), 403, "{headers}");
+    }
+}
+
+#[test]
 fn hosts_are_compared_with_their_port_if_it_was_given() {
     let policy = AllowedHosts::new(["Example.org", "localhost:9001", "[::1]"]).unwrap();
     for (host, expected) in [

@@ -14,7 +14,7 @@ pub struct RequestContext<'h> {
     pub peer_address: Option<&'h AskAddress<'h>>,
     /// The number of the route that its path matches.
     pub route: Option<u16>,
-    /// What stands in the path for each parameter of that route, still encoded.
+    /// What stands in the path for each parameter of that route.
     pub params: &'h [(&'h str, &'h str)],
     /// Who the client is.
     pub identity: Option<&'h str>,

@@ -1,5 +1,5 @@
-//! Percent-decoding of query strings and checks of paths. This module does not route, and it
-//! never changes a path: what it cannot vouch for is refused.
+//! Percent-decoding of query strings and paths. This module does not route, and it repairs nothing:
+//! a path that two readers could take for different ones is refused.
 
 use std::borrow::Cow;
 
@@ -16,23 +16,14 @@ pub(super) fn find<'h>(query_string: &'h str, name: &str) -> Option<Cow<'h, str>
 /// Decodes `%XX` and `+` (a space); a `%` without two hexadecimal digits stands for itself, as
 /// browsers treat it.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
-    decode_with(text, b' ')
-}
-
-/// Decodes `%XX` in a part of a path, where a `+` is a plus sign.
-pub(super) fn decode_segment(text: &str) -> Option<Cow<'_, str>> {
-    decode_with(text, b'+')
-}
-
-fn decode_with(text: &str, plus: u8) -> Option<Cow<'_, str>> {
-    if !text.bytes().any(|byte| byte == b'%' || (byte == b'+' && plus != b'+')) {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));
     }
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         let (byte, after) = match byte {
-            b'+' => (plus, after),
+            b'+' => (b' ', after),
             b'%' => escaped(after).unwrap_or((byte, after)),
             _ => (byte, after),
         };
@@ -49,43 +40,61 @@ fn escaped(digits: &[u8]) -> Option<(u8, &[u8])> {
     Some(((value(high)? * 16 + value(low)?) as u8, rest))
 }
 
-/// Checks a path (starting with `/`): every `%` begins an escape, none of them is a NUL, and no
-/// segment is `.` or `..`, however it is spelled. Clients resolve such segments before they send
-/// (RFC 3986 section 5.2.4); one that arrives is an attempt to name what the routes do not offer.
-pub(super) fn check_path(path: &str) -> Result<(), &'static str> {
-    let suspicious = path.contains('%') || path.contains("/.") || path.contains('\\');
-    if !suspicious {
-        return Ok(());
+/// Reads a path (starting with `/`): its escapes are decoded once, so that there is one spelling of
+/// each path (RFC 3986 section 6.2.2). Refused is what would have several all the same: escaped
+/// slashes, backslashes, empty segments, and segments of one or two dots, which clients resolve
+/// before they send (section 5.2.4). The error says what the path has.
+pub(super) fn read_path(path: &str) -> Result<Cow<'_, str>, &'static str> {
+    let path = match path.contains('%') {
+        true => Cow::Owned(decode_path(path)?),
+        false => Cow::Borrowed(path),
+    };
+    if path.contains('\\') {
+        return Err("a backslash");
     }
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "" if segments.peek().is_some() => return Err("two slashes in a row"),
+            "." | ".." => return Err("a . or .. segment"),
+            _ => {}
+        }
+    }
+    Ok(path)
+}
+
+/// Decodes `%XX`; a `+` is a plus sign.
+fn decode_path(path: &str) -> Result<String, &'static str> {
+    let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
-    let mut segment_bytes = 0;
-    let mut only_dots = true;
-    loop {
-        let (byte, after) = match rest.split_first() {
-            None => (b'/', rest),
-            Some((b'%', after)) => {
-                escaped(after).ok_or("the path has a % without two hexadecimal digits")?
-            }
-            Some((&byte, after)) => (byte, after),
+    while let Some((&byte, after)) = rest.split_first() {
+        let (byte, after) = match byte {
+            b'%' => match escaped(after) {
+                None => return Err("a % without two hexadecimal digits"),
+                Some((0, _)) => return Err("an escaped NUL"),
+                Some((b'/', _)) => return Err("an escaped slash"),
+                Some(found) => found,
+            },
+            _ => (byte, after),
         };
-        match byte {
-            0 => return Err("the path has an escaped NUL"),
-            b'/' | b'\\' => {
-                if only_dots && matches!(segment_bytes, 1 | 2) {
-                    return Err("the path has a . or .. segment: resolve it before sending");
-                }
-                segment_bytes = 0;
-                only_dots = true;
-            }
-            _ => {
-                segment_bytes += 1;
-                only_dots &= byte == b'.';
-            }
-        }
-        if rest.is_empty() {
-            return Ok(());
-        }
+        decoded.push(byte);
         rest = after;
+    }
+    String::from_utf8(decoded).map_err(|_| "bytes that are not UTF-8")
+}
+
+/// Whether [`Request::path`](super::Request::path) can be like this; the error goes on behind the path.
+pub(crate) fn check_path(path: &str) -> Result<(), String> {
+    if !path.starts_with('/') {
+        return Err("does not begin with /".to_owned());
+    }
+    if path.contains(['?', '#']) {
+        return Err("has what ends a path: a ? or a #".to_owned());
+    }
+    match read_path(path) {
+        Ok(Cow::Borrowed(_)) => Ok(()),
+        Ok(Cow::Owned(_)) => Err("has an escape: paths are compared decoded".to_owned()),
+        Err(what) => Err(format!("has {what}: such requests are refused")),
     }
 }
 
@@ -112,35 +121,51 @@ mod tests {
     }
 
     #[test]
-    fn a_plus_in_a_path_is_a_plus() {
-        assert!(matches!(decode_segment("a+b"), Some(Cow::Borrowed("a+b"))));
-        assert_eq!(decode_segment("a+b%20c%2F").as_deref(), Some("a+b c/"));
-        assert_eq!(decode_segment("%ff"), None);
+    fn escapes_of_a_path_are_decoded_once() {
+        for (path, expected) in [
+            ("/a/b", "/a/b"),
+            ("/%61%2Fb", ""),
+            ("/%61%7E", "/a~"),
+            ("/a+b%20c%2525", "/a+b c%25"),
+            ("/caf%C3%A9", "/caf\u{e9}"),
+            ("/caf%c3%a9", "/caf\u{e9}"),
+            ("/caf\u{e9}", "/caf\u{e9}"),
+            ("/%3Fx%23", "/?x#"),
+        ] {
+            assert_eq!(read_path(path).as_deref().unwrap_or_default(), expected, "{path}");
+        }
+        assert!(matches!(read_path("/a/b"), Ok(Cow::Borrowed("/a/b"))));
     }
 
     #[test]
-    fn paths_with_dot_segments_nul_or_broken_escapes_are_refused() {
-        for good in ["/", "/a/b", "/a%20b", "/.well-known/x", "/...", "/a..b/c.", "/%2e%2e%2e"] {
-            assert_eq!(check_path(good), Ok(()), "{good}");
+    fn paths_that_have_another_spelling_are_refused() {
+        for good in ["/", "/a/b/", "/a%20b", "/.well-known/x", "/...", "/a..b/c.", "/%2e%2e%2e"] {
+            assert!(read_path(good).is_ok(), "{good}");
         }
-        for bad in [
-            "/..",
-            "/../",
-            "/a/..",
-            "/./a",
-            "/a/.",
-            "/..%2fetc",
-            "/%2e%2e/x",
-            "/.%2E",
-            "/a%5c..",
-            "/a\\..\\b",
-            "/%00",
-            "/a%",
-            "/a%2",
-            "/a%zz",
-            "/a%2f..",
+        for (bad, word) in [
+            ("/..", ". or .."),
+            ("/../", ". or .."),
+            ("/a/..", ". or .."),
+            ("/./a", ". or .."),
+            ("/a/.", ". or .."),
+            ("/%2e%2e/x", ". or .."),
+            ("/.%2E", ". or .."),
+            ("//", "two slashes"),
+            ("//a", "two slashes"),
+            ("/a//b", "two slashes"),
+            ("/a//", "two slashes"),
+            ("/..%2fetc", "escaped slash"),
+            ("/a%2Fb", "escaped slash"),
+            ("/a%5c..", "backslash"),
+            ("/a\\b", "backslash"),
+            ("/%00", "NUL"),
+            ("/%ff", "not UTF-8"),
+            ("/a%", "hexadecimal"),
+            ("/a%2", "hexadecimal"),
+            ("/a%zz", "hexadecimal"),
         ] {
-            assert!(check_path(bad).is_err(), "{bad}");
+            let error = read_path(bad).unwrap_err();
+            assert!(error.contains(word), "{bad}: {error}");
         }
     }
 }

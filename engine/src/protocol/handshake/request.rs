@@ -1,6 +1,6 @@
 //! One parsed request head. This module does not find the head's end and does not judge an
 //! upgrade; a [`Request`] exists only when it is sound HTTP (see `Request::parse`). It borrows
-//! everything and allocates nothing.
+//! everything, and only a path with escapes is copied.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -21,12 +21,14 @@ use super::tokens::{is_token, list_elements};
 /// which would cost more than parsing does.
 pub struct HeaderStorage<'h> {
     slots: [MaybeUninit<httparse::Header<'h>>; HEADER_LINES_CAP],
+    /// The path, if it was sent with escapes.
+    path: String,
 }
 
 impl HeaderStorage<'_> {
     /// Empty room.
     pub const fn new() -> Self {
-        Self { slots: [const { MaybeUninit::uninit() }; HEADER_LINES_CAP] }
+        Self { slots: [const { MaybeUninit::uninit() }; HEADER_LINES_CAP], path: String::new() }
     }
 }
 
@@ -82,16 +84,17 @@ impl<'h> Request<'h> {
             return Err(Rejection::bad_request("the head is not whole"));
         };
         let headers: &'h [httparse::Header<'h>] = parsed.headers;
-        Self::from_parts(method, target_text, version_minor, headers)
+        let target = Target::parse(method, target_text, &mut storage.path)?;
+        Self::from_parts(method, target_text, target, version_minor, headers)
     }
 
     fn from_parts(
         method: &'h str,
         target_text: &'h str,
+        target: Target<'h>,
         version_minor: u8,
         headers: &'h [httparse::Header<'h>],
     ) -> Result<Self, Rejection> {
-        let target = Target::parse(method, target_text)?;
         let context = RequestContext::default();
         let mut request =
             Self { method, target_text, target, version_minor, has_body: false, headers, context };
@@ -110,7 +113,8 @@ impl<'h> Request<'h> {
         self.target_text
     }
 
-    /// The path, still percent-encoded: it starts with `/` and has no `.` or `..` segment.
+    /// The path, decoded: it starts with `/` and has no `.` or `..` segment and no two slashes in a
+    /// row. Whatever is compared with paths (pages, routes, policies) is compared with this.
     pub fn path(&self) -> &'h str {
         self.target.path
     }
@@ -126,19 +130,19 @@ impl<'h> Request<'h> {
         query::find(self.target.query_string?, name)
     }
 
-    /// What stands in the path where its route has `{name}`, decoded (`%XX`). `None` if the route
-    /// has no such parameter, or if it is not UTF-8.
+    /// What stands in the path where its route has `{name}`, decoded. `None` if the route has no
+    /// such parameter.
     ///
     /// ```no_run
     /// # use ringsock::Request;
     /// // Mounted with .route("/chat/{room}", …); for /chat/caf%C3%A9 this is "café".
     /// fn room(request: &Request<'_>) -> String {
-    ///     request.param("room").unwrap_or_default().into_owned()
+    ///     request.param("room").unwrap_or_default().to_owned()
     /// }
     /// ```
-    pub fn param(&self, name: &str) -> Option<Cow<'h, str>> {
+    pub fn param(&self, name: &str) -> Option<&'h str> {
         let (_, value) = self.context.params.iter().find(|(known, _)| *known == name)?;
-        query::decode_segment(value)
+        Some(value)
     }
 
     /// The first cookie of this name (RFC 6265 section 5.4), as sent, without quotes around it.

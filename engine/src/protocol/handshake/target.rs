@@ -1,8 +1,10 @@
 //! The request target (RFC 9112 section 3.2): which of its forms, which authority, path and query
 //! string. This module does not route.
 
+use std::borrow::Cow;
+
 use super::authority::Authority;
-use super::query::check_path;
+use super::query::read_path;
 use super::rejection::Rejection;
 use super::status::Status;
 
@@ -11,15 +13,20 @@ use super::status::Status;
 pub(super) struct Target<'h> {
     /// Host and port of an absolute target, as sent.
     pub(super) authority: Option<&'h str>,
-    /// Starts with `/`; still percent-encoded.
+    /// Starts with `/`; decoded.
     pub(super) path: &'h str,
     /// What follows the `?`, still encoded.
     pub(super) query_string: Option<&'h str>,
 }
 
 impl<'h> Target<'h> {
-    /// Reads the target of a request with this method.
-    pub(super) fn parse(method: &str, text: &'h str) -> Result<Self, Rejection> {
+    /// Reads the target of a request with this method. A path that is not spelled as it was sent is
+    /// put into `decoded`.
+    pub(super) fn parse(
+        method: &str,
+        text: &'h str,
+        decoded: &'h mut String,
+    ) -> Result<Self, Rejection> {
         if method == "CONNECT" {
             return Err(Rejection::new(Status::METHOD_NOT_ALLOWED, "no proxy here: use GET"));
         }
@@ -38,7 +45,17 @@ impl<'h> Target<'h> {
             None => (rest, None),
         };
         let path = if path.is_empty() { "/" } else { path };
-        check_path(path).map_err(Rejection::bad_request)?;
+        let path = match read_path(path) {
+            Ok(Cow::Borrowed(path)) => path,
+            Ok(Cow::Owned(path)) => {
+                *decoded = path;
+                decoded
+            }
+            Err(what) => {
+                let detail = format!("the path has {what}: nothing here is named so");
+                return Err(Rejection::new(Status::BAD_REQUEST, detail));
+            }
+        };
         Ok(Self { authority, path, query_string })
     }
 }
@@ -67,13 +84,14 @@ mod tests {
             ("/", None, "/", None),
             ("/a?b=c?d", None, "/a", Some("b=c?d")),
             ("/a?", None, "/a", Some("")),
-            ("//h/p", None, "//h/p", None),
+            ("/%61?%61", None, "/a", Some("%61")),
             ("http://h", Some("h"), "/", None),
             ("WS://h:80?x=/", Some("h:80"), "/", Some("x=/")),
             ("https://[::1]/a", Some("[::1]"), "/a", None),
         ] {
             let expected = Target { authority, path, query_string };
-            assert_eq!(Target::parse("GET", text), Ok(expected), "{text}");
+            let mut decoded = String::new();
+            assert_eq!(Target::parse("GET", text, &mut decoded), Ok(expected), "{text}");
         }
     }
 
@@ -91,8 +109,9 @@ mod tests {
             ("GET", "/a#b", 400),
             ("GET", "/%00", 400),
             ("GET", "/..%2f", 400),
+            ("GET", "//h/p", 400),
         ] {
-            let rejection = Target::parse(method, text).unwrap_err();
+            let rejection = Target::parse(method, text, &mut String::new()).unwrap_err();
             assert_eq!(rejection.status.code(), status, "{method} {text}");
         }
     }

@@ -26,7 +26,10 @@ impl WebSocketUrl {
     ///
     /// Says which part of the address is wrong and what belongs there.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
-        let fail = |detail: &str| UrlError { url: excerpt(text.as_bytes()), detail: detail.into() };
+        let fail = |detail: &str| {
+            let shown = without_secrets(text);
+            UrlError { url: excerpt(shown.as_bytes()), detail: detail.into() }
+        };
         let (scheme, rest) = text
             .split_once("://")
             .ok_or_else(|| fail("there is no scheme: begin with ws:// or wss://"))?;
@@ -99,6 +102,23 @@ impl fmt::Display for UrlError {
 
 impl std::error::Error for UrlError {}
 
+/// An address as errors and logs may show it: without credentials, query and fragment. It need not be
+/// a good one.
+pub(crate) fn without_secrets(text: &str) -> String {
+    let (front, rest) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
+    let (scheme, after) = match front.split_once("://") {
+        Some((scheme, after)) => (format!("{scheme}://"), after),
+        None => (String::new(), front),
+    };
+    let (authority, path) = after.split_at(after.find('/').unwrap_or(after.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}{host}{path}"),
+        // The question mark may stand in a password.
+        None if path.is_empty() && rest.contains('@') => format!("{scheme}…"),
+        None => front.to_owned(),
+    }
+}
+
 /// Bytes of somebody else's, made fit for a message to a person: escaped, and cut if long.
 pub(super) fn excerpt(bytes: &[u8]) -> String {
     const EXCERPT_BYTES_MAX: usize = 120;
@@ -130,6 +150,27 @@ mod tests {
             );
             assert_eq!(url.host_header(), host_header, "{text}");
             assert_eq!(url.to_string().parse(), Ok(url), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_and_queries_are_not_shown() {
+        for (text, shown) in [
+            ("ws://h:80/feed", "ws://h:80/feed"),
+            ("wss://h/feed?token=s3cret", "wss://h/feed"),
+            ("wss://h?token=s3cret", "wss://h"),
+            ("ws://h/a@b?mail=c@d", "ws://h/a@b"),
+            ("ws://u:s3cret@h/feed", "ws://h/feed"),
+            ("ws://u:s3cr@et@h/feed#s3cret", "ws://h/feed"),
+            ("ws://u:s3c?ret@h/feed", "ws://…"),
+            ("ws://u:s3c#ret@h", "ws://…"),
+            ("u:s3cret@h", "h"),
+        ] {
+            assert_eq!(without_secrets(text), shown, "{text}");
+            if let Err(error) = WebSocketUrl::parse(text) {
+                let error = error.to_string();
+                assert!(!error.contains("s3c") && !error.contains("ret"), "{error}");
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What an operator asks over HTTP: health, readiness, metrics, connections. It is for few and
 //! short requests: a thread of its own, one request for each connection, a bounded number at once.
 
+mod access;
 mod connections;
 mod metrics;
 mod process;
@@ -18,6 +19,7 @@ use super::choice::DriverInUse;
 use super::controller::Controller;
 use crate::handler::ShardReport;
 use crate::protocol::handshake::Status;
+pub(super) use access::AdminAccess;
 use request::{Request, read_request};
 
 /// Requests answered at once; more wait in the kernel's queue.
@@ -36,9 +38,6 @@ const LISTED_MAX: usize = 10_000;
 pub(super) struct Subject {
     pub(super) controller: Controller,
     pub(super) driver: DriverInUse,
-    pub(super) token: Option<String>,
-    /// Whether only this machine reaches it.
-    pub(super) local: bool,
 }
 
 /// The admin address, served.
@@ -148,9 +147,22 @@ impl Subject {
                 Answer::text(Status::SERVICE_UNAVAILABLE, "draining")
             }
             "/readyz" => self.health(),
-            "/metrics" | "/debug/connections" if !self.admits(request) => {
-                Answer::text(Status::FORBIDDEN, self.advice())
+            "/metrics" | "/debug/connections" => {
+                match self.controller.admin_access().check(request) {
+                    Ok(()) => self.inside(request),
+                    Err(advice) => Answer::text(Status::FORBIDDEN, advice),
+                }
             }
+            _ => Answer::text(
+                Status::NOT_FOUND,
+                "there are /healthz, /readyz, /metrics and /debug/connections",
+            ),
+        }
+    }
+
+    /// What is not for everybody.
+    fn inside(&self, request: &Request) -> Answer {
+        match request.path.as_str() {
             "/metrics" => {
                 let reports = self.controller.reports(SHARD_PATIENCE, 0);
                 let body = metrics::page(&reports, self.driver, self.controller.is_draining());
@@ -160,7 +172,7 @@ impl Subject {
                     body,
                 }
             }
-            "/debug/connections" => {
+            _ => {
                 let listed = match request.query_number("limit") {
                     Ok(number) => number.unwrap_or(LISTED).min(LISTED_MAX),
                     Err(reason) => return Answer::text(Status::BAD_REQUEST, reason),
@@ -169,26 +181,6 @@ impl Subject {
                 let body = connections::page(&reports, listed);
                 Answer { status: Status::OK, content_type: "application/json", body }
             }
-            _ => Answer::text(
-                Status::NOT_FOUND,
-                "there are /healthz, /readyz, /metrics and /debug/connections",
-            ),
-        }
-    }
-
-    /// Who has the token, where there is one; else whoever names an address of ours and not a name
-    /// of his own, as a web page that was led here would.
-    fn admits(&self, request: &Request) -> bool {
-        match &self.token {
-            Some(token) => request.has_token(token),
-            None => !self.local || request.host_is_local(),
-        }
-    }
-
-    fn advice(&self) -> &'static str {
-        match &self.token {
-            Some(_) => "send the header 'Authorization: Bearer TOKEN' with the admin token",
-            None => "ask by address, as in http://127.0.0.1:9601/metrics",
         }
     }
 

@@ -2,18 +2,23 @@
 //! readiness and then reads into one buffer that all share. What connections queue is sent at once
 //! after each read; only what the kernel does not take waits for a task of its own.
 
+mod accepting;
+mod sending;
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use rustix::net::{SendFlags, SocketFlags, accept_with};
+use rustix::net::SendFlags;
 use socket2::SockRef;
 
+use self::accepting::accept;
+use self::sending::{Sending, check_send, finish, send, write};
 use super::core::{Core, Side};
 use crate::buffer::Batch;
 use crate::connection::Phase;
@@ -25,8 +30,6 @@ use crate::handler::{Handler, Token};
 const RECEIVE_BYTES: usize = 256 * 1024;
 /// Reads of one connection before others have their turn.
 const READS_MAX: usize = 4;
-/// Time until accepting is tried again after file descriptors or memory ran out.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// How long the end of a shard waits for its tasks.
 const END_MAX: Duration = Duration::from_secs(1);
 
@@ -139,7 +142,7 @@ impl<H: Handler> EpollLoop<H> {
             });
         }
         mailbox.stop();
-        shared.turn(Core::end_all);
+        shared.turn(Core::end);
         shared.end_tasks().await;
         Ok(())
     }
@@ -210,6 +213,11 @@ impl<H: Handler> Shared<H> {
         let Some(slot) = core.slots.get_mut(token) else { return };
         let stream = Rc::clone(&slot.driver.stream);
         slot.connection.note_pressure(&mut core.services);
+        if slot.connection.wants_send_checked()
+            && let Some((batch, sent)) = slot.driver.blocked.take()
+        {
+            return check_send(core, token, &stream, (batch, sent), self.record);
+        }
         let ready = slot.driver.blocked.is_none() && !slot.driver.connecting;
         if ready
             && slot.connection.phase() != Phase::Ended
@@ -339,6 +347,9 @@ impl<H: Handler> Shared<H> {
 }
 
 impl Side for EpollSide {
+    // The kernel says that it takes more only when a good part of its buffer is free again.
+    const PROGRESS_IS_TOLD: bool = false;
+
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         Some(self.stream.socket())
     }
@@ -348,75 +359,6 @@ impl EpollSide {
     fn new(stream: Rc<EpollStream>, connecting: bool) -> Self {
         Self { stream, blocked: None, reader: None, connecting, shut: false }
     }
-}
-
-enum Sending {
-    Done(Batch),
-    Blocked(Batch, usize),
-    Failed(Batch),
-}
-
-fn send(stream: &EpollStream, batch: Batch, mut sent: usize, record: SendFlags) -> Sending {
-    let all = batch.len();
-    while sent < all {
-        match stream.send(&batch, sent, record) {
-            Ok(bytes) => sent += bytes,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Sending::Blocked(batch, sent);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return Sending::Failed(batch),
-        }
-    }
-    Sending::Done(batch)
-}
-
-/// Accepts from one listener until nothing more is accepted.
-async fn accept<H: Handler>(
-    shared: Rc<Shared<H>>,
-    number: usize,
-    listener: TcpListener,
-    readiness: Readiness,
-) {
-    while !shared.acceptors.borrow().is_empty() {
-        // The standard library's accept fails when the peer has no internet address.
-        match accept_with(&listener, SocketFlags::CLOEXEC).map_err(io::Error::from) {
-            Ok(socket) => adopt(&shared, socket.into()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut readable = std::pin::pin!(readiness.readable());
-                let waited = poll_fn(|context| {
-                    let mut acceptors = shared.acceptors.borrow_mut();
-                    let Some(waker) = acceptors.get_mut(number) else { return Poll::Ready(Ok(())) };
-                    *waker = Some(context.waker().clone());
-                    readable.as_mut().poll(context)
-                });
-                if waited.await.is_err() {
-                    shared.step_aside().await;
-                }
-            }
-            Err(error) => match error.raw_os_error() {
-                // Out of descriptors or memory: trying again at once would only spin.
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                    shared.core.borrow_mut().services.counters.accept_backoffs += 1;
-                    monoio::time::sleep(ACCEPT_BACKOFF).await;
-                }
-                _ => shared.step_aside().await,
-            },
-        }
-    }
-}
-
-fn adopt<H: Handler>(shared: &Rc<Shared<H>>, socket: TcpStream) {
-    let mut core = shared.core.borrow_mut();
-    if core.refuses_connection() {
-        return;
-    }
-    let Ok(stream) = EpollStream::new(socket) else { return };
-    let stream = Rc::new(stream);
-    core.read_clock();
-    let token = core.accepted(None, EpollSide::new(Rc::clone(&stream), false));
-    drop(core);
-    shared.spawn(serve(Rc::clone(shared), token, stream));
 }
 
 /// Reads from one connection until it ends.
@@ -472,60 +414,6 @@ impl<H: Handler> Shared<H> {
             !slot.connection.is_held() && slot.connection.phase() != Phase::Flushing
         })
     }
-}
-
-/// Sends the rest of a batch that the kernel did not take at once.
-async fn write<H: Handler>(shared: Rc<Shared<H>>, token: Token, stream: Rc<EpollStream>) {
-    loop {
-        if stream.writable().await.is_err() {
-            return shared.end(token, true);
-        }
-        let blocked = {
-            let mut core = shared.core.borrow_mut();
-            core.slots.get_mut(token).and_then(|slot| slot.driver.blocked.take())
-        };
-        let Some((batch, sent)) = blocked else { return };
-        match send(&stream, batch, sent, shared.record) {
-            Sending::Blocked(batch, now) => {
-                // A turn of its own, for what the handler does when it is told.
-                shared.turn(|core| {
-                    if let Some(slot) = core.slots.get_mut(token) {
-                        slot.driver.blocked = Some((batch, now));
-                    }
-                    if now > sent {
-                        core.transmitted(token, 0, true);
-                    }
-                });
-            }
-            Sending::Done(batch) => {
-                return shared.turn(|core| {
-                    let bytes = batch.len();
-                    batch.recycle(&mut core.services.pool);
-                    core.transmitted(token, bytes, true);
-                });
-            }
-            Sending::Failed(batch) => {
-                shared.turn(|core| {
-                    let bytes = batch.len();
-                    batch.recycle(&mut core.services.pool);
-                    core.transmitted(token, bytes, false);
-                });
-                return shared.end(token, true);
-            }
-        }
-    }
-}
-
-/// Says after a round of the runtime that a batch has left.
-async fn finish<H: Handler>(shared: Rc<Shared<H>>, token: Token) {
-    shared.step_aside().await;
-    shared.turn(|core| {
-        let sent = core.slots.get_mut(token).and_then(|slot| slot.driver.blocked.take());
-        if let Some((batch, bytes)) = sent {
-            batch.recycle(&mut core.services.pool);
-            core.transmitted(token, bytes, true);
-        }
-    });
 }
 
 /// Waits for an outbound connection, then reads from it.
