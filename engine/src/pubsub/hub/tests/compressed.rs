@@ -187,8 +187,7 @@ fn a_large_message_framed_beforehand_is_not_copied() {
     for round in 0..2 {
         publish(&mut hub, "t", "before");
         for framed in [&framed, &small] {
-            let framed = Some(framed);
-            let content = Content { framed, ..content(framed.unwrap().payload()) };
+            let content = Content { framed: Some(framed), ..content(framed.payload()) };
             hub.publish("t", content, None, Publish::default());
         }
         deliver(&mut hub, &mut windows);

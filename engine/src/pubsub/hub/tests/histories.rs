@@ -102,7 +102,7 @@ fn histories_come_and_go_and_their_number_and_bytes_stay_bounded() {
         match (random >> 53) % 4 {
             0 => _ = hub.subscribe(Exact(&name), at(slot), ALL, &limits),
             1 => hub.unsubscribe(Exact(&name), slot),
-            2 if (random >> 56) % 8 == 0 => hub.leave(slot),
+            2 if (random >> 56).is_multiple_of(8) => hub.leave(slot),
             _ => _ = publish(&mut hub, &name, &"x".repeat((random >> 57) as usize)),
         }
         turn(&mut hub);
