@@ -128,10 +128,6 @@ impl OpenBatch {
         self.messages == 0
     }
 
-    pub(super) fn messages(&self) -> u32 {
-        self.messages
-    }
-
     /// Whether a message can be part of it.
     pub(super) fn suits(&self, message: &Outgoing<'_>) -> bool {
         let alike = self.options == message.options;

@@ -166,11 +166,6 @@ impl Hub {
             let number = parcel.entry.place(self.shard);
             self.report_missed(number, &parcel.entry);
             let Some(batch) = parcel.batch else { continue };
-            let turn = &self.topics[number as usize].turn;
-            if !turn.newcomers.is_empty() && parcel.entry.log.is_none() {
-                // Who has joined since the open batch began is held to its messages.
-                self.seal(number);
-            }
             self.topics[number as usize].turn.take_in(batch);
             self.touch(number);
         }

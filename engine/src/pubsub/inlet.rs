@@ -171,6 +171,13 @@ impl<T> Inlet<T> {
         self.give_back(&mut waiting, dropped.len());
     }
 
+    /// Whether nothing waits and nothing is reserved.
+    #[cfg(test)]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let counts = (self.places.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        self.lock().items.is_empty() && counts == (0, 0)
+    }
+
     /// Counts what so many items took no more.
     fn give_back(&self, waiting: &mut Waiting<T>, items: usize) {
         let (notes, bytes) =

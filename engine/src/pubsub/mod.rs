@@ -38,6 +38,8 @@ mod subscriptions;
 mod tally;
 mod topic;
 mod trie;
+#[cfg(test)]
+mod turnover_tests;
 
 pub use backend::{Backend, History, HistoryMessage, Interest, Publication, PublicationId};
 pub(crate) use batch::Content;

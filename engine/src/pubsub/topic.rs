@@ -86,11 +86,10 @@ impl Topic {
         self.entry.as_ref().map_or(0, |entry| entry.hash)
     }
 
-    /// Adds a subscriber; its index.
+    /// Adds a subscriber, for whom the open batch is empty; its index.
     pub(super) fn add(&mut self, member: Member, filter: u64) -> u32 {
-        let waiting = self.turn.ready_messages + self.turn.open.messages();
-        if waiting > 0 {
-            self.turn.newcomers.push((member.slot, waiting));
+        if self.turn.ready_messages > 0 {
+            self.turn.newcomers.push((member.slot, self.turn.ready_messages));
         }
         if filter != u64::MAX && self.filters.is_empty() {
             self.filters = vec![u64::MAX; self.members.len()];

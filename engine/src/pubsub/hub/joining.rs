@@ -56,6 +56,10 @@ impl Hub {
         who: Newcomer,
         how: Subscribe,
     ) -> Result<Recovered, SubscribeError> {
+        if let Some(known) = self.find(hash, topic) {
+            // What is framed was published before, whether or not this shard is to get it.
+            self.seal(known);
+        }
         match topic {
             TopicName::Exact(name) if self.exchange.keeps_history(name) => {
                 return self.subscribe_to_history(hash, name, who, how);
@@ -86,11 +90,7 @@ impl Hub {
         who: Newcomer,
         how: Subscribe,
     ) -> Result<Recovered, SubscribeError> {
-        let topic = TopicName::Exact(name);
-        if let Some(known) = self.find(hash, topic) {
-            self.seal(known);
-        }
-        let (number, entry) = self.join_history(hash, topic, name)?;
+        let (number, entry) = self.join_history(hash, TopicName::Exact(name), name)?;
         // Whoever has its history gives it now, or later.
         self.exchange.tell_interests();
         let log = entry.lock_log();

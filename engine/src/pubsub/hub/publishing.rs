@@ -59,11 +59,12 @@ impl Hub {
     #[inline]
     fn route(&mut self, hash: u64, name: &str) -> Option<(u32, TopicOptions)> {
         if let Some(number) = self.find(hash, TopicName::Exact(name)) {
-            let topic = &mut self.topics[number as usize];
+            let topic = &self.topics[number as usize];
             if topic.members.is_empty() && !topic.entry.as_ref().is_some_and(|e| e.is_listed()) {
-                topic.entry = Some(self.exchange.find_to_publish(hash, name)?);
+                let entry = self.exchange.find_to_publish(hash, name)?;
+                self.renew(number, entry);
             }
-            return Some((number, topic.entry.as_ref()?.options));
+            return Some((number, self.topics[number as usize].entry.as_ref()?.options));
         }
         let entry = self.exchange.find_to_publish(hash, name)?;
         let options = entry.options;
@@ -99,15 +100,25 @@ impl Hub {
 
     fn number_of_pattern(&mut self, entry: &Arc<Entry>) -> u32 {
         if let Some(number) = self.find(entry.hash, TopicName::Pattern(&entry.name)) {
-            let topic = &mut self.topics[number as usize];
-            if topic.members.is_empty() {
-                topic.entry = Some(Arc::clone(entry));
+            if self.topics[number as usize].members.is_empty() {
+                self.renew(number, Arc::clone(entry));
             }
             return number;
         }
         let number = self.insert(Arc::clone(entry));
         self.touch(number);
         number
+    }
+
+    /// Gives a topic without members here the entry that counts its subscribers now. What is framed
+    /// goes to those of the one before, who have all left: others came since, perhaps after more
+    /// was published to nobody.
+    fn renew(&mut self, number: u32, entry: Arc<Entry>) {
+        let known = self.topics[number as usize].entry.as_ref();
+        if !known.is_some_and(|known| Arc::ptr_eq(known, &entry)) {
+            self.seal(number);
+            self.topics[number as usize].entry = Some(entry);
+        }
     }
 
     /// Frames a message into a topic's batch.
@@ -129,16 +140,18 @@ impl Hub {
         let kept = entry.log.is_some();
         let bytes = message.framed_bytes();
         let all_bytes = turn.open.len() + bytes;
+        for shard in turn.reserved.iter() {
+            // Even where nobody is left: a place is given back with the bytes of the whole batch.
+            match shard == self.shard && !kept {
+                true => self.waiting_bytes += bytes,
+                false => self.exchange.inlet(shard).extend(bytes),
+            }
+        }
         let mut reached = Reached::default();
         for shard in entry.interested().iter() {
             let here = shard == self.shard;
             let subscribers = entry.subscribers(shard) - if here { not_sender } else { 0 };
-            let inlet = self.exchange.inlet(shard);
             let taken = if turn.reserved.has(shard) {
-                match here && !kept {
-                    true => self.waiting_bytes += bytes,
-                    false => inlet.extend(bytes),
-                }
                 true
             } else if turn.refused.has(shard) {
                 false
@@ -147,7 +160,7 @@ impl Hub {
                 self.waiting_bytes += if taken { all_bytes } else { 0 };
                 taken
             } else {
-                inlet.reserve(all_bytes)
+                self.exchange.inlet(shard).reserve(all_bytes)
             };
             if taken {
                 turn.reserved.add(shard);

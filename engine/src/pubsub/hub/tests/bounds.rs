@@ -51,6 +51,20 @@ fn bytes_that_other_shards_and_this_one_are_about_to_get_are_bounded() {
 }
 
 #[test]
+fn a_place_is_given_back_with_the_bytes_it_took_though_its_subscribers_have_left() {
+    let mut hubs = hubs(2, &Limits::default());
+    join(&mut hubs[1], "t", 1);
+    join(&mut hubs[0], "t", 1);
+    assert_eq!(publish(&mut hubs[0], "t", "a"), reached(2));
+    hubs[1].leave(1);
+    assert_eq!(publish(&mut hubs[0], "t", "b"), reached(1));
+    turn(&mut hubs[0]);
+    assert!(hubs[0].exchange().inlet(1).is_at_rest());
+    join(&mut hubs[1], "t", 1);
+    assert_eq!(publish(&mut hubs[0], "t", "c"), reached(2));
+}
+
+#[test]
 fn only_what_was_published_to_somebody_is_counted_as_missed() {
     let limits = Limits { inlet_batches_max: 1, ..Limits::default() };
     let mut hubs = hubs(2, &limits);

@@ -31,7 +31,7 @@ pub(in crate::pubsub) fn hubs(shards: usize, limits: &Limits) -> Vec<Hub> {
     hubs_with(shards, limits, Rules::default())
 }
 
-fn hubs_with(shards: usize, limits: &Limits, rules: Rules) -> Vec<Hub> {
+pub(in crate::pubsub) fn hubs_with(shards: usize, limits: &Limits, rules: Rules) -> Vec<Hub> {
     let bells = (0..shards).map(|_| Arc::new(Silent) as Arc<dyn Bell>);
     let exchange = Arc::new(Exchange::new(bells, rules, limits));
     (0..shards).map(|shard| Hub::new(Arc::clone(&exchange), shard)).collect()
@@ -106,6 +106,16 @@ impl Audience for Inbox {
 }
 
 impl Inbox {
+    /// A slot reads nothing from now on.
+    pub(in crate::pubsub) fn stall(&mut self, slot: u32) {
+        self.queued.entry(slot).or_default();
+    }
+
+    /// A slot reads all that waits, and goes on reading.
+    pub(in crate::pubsub) fn read(&mut self, slot: u32) {
+        self.queued.remove(&slot);
+    }
+
     fn take(&mut self, slot: u32) -> Vec<String> {
         self.received.remove(&slot).unwrap_or_default()
     }
@@ -131,7 +141,7 @@ pub(in crate::pubsub) fn reached(queued: usize) -> Reached {
     Reached { queued, dropped: 0 }
 }
 
-fn rules(options: TopicOptions) -> Rules {
+pub(in crate::pubsub) fn rules(options: TopicOptions) -> Rules {
     let mut rules = Rules::default();
     rules.add("t", options);
     rules

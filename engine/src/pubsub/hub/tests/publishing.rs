@@ -225,3 +225,31 @@ fn whoever_is_subscribed_to_a_pattern_gets_each_topic_as_its_own_options_say() {
     }
     assert_eq!(inbox.take(1), ["state/a", "state/b"]);
 }
+
+#[test]
+fn whoever_joins_misses_nothing_for_what_was_published_here_to_others_before() {
+    let mut hubs = hubs(2, &Limits::default());
+    join(&mut hubs[0], "t", 1);
+    assert_eq!(publish(&mut hubs[1], "t", "a"), reached(1));
+    join(&mut hubs[1], "t", 5);
+    let exchange = Arc::clone(hubs[0].exchange());
+    assert_eq!(exchange.publish("t", content(b"b"), Publish::default()), reached(2));
+    assert_eq!(turn(&mut hubs[1]).take(5), ["b"]);
+    assert_eq!(turn(&mut hubs[0]).take(1), ["a", "b"]);
+}
+
+#[test]
+fn what_was_published_to_those_who_have_left_does_not_reach_those_who_come_after() {
+    let mut hubs = hubs(2, &Limits::default());
+    for topic in [Exact("t"), Pattern("*")] {
+        hubs[1].subscribe(topic, at(1), ALL, &Limits::default()).unwrap();
+        assert_eq!(publish(&mut hubs[0], "t", "a"), reached(1));
+        hubs[1].leave(1);
+        assert_eq!(publish(&mut hubs[0], "t", "b"), reached(0));
+        hubs[1].subscribe(topic, at(2), ALL, &Limits::default()).unwrap();
+        assert_eq!(publish(&mut hubs[0], "t", "c"), reached(1));
+        turn(&mut hubs[0]);
+        assert_eq!(turn(&mut hubs[1]).take(2), ["c"], "{topic:?}");
+        hubs[1].leave(2);
+    }
+}
