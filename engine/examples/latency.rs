@@ -36,6 +36,9 @@ struct Arguments {
     /// Let this many unfinished connections bring data with their first packet.
     #[arg(long, default_value_t = 0)]
     fast_open: u32,
+    /// Let the kernel have this many bytes of a connection unsent.
+    #[arg(long, default_value_t = 0)]
+    notsent_lowat_bytes: u32,
 }
 
 struct Echo;
@@ -56,6 +59,7 @@ fn main() -> ringsock::Result<()> {
         submission_poll: Duration::from_millis(arguments.submission_poll_ms),
         defer_accept: Duration::from_secs(arguments.defer_accept_s),
         fast_open_pending_max: arguments.fast_open,
+        tcp_notsent_lowat_bytes: arguments.notsent_lowat_bytes,
     };
     Server::builder()
         .cores(arguments.cores)

@@ -35,6 +35,12 @@ pub struct Latency {
     /// many may do so before their handshake is complete. The kernel must allow it too
     /// (`net.ipv4.tcp_fastopen` 2 or 3). Default 0, off.
     pub fast_open_pending_max: u32,
+    /// Bytes of a connection that may lie in the kernel without being on their way
+    /// (`TCP_NOTSENT_LOWAT`, about: it takes what is sent at once whole). Otherwise the kernel takes
+    /// megabytes for a peer that reads slowly, and who gets the latest state only
+    /// ([`SlowPolicy::Latest`](crate::SlowPolicy)) gets those first. What one turn sends becomes
+    /// segments of its own then. Default 0, off.
+    pub tcp_notsent_lowat_bytes: u32,
 }
 
 impl Latency {
@@ -58,10 +64,16 @@ impl Latency {
                 ));
             }
         }
-        match self.fast_open_pending_max {
-            0..=65_535 => Ok(()),
-            value => Err(format!("fast_open_pending_max is {value}: it must be at most 65535")),
+        let numbers = [
+            ("fast_open_pending_max", self.fast_open_pending_max, 65_535),
+            ("tcp_notsent_lowat_bytes", self.tcp_notsent_lowat_bytes, 1 << 30),
+        ];
+        for (name, value, most) in numbers {
+            if value > most {
+                return Err(format!("{name} is {value}: it must be at most {most}"));
+            }
         }
+        Ok(())
     }
 }
 
@@ -79,6 +91,10 @@ mod tests {
             ("submission_poll", Latency { submission_poll: Duration::MAX, ..off.clone() }),
             ("defer_accept", Latency { defer_accept: Duration::from_millis(5), ..off.clone() }),
             ("fast_open_pending_max", Latency { fast_open_pending_max: u32::MAX, ..off.clone() }),
+            (
+                "tcp_notsent_lowat_bytes",
+                Latency { tcp_notsent_lowat_bytes: u32::MAX, ..off.clone() },
+            ),
         ] {
             assert!(latency.validate().unwrap_err().starts_with(name), "{name}");
         }

@@ -60,20 +60,20 @@ pub mod testing {
 pub use client::{Client, ClientError, ClientSocket, Closed, block_on};
 pub use connection::{CloseInfo, ClosedBy, Compress, DropReason, Dropped, SendOutcome, SendPolicy};
 pub use handler::{
-    BadSetting, Binary, Chunk, Compressed, Conn, ConnectionReport, Gone, Handler, MailboxError,
-    Message, Outbound, OutboundRequest, Outgoing, Page, Peer, Policy, Prepared, Publisher,
-    RemotePeer, ShardReport, Subscribed, Text, TrustedProxies, Uncompressed, Upgrade, publish,
-    publisher, spawn,
+    BadSetting, Binary, Chunk, Compressed, Conn, ConnectionReport, Handler, Message, Outbound,
+    OutboundRequest, Outgoing, Page, Peer, PeerError, Policy, Prepared, Publisher, RemotePeer,
+    ShardReport, Subscribed, Text, TrustedProxies, Uncompressed, Upgrade, publish, publisher,
+    spawn,
 };
 pub use latency::Latency;
 pub use limits::{KIB, Limits, MIB};
-pub use metrics::{Counters, Metric};
+pub use metrics::{Counters, Histogram, Metric};
 pub use protocol::CloseCode;
 pub use protocol::deflate::Deflate;
 pub use protocol::handshake::{Rejection, Request, Status};
 pub use pubsub::{
-    Backend, Interest, Position, Publication, Publish, Reached, SlowPolicy, SubscribeError,
-    TopicOptions,
+    Backend, History, HistoryMessage, Interest, Position, Publication, PublicationId, Publish,
+    Reached, SlowPolicy, Subscribe, SubscribeError, TopicOptions,
 };
 pub use server::{
     Controller, Cores, Driver, DriverInUse, Result, Running, Server, ServerBuilder, SetupError,

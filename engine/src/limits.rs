@@ -115,9 +115,9 @@ pub struct Limits {
     /// Bytes that all connections together may make the server hold: queued to be sent, or of
     /// messages that are not whole. Divided evenly among the shards. From 90 % on new connections
     /// are refused, from 95 % on those that hold most are dropped until it is 90 % again, and with
-    /// all of it used no message is queued but the first 4 KiB for each peer. What is shared by
-    /// many subscribers, the receive buffers (4 MiB a shard) and vectors kept for reuse (32 MiB a
-    /// shard) are not in it. Default 1 GiB.
+    /// all of it used no message is queued but the first 4 KiB for each peer. What many subscribers
+    /// of a shard share counts once there. The receive buffers (4 MiB a shard), vectors kept for
+    /// reuse (32 MiB a shard), histories and what is kept aside are not in it. Default 1 GiB.
     pub memory_bytes_max: usize,
     /// Open connections of one shard; beyond it new ones are closed at once. Default 18,000,
     /// lowered at start to nine tenths of the file descriptors the process may open.
@@ -135,11 +135,16 @@ pub struct Limits {
     /// an address and what happens beyond it as above. Default 1,000: a company that comes back
     /// after a restart gets in within seconds, and no address keeps a core busy with handshakes.
     pub accepts_per_address_per_second: u32,
-    /// Commands that may wait in a shard's mailbox. Default 65,536.
+    /// What [`Peer`](crate::Peer) and [`RemotePeer`](crate::RemotePeer) ask for that may wait for a
+    /// shard: so many commands from its own tasks, and as many from other threads. Default 65,536.
     pub mailbox_commands_max: usize,
-    /// Topics one connection may subscribe to. Default 1,024.
+    /// Bytes of their messages from which on no further command is taken. Default 64 MiB.
+    pub mailbox_bytes_max: usize,
+    /// Topics one connection may subscribe to. Each takes at most 32 bytes, 10 more in a topic where
+    /// anybody has a filter; raise it for connections that follow thousands. Default 1,024.
     pub subscriptions_max: usize,
-    /// Longest topic name or pattern in bytes. Default 255.
+    /// Longest topic name or pattern in bytes; what is published to a longer one reaches nobody.
+    /// Default 255.
     pub topic_bytes_max: usize,
     /// Levels of a pattern. Default 16, which bounds how many ways there are to match a name.
     pub topic_levels_max: usize,
@@ -149,17 +154,26 @@ pub struct Limits {
     /// Batches of published messages that may wait for a shard; beyond it its subscribers miss
     /// what is published elsewhere. Default 16,384.
     pub inlet_batches_max: usize,
-    /// Bytes of such batches from which on no further one is taken. Default 64 MiB.
+    /// Bytes of such batches, those that still grow included, from which on no further message is
+    /// taken; also of what a shard publishes to its own subscribers in one turn. Default 64 MiB.
     pub inlet_bytes_max: usize,
-    /// Bytes of a topic's messages kept aside for one subscriber that reads too slowly, where the
-    /// topic says so. Default 256 KiB.
+    /// Bytes of messages kept aside for one subscriber that reads too slowly, where their topics
+    /// say so, 96 more counted for each message. Default 256 KiB.
     pub lag_bytes_max: usize,
     /// Bytes kept aside for all such subscribers of a shard. Default 64 MiB.
     pub lag_total_bytes_max: usize,
-    /// Bytes of messages that a topic with a history keeps. Default 1 MiB.
+    /// Bytes of messages that a topic with a history keeps, 96 more counted for each message.
+    /// Default 1 MiB.
     pub history_bytes_max: usize,
-    /// Topics with a history; beyond it one that nobody is subscribed to is forgotten. Default
-    /// 4,096.
+    /// Bytes that all such topics of the server keep; beyond it a topic that gets a message drops
+    /// its own oldest ones. Default 256 MiB.
+    pub history_total_bytes_max: usize,
+    /// Topics of which is known what came last to and from other nodes, for each of their
+    /// publishers; beyond it the ones that were not heard of for longest are forgotten, and what is
+    /// missing or comes again just then is not noticed. Default 65,536.
+    pub backend_topics_max: usize,
+    /// Topics with a history. Beyond it the one is forgotten that has been without subscribers for
+    /// longest; when all have some, nobody can subscribe to a further one. Default 4,096.
     pub histories_max: usize,
 }
 
@@ -199,6 +213,7 @@ impl Default for Limits {
             connections_per_address_max: 4_096,
             accepts_per_address_per_second: 1_000,
             mailbox_commands_max: 65_536,
+            mailbox_bytes_max: 64 * MIB,
             subscriptions_max: 1_024,
             topic_bytes_max: 255,
             topic_levels_max: 16,
@@ -208,6 +223,8 @@ impl Default for Limits {
             lag_bytes_max: 256 * KIB,
             lag_total_bytes_max: 64 * MIB,
             history_bytes_max: MIB,
+            history_total_bytes_max: 256 * MIB,
+            backend_topics_max: 65_536,
             histories_max: 4_096,
         }
     }
@@ -246,6 +263,7 @@ impl Limits {
                 10_000_000,
             ),
             ("mailbox_commands_max", self.mailbox_commands_max, 1, 1 << 24),
+            ("mailbox_bytes_max", self.mailbox_bytes_max, 1, 1 << 40),
             ("subscriptions_max", self.subscriptions_max, 1, 1 << 24),
             ("topic_bytes_max", self.topic_bytes_max, 1, 64 * KIB),
             ("topic_levels_max", self.topic_levels_max, 1, 64),
@@ -255,6 +273,8 @@ impl Limits {
             ("lag_bytes_max", self.lag_bytes_max, 1, 1 << 40),
             ("lag_total_bytes_max", self.lag_total_bytes_max, 1, 1 << 40),
             ("history_bytes_max", self.history_bytes_max, 1, 1 << 40),
+            ("history_total_bytes_max", self.history_total_bytes_max, 1, 1 << 40),
+            ("backend_topics_max", self.backend_topics_max, 1, 1 << 24),
             ("histories_max", self.histories_max, 1, 1 << 24),
             ("control_frames_per_second", self.control_frames_per_second as usize, 1, 65_535),
             ("control_frames_burst", self.control_frames_burst as usize, 1, 65_535),

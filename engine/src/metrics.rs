@@ -103,14 +103,10 @@ metrics! {
         published_dropped,
         /// Messages kept aside for a slow subscriber that a later one has replaced.
         published_replaced,
-        /// Deliveries to subscribers for whom nothing waited.
-        delivered_to_idle,
-        /// Deliveries to subscribers for whom less than 16 KiB waited.
-        delivered_behind_16_kib,
-        /// Deliveries to subscribers for whom 16 to 256 KiB waited.
-        delivered_behind_256_kib,
-        /// Deliveries to subscribers for whom more than 256 KiB waited.
-        delivered_behind_more,
+        /// Deliveries of published messages given up because the subscriber was closing.
+        published_closing,
+        /// Deliveries of published messages that the subscriber's filter kept from it.
+        published_filtered,
         /// Handshakes that took too long.
         timeouts_handshake,
         /// Connections dropped because nothing came back after several Pings.
@@ -172,9 +168,85 @@ metrics! {
     }
 }
 
+/// How often values of which size were counted: the shape of a Prometheus histogram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    counts: [u64; Self::BOUNDS.len() + 1],
+    sum: u64,
+}
+
+impl Histogram {
+    /// The largest value of each bucket but the last, which takes whatever is larger: nothing, and
+    /// 1 KiB to 4 MiB in steps of four.
+    pub const BOUNDS: [u64; 8] = [0, 1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22];
+
+    /// Counts a value so many times.
+    #[inline]
+    pub fn count(&mut self, value: u64, times: u64) {
+        let bucket = match value {
+            0 => 0,
+            // The logarithm, rounded up, in steps of two from the first bound on.
+            1.. => {
+                let bits = u64::BITS - (value - 1).leading_zeros();
+                1 + (bits.saturating_sub(10) as usize).div_ceil(2).min(Self::BOUNDS.len() - 1)
+            }
+        };
+        self.counts[bucket] += times;
+        self.sum = self.sum.wrapping_add(value.wrapping_mul(times));
+    }
+
+    /// The bound of each bucket but the last, with how many values were at most that.
+    pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
+        let mut so_far = 0;
+        Self::BOUNDS.into_iter().zip(self.counts).map(move |(bound, count)| {
+            so_far += count;
+            (bound, so_far)
+        })
+    }
+
+    /// How many values were counted.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The sum of all values.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// Adds another shard's to this one.
+    pub fn add(&mut self, other: &Self) {
+        for (own, other) in self.counts.iter_mut().zip(other.counts) {
+            *own += other;
+        }
+        self.sum = self.sum.wrapping_add(other.sum);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_value_is_in_the_first_bucket_whose_bound_it_does_not_exceed() {
+        for bound in Histogram::BOUNDS {
+            for value in [bound.saturating_sub(1), bound, bound + 1] {
+                let mut histogram = Histogram::default();
+                histogram.count(value, 3);
+                for (bound, count) in histogram.cumulative() {
+                    assert_eq!(count, if value <= bound { 3 } else { 0 }, "{value} and {bound}");
+                }
+                assert_eq!((histogram.total(), histogram.sum()), (3, 3 * value));
+            }
+        }
+        let mut all = Histogram::default();
+        all.count(u64::MAX, 1);
+        let same = all;
+        all.add(&same);
+        assert_eq!((all.total(), all.cumulative().last()), (2, Some((1 << 22, 0))));
+    }
 
     #[test]
     fn every_counter_is_listed_once_with_its_help() {

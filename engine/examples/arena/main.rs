@@ -1,5 +1,6 @@
 //! A game on a fixed tick: thirty times a second, on absolute deadlines, the world moves and its
-//! state goes to every player as one binary message. Who reads slowly gets the latest state only.
+//! state goes to every player as one binary message. Who reads slowly gets the latest state only:
+//! at most a few wait here, and a few in the kernel.
 //! `cargo run --release --example arena`, then open <http://127.0.0.1:9001/> twice.
 
 mod world;
@@ -9,8 +10,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ringsock::{
-    Binary, CloseCode, CloseInfo, Conn, Cores, Handler, Message, Outbound, Page, Request, Server,
-    SlowPolicy, TopicOptions, Upgrade, publish, spawn,
+    Binary, CloseCode, CloseInfo, Conn, Cores, Handler, Latency, Message, Outbound, Page, Request,
+    Server, SlowPolicy, TopicOptions, Upgrade, publish, spawn,
 };
 use world::{PlayerId, World};
 
@@ -82,10 +83,14 @@ fn address() -> String {
 }
 
 fn main() -> ringsock::Result<()> {
+    // Three states of a small game. Otherwise a slow player would first see all that waits.
+    let latest =
+        TopicOptions { slow: SlowPolicy::Latest, backlog_bytes: 600, ..TopicOptions::default() };
+    let little = Latency { tcp_notsent_lowat_bytes: 1024, ..Latency::default() };
     // A world lives on one core, and so do its players: nothing in a tick takes a lock.
-    let latest = TopicOptions { slow: SlowPolicy::Latest, ..TopicOptions::default() };
     Server::builder()
         .topics(TOPIC, latest)
+        .latency(little)
         .cores(Cores::List(vec![0]))
         .listen(&address())?
         .page("/", Page::html(include_str!("page.html")))

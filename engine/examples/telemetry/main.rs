@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ringsock::{
-    CloseCode, Conn, Handler, Message, Outbound, Page, Request, Server, ShardInfo, Status, Text,
-    Upgrade, publish, spawn,
+    CloseCode, Conn, Handler, Message, Outbound, Page, Request, Server, ShardInfo, Status,
+    Subscribe, Text, Upgrade, publish, spawn,
 };
 use serde::{Deserialize, Serialize};
 
@@ -131,8 +131,15 @@ impl Handler for Live {
 
     fn on_open(&mut self, conn: &mut Conn<'_, Device>) {
         conn.subscribe("summary");
-        let topic = format!("live/{}", conn.state());
-        if let Err(error) = conn.subscribe_matching(&topic) {
+        // What a viewer chose is a name and never a pattern, however it is written.
+        let subscribed = match conn.state().as_str() {
+            "*" => conn.subscribe_matching("live/*"),
+            device => {
+                let topic = format!("live/{device}");
+                conn.subscribe_with(&topic, Subscribe::default()).map(drop)
+            }
+        };
+        if let Err(error) = subscribed {
             conn.close(CloseCode::POLICY_VIOLATION, &error.to_string());
         }
     }

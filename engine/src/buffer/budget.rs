@@ -10,6 +10,8 @@ const SHED_PERCENT: usize = 95;
 #[derive(Debug)]
 pub struct Budget {
     held: usize,
+    /// How much of it several connections share.
+    shared: usize,
     max: usize,
     closed: usize,
     shed: usize,
@@ -25,7 +27,7 @@ impl Budget {
     /// A budget of `max` bytes.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        let mut budget = Self { held: 0, max: 0, closed: 0, shed: 0 };
+        let mut budget = Self { held: 0, shared: 0, max: 0, closed: 0, shed: 0 };
         budget.set_max(max);
         budget
     }
@@ -52,6 +54,13 @@ impl Budget {
     #[inline]
     pub fn release(&mut self, bytes: usize) {
         self.held = self.held.saturating_sub(bytes);
+    }
+
+    /// `bytes` are held now for several connections together.
+    #[inline]
+    pub fn set_shared(&mut self, bytes: usize) {
+        self.held = self.held.saturating_sub(self.shared) + bytes;
+        self.shared = bytes;
     }
 
     /// Whether all of it is held: nothing more may be taken in.
@@ -98,5 +107,10 @@ mod tests {
         assert_eq!(states, expected);
         budget.release(2_000);
         assert_eq!(budget.held_bytes(), 0);
+        budget.hold(10);
+        for shared in [500, 1_000, 300] {
+            budget.set_shared(shared);
+            assert_eq!(budget.held_bytes(), shared + 10);
+        }
     }
 }

@@ -7,6 +7,7 @@ mod marks;
 mod payload;
 mod pool;
 mod segment;
+mod segments;
 mod send_queue;
 
 pub use budget::Budget;

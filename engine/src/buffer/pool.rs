@@ -74,7 +74,8 @@ impl Pool {
     pub fn give(&mut self, mut vector: Vec<u8>) {
         let capacity = vector.capacity();
         vector.clear();
-        if capacity == 0 {
+        if capacity < SMALL_BYTES {
+            // From elsewhere: whoever took it would have to make it grow.
             return;
         }
         if capacity <= SMALL_BYTES_MAX {

@@ -1,13 +1,15 @@
 //! What waits to be sent on one connection, in order. It does not frame, it does not send; it
 //! hands all that waits to the driver as one [`Batch`], and counts bytes until they are sent.
 
-use std::collections::VecDeque;
-
 use super::marks::{Mark, Marks};
+use super::segments::Segments;
 use super::{Batch, Pool, Segment};
 
 /// Most segments of one batch: the kernel takes 1,024 slices in a gathered send.
 const SEGMENTS_MAX: usize = 1024;
+/// Shared runs up to this many bytes are copied if anything waits with them: until then one
+/// contiguous send costs less than a gather list. Alone a run is sent from where it lies.
+const JOINED_BYTES_MAX: usize = 4 * 1024;
 /// Bytes after which a batch ends when messages that may be dropped wait: what has been taken can
 /// neither be dropped nor replaced any more.
 const MARKED_BATCH_BYTES: usize = 64 * 1024;
@@ -34,7 +36,7 @@ pub struct SendQueue {
 struct Older {
     /// Goes before everything that waits.
     urgent: Vec<u8>,
-    segments: VecDeque<Segment>,
+    segments: Segments,
     marks: Option<Box<Marks>>,
 }
 
@@ -77,7 +79,7 @@ impl SendQueue {
     /// Bytes that wait and that no send has taken yet.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        let segments = self.older.iter().flat_map(|older| &older.segments);
+        let segments = self.older.iter().flat_map(|older| older.segments.iter());
         let urgent = self.urgent_bytes();
         urgent + segments.map(Segment::len).sum::<usize>() + self.tail.len()
     }
@@ -85,7 +87,7 @@ impl SendQueue {
     /// The sum of `count` over the runs of whole frames that wait and that no send has taken yet. A
     /// range of a receive buffer, whose bytes are not here, is one message.
     pub fn count_waiting(&self, count: impl Fn(&[u8]) -> u64) -> u64 {
-        let segments = self.older.iter().flat_map(|older| &older.segments);
+        let segments = self.older.iter().flat_map(|older| older.segments.iter());
         let older: u64 = segments
             .map(|segment| match segment {
                 Segment::Lent { .. } => 1,
@@ -148,6 +150,35 @@ impl SendQueue {
         self.push_with(segment, None, pool);
     }
 
+    /// Appends a segment that is about to leave with whatever waits: by reference if it is alone or
+    /// long or nobody else's, otherwise as a copy. Where nothing leaves soon a copy would only take
+    /// memory.
+    #[inline]
+    pub fn push_to_leave(&mut self, segment: Segment, pool: &mut Pool) {
+        match segment {
+            Segment::Shared(bytes) if bytes.len() <= JOINED_BYTES_MAX && self.has_waiting() => {
+                self.join(&bytes, pool);
+            }
+            segment => self.push_with(segment, None, pool),
+        }
+    }
+
+    /// Copies a short shared run behind what waits, and before that another that was alone.
+    fn join(&mut self, bytes: &[u8], pool: &mut Pool) {
+        if self.tail.is_empty()
+            && let Some(older) = &mut self.older
+            && older.marks.is_none()
+            && let Some(last) = older.segments.pop_shared(JOINED_BYTES_MAX)
+        {
+            if older.segments.is_empty() && older.urgent.is_empty() {
+                self.older = None;
+            }
+            self.queued_bytes -= last.len();
+            self.append(pool, last.len() + bytes.len(), |out| out.extend_from_slice(&last));
+        }
+        self.append(pool, bytes.len(), |out| out.extend_from_slice(bytes));
+    }
+
     /// Appends a message that may be dropped or replaced while it waits. When one with the same
     /// key waits already, this one takes its place; how many messages that made superfluous.
     pub fn push_marked(&mut self, mut segment: Segment, mark: Mark, pool: &mut Pool) -> u32 {
@@ -156,8 +187,8 @@ impl SendQueue {
         let marks = older.marks.get_or_insert_with(|| Marks::unmarked(known));
         if let Some(key) = mark.key
             && let Some(index) = marks.find(key)
+            && let Some(place) = older.segments.get_mut(index)
         {
-            let place = &mut older.segments[index];
             self.queued_bytes = self.queued_bytes + segment.len() - place.len();
             hold(&segment, pool);
             if known > ROOMY_SEGMENTS_MAX {
@@ -191,11 +222,11 @@ impl SendQueue {
         let older = self.older.as_mut()?;
         let marks = older.marks.as_mut()?;
         let (index, dropped) = marks.kill_oldest()?;
-        let place = &mut older.segments[index];
+        let place = older.segments.get_mut(index)?;
         self.queued_bytes -= place.len();
         std::mem::replace(place, Segment::EMPTY).recycle(pool);
         if marks.is_sparse() {
-            older.segments.retain(|segment| !segment.is_empty());
+            older.segments.compact();
             marks.compact();
         }
         Some(dropped)
@@ -213,17 +244,16 @@ impl SendQueue {
         if older.marks.is_some() || older.segments.len() >= SEGMENTS_MAX - 1 {
             return self.take_some(older);
         }
-        if let Some(urgent) = older.take_urgent() {
-            older.segments.push_front(urgent);
-        }
+        let urgent = older.take_urgent();
         if !self.tail.is_empty() {
             let bytes = std::mem::take(&mut self.tail);
             older.segments.push_back(Segment::Owned { bytes, start: 0 });
         }
-        match older.segments.len() {
-            0 => None,
-            1 => older.segments.pop_front().map(Batch::One),
-            _ => Some(Batch::Many(older.segments.into())),
+        match (urgent, older.segments.len()) {
+            (None, 0) => None,
+            (None, 1) => older.segments.pop_front().map(Batch::One),
+            (Some(urgent), 0) => Some(Batch::One(urgent)),
+            (urgent, _) => Some(Batch::Many(older.segments.into_vec(urgent))),
         }
     }
 
@@ -346,15 +376,55 @@ mod tests {
     fn a_batch_never_holds_more_segments_than_the_kernel_takes() {
         let mut pool = Pool::new();
         let mut queue = SendQueue::default();
+        let long = Bytes::from(vec![b'x'; JOINED_BYTES_MAX + 1]);
         for _ in 0..SEGMENTS_MAX + 10 {
-            queue.push(Segment::Shared(Bytes::from_static(b"x")), &mut pool);
+            queue.push(Segment::Shared(long.clone()), &mut pool);
         }
         queue.append(&mut pool, 8, |out| out.extend_from_slice(b"y"));
         let first = queue.take().unwrap();
         assert_eq!(first.segments().len(), SEGMENTS_MAX);
         let second = queue.take().unwrap();
-        assert_eq!(flat(&second), b"xxxxxxxxxxy");
+        assert_eq!((second.segments().len(), second.len()), (11, 10 * long.len() + 1));
         assert!(queue.take().is_none());
+    }
+
+    #[test]
+    fn short_shared_runs_are_sent_from_where_they_lie_alone_and_together_as_one() {
+        let mut pool = Pool::new();
+        let mut queue = SendQueue::default();
+        let shared = |byte, length| Segment::Shared(Bytes::from(vec![byte; length]));
+        queue.push_to_leave(shared(b'a', 100), &mut pool);
+        let alone = queue.take().unwrap();
+        assert!(matches!(alone, Batch::One(Segment::Shared(_))), "{alone:?}");
+        queue.sent(100);
+        for byte in b'b'..b'f' {
+            queue.push_to_leave(shared(byte, 2), &mut pool);
+        }
+        queue.append(&mut pool, 8, |out| out.extend_from_slice(b"own"));
+        assert_eq!((queue.queued_bytes(), queue.waiting_bytes()), (11, 11));
+        assert_eq!(pool.budget.held_bytes(), 11, "copies count");
+        let together = queue.take().unwrap();
+        assert!(matches!(together, Batch::One(Segment::Owned { .. })), "{together:?}");
+        assert_eq!(flat(&together), b"bbccddeeown");
+        together.recycle(&mut pool);
+        // For later they stay shared.
+        for byte in [b'x', b'y'] {
+            queue.push(shared(byte, 1), &mut pool);
+        }
+        assert_eq!((queue.take().unwrap().segments().len(), pool.budget.held_bytes()), (2, 0));
+        // A long one is never copied, and what comes behind it stays behind it.
+        queue.push_to_leave(shared(b'g', 2), &mut pool);
+        queue.push_to_leave(shared(b'h', JOINED_BYTES_MAX + 1), &mut pool);
+        for byte in [b'i', b'j'] {
+            queue.push_to_leave(shared(byte, 1), &mut pool);
+        }
+        let lengths: Vec<_> = queue.take().unwrap().segments().iter().map(Segment::len).collect();
+        assert_eq!(lengths, [2, JOINED_BYTES_MAX + 1, 2]);
+        // One that may be dropped keeps its place.
+        queue.push_marked(shared(b'k', 1), one(None), &mut pool);
+        queue.push_to_leave(shared(b'l', 1), &mut pool);
+        assert_eq!(queue.drop_oldest(&mut pool), Some(1));
+        assert_eq!(flat(&queue.take().unwrap()), b"l");
     }
 
     #[test]

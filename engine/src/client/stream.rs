@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use rustix::net::SendFlags;
 use socket2::SockRef;
 
 use crate::buffer::{Batch, Pool};
@@ -55,7 +56,7 @@ impl Stream {
     pub(super) fn send(&mut self, pool: &mut Pool) -> io::Result<usize> {
         let Some((batch, sent)) = &mut self.sending else { return Ok(0) };
         while *sent < batch.len() {
-            match self.socket.send(batch, *sent) {
+            match self.socket.send(batch, *sent, SendFlags::empty()) {
                 Ok(bytes) => *sent += bytes,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

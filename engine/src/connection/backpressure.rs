@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-
 use super::rare::{Dropped, Rare};
 use super::{Application, Connection, Holds, Phase, Services};
 use crate::buffer::{Mark, Segment};
@@ -139,12 +137,22 @@ impl Connection {
             return SendOutcome::Closing;
         }
         if self.policy() == SendPolicy::Close && !self.has_room(payload.len(), services) {
-            return self.no_room(services);
+            return self.no_room(1, services);
         }
         let segment = self.framed(kind.opcode(), payload, services);
         let outcome = self.send_segment(segment, Mark { key: None, messages: 1 }, services);
         services.counters.messages_sent += u64::from(outcome == SendOutcome::Queued);
         outcome
+    }
+
+    /// Whether all of so many bytes can be queued now, none of them beyond the limit.
+    #[must_use]
+    pub fn has_room_for(&self, bytes: usize, services: &Services) -> bool {
+        let limit = services.limits.send_queue_bytes_max;
+        bytes == 0
+            || self.phase == Phase::Open
+                && self.queue.queued_bytes() + bytes <= limit
+                && self.has_room(bytes, services)
     }
 
     fn has_room(&self, bytes: usize, services: &Services) -> bool {
@@ -153,18 +161,18 @@ impl Connection {
             && (!services.pool.budget.is_exhausted() || queued + bytes <= RESERVE_BYTES)
     }
 
-    /// Queues frames that other connections share, in an unusual case: no room, a policy, a message
-    /// under way, or a client, whose frames must be masked.
+    /// Queues whole frames in an unusual case: no room, a policy, a message under way, or a client,
+    /// whose frames must be masked.
     #[cold]
-    pub(super) fn send_shared_specially(
+    pub(super) fn send_framed_specially(
         &mut self,
-        frames: Bytes,
+        frames: Segment,
         messages: u32,
         services: &mut Services,
     ) -> SendOutcome {
         let segment = match self.role {
-            Role::Server => Segment::Shared(frames),
-            Role::Client => self.masked(&frames, services),
+            Role::Server => frames,
+            Role::Client => self.masked(frames, services),
         };
         let outcome = self.send_segment(segment, Mark { key: None, messages }, services);
         if outcome == SendOutcome::Queued {
@@ -174,15 +182,16 @@ impl Connection {
     }
 
     /// A client's own copy of frames that are not masked yet.
-    fn masked(&self, frames: &[u8], services: &mut Services) -> Segment {
+    fn masked(&self, frames: Segment, services: &mut Services) -> Segment {
         let mut bytes = services.pool.take(frames.len());
-        let (encoder, masks, mut rest) = (self.encoder(), &mut services.masks, frames);
+        let (encoder, masks, mut rest) = (self.encoder(), &mut services.masks, frames.bytes());
         while let Ok(Some((header, start))) = FrameHeader::parse(rest, Role::Client, false) {
             let end = start + header.payload_bytes as usize;
             let Some(payload) = rest.get(start..end) else { break };
             encoder.frame(&mut bytes, header.opcode, true, payload, &mut || masks.next_mask());
             rest = &rest[end..];
         }
+        frames.discard(&mut services.pool);
         Segment::Owned { bytes, start: 0 }
     }
 
@@ -204,7 +213,7 @@ impl Connection {
         // One that takes the place of another needs no room of its own.
         if !self.has_room(segment.len(), services) && !self.queue.has_key(mark.key) {
             segment.discard(&mut services.pool);
-            return self.no_room(services);
+            return self.no_room(mark.messages, services);
         }
         let waits_for_end = self.rare.as_mut().and_then(|rare| rare.sending.as_mut());
         if let Some(sending) = waits_for_end {
@@ -235,8 +244,8 @@ impl Connection {
         }
     }
 
-    /// A message that does not fit: what the policy says.
-    fn no_room(&mut self, services: &mut Services) -> SendOutcome {
+    /// So many messages do not fit: what the policy says.
+    fn no_room(&mut self, messages: u32, services: &mut Services) -> SendOutcome {
         let memory = services.pool.budget.is_exhausted();
         let closes = self.policy() == SendPolicy::Close;
         let reason = match (memory, closes) {
@@ -244,13 +253,13 @@ impl Connection {
             (false, true) => DropReason::SlowConsumer,
             (false, false) => DropReason::QueueFull,
         };
-        self.rare_mut().dropped.newest += 1;
+        self.rare_mut().dropped.newest += u64::from(messages);
         *match reason {
             DropReason::MemoryFull => &mut services.counters.dropped_memory,
             DropReason::SlowConsumer | DropReason::QueueFull => {
                 &mut services.counters.dropped_newest
             }
-        } += 1;
+        } += u64::from(messages);
         if closes && memory {
             self.drop_backlog(services);
             self.close(CloseCode::TRY_AGAIN_LATER, "the server is short of memory", services);

@@ -71,6 +71,10 @@ impl Compression {
         })
     }
 
+    pub(super) fn compressor(&mut self) -> &mut Compressor {
+        &mut self.tools().compressor
+    }
+
     /// The agreement with a client and the header value that says so. While too much is promised to
     /// others, there is no context takeover.
     pub(super) fn choose(
@@ -129,6 +133,21 @@ impl Connection {
         }
     }
 
+    /// Whether a message is compressed, if that makes it shorter.
+    pub(super) fn wants_compressed(
+        &self,
+        compress: Compress,
+        payload_bytes: usize,
+        services: &Services,
+    ) -> bool {
+        self.agreement.is_some()
+            && match compress {
+                Compress::Auto => payload_bytes >= services.compression.threshold_bytes,
+                Compress::Always => true,
+                Compress::Never => false,
+            }
+    }
+
     /// Queues a message in compressed form, if that was agreed on, is wanted and makes it shorter.
     pub(super) fn queue_compressed(
         &mut self,
@@ -138,12 +157,7 @@ impl Connection {
         services: &mut Services,
     ) -> bool {
         let Some(agreement) = self.agreement else { return false };
-        let wanted = match compress {
-            Compress::Auto => payload.len() >= services.compression.threshold_bytes,
-            Compress::Always => true,
-            Compress::Never => false,
-        };
-        if !wanted {
+        if !self.wants_compressed(compress, payload.len(), services) {
             return false;
         }
         let mut vector = with_headroom(&mut services.pool, payload.len() / 4);
@@ -160,9 +174,8 @@ impl Connection {
             services.pool.give(vector);
             return false;
         }
-        services.counters.messages_compressed += 1;
-        services.counters.compressed_from_bytes += payload.len() as u64;
-        services.counters.compressed_to_bytes += (vector.len() - HEADROOM_BYTES) as u64;
+        let compressed_bytes = (vector.len() - HEADROOM_BYTES) as u64;
+        services.count_compressed(1, payload.len() as u64, compressed_bytes);
         self.queue_compressed_frame(kind, vector, services);
         true
     }

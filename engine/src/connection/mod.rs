@@ -23,6 +23,7 @@ mod rare;
 mod rates;
 mod secured;
 mod services;
+mod sharing;
 mod time;
 
 use std::time::Duration;

@@ -379,24 +379,9 @@ impl Connection {
         SendOutcome::Queued
     }
 
-    /// Queues bytes that are already framed and that other connections share.
-    pub fn send_shared(
-        &mut self,
-        frames: bytes::Bytes,
-        messages: u32,
-        services: &mut Services,
-    ) -> SendOutcome {
-        if self.role == Role::Client || !self.takes_messages(services) {
-            return self.send_shared_specially(frames, messages, services);
-        }
-        services.counters.messages_sent += u64::from(messages);
-        self.queue.push(Segment::Shared(frames), &mut services.pool);
-        SendOutcome::Queued
-    }
-
     /// Whether a message can simply be queued; what is unusual is handled elsewhere.
     #[inline]
-    fn takes_messages(&self, services: &Services) -> bool {
+    pub(super) fn takes_messages(&self, services: &Services) -> bool {
         self.phase == Phase::Open
             && !self.holds.any(Holds::SPECIAL)
             && self.queue.queued_bytes() < services.limits.send_queue_bytes_max

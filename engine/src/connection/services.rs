@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Compression, Millis};
 use crate::buffer::{Pool, Segment};
 use crate::limits::Limits;
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Histogram};
 use crate::tls::Tls;
 
 /// Shared by the connections of one shard.
@@ -27,6 +27,8 @@ pub struct Services {
     shards: usize,
     /// What happened.
     pub counters: Counters,
+    /// For each message of a topic that was queued, the bytes that waited for the subscriber.
+    pub deliveries: Histogram,
     /// The time of this turn.
     pub now: Millis,
     /// Masks for frames we send as a client.
@@ -64,6 +66,7 @@ impl Services {
             handshakes_left: u32::MAX,
             limits,
             counters: Counters::default(),
+            deliveries: Histogram::default(),
             now: Millis(0),
             masks: Masks::default(),
             compression: Compression::default(),

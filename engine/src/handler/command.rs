@@ -4,6 +4,7 @@ use super::report::ReportRequest;
 use crate::connection::Compress;
 use crate::limits::Limits;
 use crate::protocol::{CloseCode, MessageKind};
+use crate::pubsub::Subscribe;
 
 /// Names one connection of one shard, now and never again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +55,26 @@ pub(crate) enum Command {
         /// The reason.
         reason: String,
     },
+    /// Subscribe a connection.
+    Subscribe {
+        /// The connection.
+        token: Token,
+        /// The topic or pattern.
+        topic: Box<str>,
+        /// Whether it is a pattern.
+        is_pattern: bool,
+        /// What is received.
+        how: Subscribe,
+    },
+    /// End a subscription.
+    Unsubscribe {
+        /// The connection.
+        token: Token,
+        /// The topic or pattern.
+        topic: Box<str>,
+        /// Whether it is a pattern.
+        is_pattern: bool,
+    },
     /// Take the decisions on upgrades that have been made.
     Decided,
     /// Say how the shard is.
@@ -69,4 +90,22 @@ pub(crate) enum Command {
     },
     /// End now.
     Stop,
+}
+
+impl Command {
+    /// Whether it may be answered that too much waits already. What the engine itself asks for must
+    /// get through whatever waits, and is little.
+    pub(super) fn can_be_refused(&self) -> bool {
+        !matches!(self, Self::Decided | Self::Drain { .. } | Self::Stop)
+    }
+
+    /// Bytes that it brings along.
+    pub(super) fn carried_bytes(&self) -> usize {
+        match self {
+            Self::Send { payload, .. } | Self::Ping { payload, .. } => payload.len(),
+            Self::Close { reason, .. } => reason.len(),
+            Self::Subscribe { topic, .. } | Self::Unsubscribe { topic, .. } => topic.len(),
+            _ => 0,
+        }
+    }
 }

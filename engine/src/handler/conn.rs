@@ -1,5 +1,6 @@
 //! A connection as a callback sees it. It lives for that callback; [`Peer`] is what is kept.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
@@ -7,7 +8,7 @@ use super::{Outbound, Outgoing, Peer, Token};
 use crate::connection::{Connection, Dropped, Phase, SendOutcome, SendPolicy, Services};
 use crate::protocol::CloseCode;
 use crate::protocol::deflate::DeflateAgreement;
-use crate::pubsub::{Hub, Position, Publish, Reached, Subscribe, SubscribeError};
+use crate::pubsub::Hub;
 use crate::tls::TlsFacts;
 
 /// A connection, borrowed for one callback. Nothing it offers blocks or fails because of the peer:
@@ -17,24 +18,10 @@ pub struct Conn<'a, S> {
     pub(crate) connection: &'a mut Connection,
     pub(crate) services: &'a mut Services,
     pub(crate) state: &'a mut S,
-    pub(crate) hub: &'a mut Hub,
+    pub(crate) hub: &'a RefCell<Hub>,
     pub(crate) outbound: &'a mut Outbound<S>,
     pub(crate) token: Token,
     pub(crate) socket: Option<BorrowedFd<'a>>,
-}
-
-/// What a subscription begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subscribed {
-    /// Where the topic stands: each message from here on, those that a filter or
-    /// [`Publish::except_sender`] keeps away included, adds one to the offset. `None` when the
-    /// topic has no history.
-    pub position: Option<Position>,
-    /// Whether nothing is missing since the position that was given. If not, nothing was sent, and
-    /// the client needs a fresh start.
-    pub complete: bool,
-    /// Messages that were sent at once: missed or retained ones.
-    pub recovered: usize,
 }
 
 impl<S> Conn<'_, S> {
@@ -153,88 +140,6 @@ impl<S> Conn<'_, S> {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.connection.phase() == Phase::Open
-    }
-
-    /// Subscribes to a topic. The connection gets what is published to it from here on, on any
-    /// shard or thread, in the order in which each of them publishes. `false`, and the reason in
-    /// the log at debug level, when it is refused; [`subscribe_from`](Self::subscribe_from) says
-    /// why.
-    pub fn subscribe(&mut self, topic: &str) -> bool {
-        let subscribed = self.subscribe_from(topic, None, u64::MAX);
-        if let Err(error) = subscribed {
-            tracing::debug!(topic, %error, "not subscribed");
-        }
-        subscribed.is_ok()
-    }
-
-    /// Subscribes, and sends at once what was missed since `from`, where the topic has a history
-    /// ([`TopicOptions::history_messages`](crate::TopicOptions)). Only messages published with a
-    /// tag in common with `filter` are received; see [`Publish::tags`]; `u64::MAX` receives all.
-    /// Someone who is subscribed already keeps the old filter.
-    ///
-    /// # Errors
-    /// [`SubscribeError`]: the limit in the way.
-    pub fn subscribe_from(
-        &mut self,
-        topic: &str,
-        from: Option<Position>,
-        filter: u64,
-    ) -> Result<Subscribed, SubscribeError> {
-        self.may_subscribe()?;
-        let how = Subscribe { filter, from };
-        let recovered = self.hub.subscribe(topic, self.token.slot, how, &self.services.limits)?;
-        let subscribed = Subscribed {
-            position: recovered.position,
-            complete: recovered.complete,
-            recovered: recovered.frames.len(),
-        };
-        for frame in recovered.frames {
-            let _ = self.connection.send_shared(frame, 1, self.services);
-        }
-        Ok(subscribed)
-    }
-
-    /// Subscribes to every topic whose name matches a pattern. A name has levels, separated by
-    /// `/`; in a pattern `*` is any one level and `**`, at the end, all that follow, if any:
-    /// `room/*/typing`, `price/**`. A name with such a level in it is nothing special to
-    /// [`subscribe`](Self::subscribe), so names that come from a peer do no harm there.
-    ///
-    /// A connection gets a message once for each of its subscriptions that match.
-    ///
-    /// # Errors
-    /// [`SubscribeError`]: what is wrong with the pattern, or the limit in the way.
-    pub fn subscribe_matching(&mut self, pattern: &str) -> Result<(), SubscribeError> {
-        self.may_subscribe()?;
-        let limits = &self.services.limits;
-        self.hub.subscribe_matching(pattern, self.token.slot, u64::MAX, limits)
-    }
-
-    fn may_subscribe(&self) -> Result<(), SubscribeError> {
-        if self.is_open() { Ok(()) } else { Err(SubscribeError::Closing) }
-    }
-
-    /// Ends a subscription to a topic. Nothing more of it is received, not even what was published
-    /// this turn. At the end of a connection all of them end by themselves.
-    pub fn unsubscribe(&mut self, topic: &str) {
-        self.hub.unsubscribe(topic, false, self.token.slot);
-    }
-
-    /// Ends a subscription to a pattern.
-    pub fn unsubscribe_matching(&mut self, pattern: &str) {
-        self.hub.unsubscribe(pattern, true, self.token.slot);
-    }
-
-    /// Publishes to a topic's subscribers on every shard, this connection included if it is one.
-    /// The message is framed once; what one turn publishes to a topic goes to each subscriber in
-    /// one piece, and to each other shard as one parcel.
-    pub fn publish(&mut self, topic: &str, message: impl Outgoing) -> Reached {
-        self.publish_with(topic, message, Publish::default())
-    }
-
-    /// Publishes with a say in who receives it.
-    pub fn publish_with(&mut self, topic: &str, message: impl Outgoing, how: Publish) -> Reached {
-        let sender = Some(self.token.slot);
-        self.hub.publish(topic, message.kind(), message.bytes(), sender, how)
     }
 
     /// Opens an outbound connection from this shard.

@@ -103,7 +103,8 @@ impl<S: 'static> Deciding<S> {
         }
         self.decided.borrow_mut().push(decided);
         if let Some(local) = LocalShard::current() {
-            local.push(Command::Decided);
+            // It is never refused.
+            let _ = local.push(Command::Decided);
         }
     }
 }

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::{Command, Mailbox, Publisher, Token};
+use super::command_queue::CommandQueue;
+use super::{Command, Mailbox, PeerError, Publisher, Token};
+use crate::pubsub::{Content, Exchange, Hub, Publish, Reached};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<LocalShard>>> = const { RefCell::new(None) };
@@ -25,8 +27,9 @@ struct Tasks {
 #[derive(Debug)]
 pub(crate) struct LocalShard {
     mailbox: Arc<Mailbox>,
+    hub: Rc<RefCell<Hub>>,
     publisher: Publisher,
-    outbox: RefCell<VecDeque<Command>>,
+    outbox: RefCell<CommandQueue>,
     tasks: RefCell<Tasks>,
     waker: RefCell<Option<Waker>>,
     /// The shard has ended, and so must its tasks.
@@ -37,12 +40,13 @@ pub(crate) struct LocalShard {
 }
 
 impl LocalShard {
-    /// The local side of a shard with this mailbox.
+    /// The local side of a shard with this mailbox and these topics.
     #[must_use]
-    pub(crate) fn new(mailbox: Arc<Mailbox>, publisher: Publisher) -> Rc<Self> {
+    pub(crate) fn new(mailbox: Arc<Mailbox>, hub: Hub) -> Rc<Self> {
         Rc::new(Self {
             mailbox,
-            publisher,
+            publisher: Publisher::new(Arc::clone(hub.exchange())),
+            hub: Rc::new(RefCell::new(hub)),
             outbox: RefCell::default(),
             tasks: RefCell::default(),
             waker: RefCell::default(),
@@ -73,6 +77,33 @@ impl LocalShard {
         &self.mailbox
     }
 
+    /// The shard's topics.
+    #[must_use]
+    pub(crate) fn hub(&self) -> &Rc<RefCell<Hub>> {
+        &self.hub
+    }
+
+    /// Publishes what this very thread publishes to its own server, if it does. Through the hub and
+    /// not straight to the shards, so that it stays behind what the hub was given before.
+    pub(crate) fn publish(
+        exchange: &Arc<Exchange>,
+        name: &str,
+        content: Content<'_>,
+        how: Publish,
+    ) -> Option<Reached> {
+        let local = Self::current()?;
+        let reached = {
+            // It is borrowed only while a backend is called, and then by that backend.
+            let mut hub = local.hub.try_borrow_mut().ok()?;
+            if hub.has_ended() || !Arc::ptr_eq(hub.exchange(), exchange) {
+                return None;
+            }
+            hub.publish(name, content, None, how)
+        };
+        local.wake();
+        Some(reached)
+    }
+
     /// What publishes to this server's topics.
     #[must_use]
     pub(crate) fn publisher(&self) -> &Publisher {
@@ -96,10 +127,16 @@ impl LocalShard {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// Queues a command for the next turn and wakes the loop.
-    pub(crate) fn push(&self, command: Command) {
-        self.outbox.borrow_mut().push_back(command);
+    /// Queues a command for the next turn and wakes the loop. As much may wait as in the mailbox.
+    ///
+    /// # Errors
+    /// [`PeerError::Full`]; the command is dropped.
+    pub(crate) fn push(&self, command: Command) -> Result<(), PeerError> {
+        if !self.outbox.borrow_mut().push(command, self.mailbox.bounds()) {
+            return Err(PeerError::Full);
+        }
         self.wake();
+        Ok(())
     }
 
     /// Wakes the loop if it waits in the runtime.
@@ -114,16 +151,16 @@ impl LocalShard {
         *self.waker.borrow_mut() = Some(waker.clone());
     }
 
-    /// Whether commands wait.
+    /// Whether commands wait, or what tasks have published.
     #[must_use]
     pub(crate) fn has_commands(&self) -> bool {
-        !self.outbox.borrow().is_empty()
+        self.outbox.borrow().len() > 0 || self.hub.borrow().has_deliveries()
     }
 
     /// Takes the commands that wait.
     #[must_use]
     pub(crate) fn take(&self) -> VecDeque<Command> {
-        std::mem::take(&mut self.outbox.borrow_mut())
+        self.outbox.borrow_mut().take()
     }
 
     /// Notes which connection has a slot, or that none has.

@@ -1,8 +1,21 @@
 //! Messages as handlers receive and send them. Framing happens elsewhere.
 
+use super::Prepared;
 use crate::buffer::Payload;
 use crate::connection::{Compress, Connection, SendOutcome, Services};
 use crate::protocol::MessageKind;
+use crate::pubsub::Content;
+
+/// A message as topics take it.
+pub(super) fn content(message: &impl Outgoing) -> Content<'_> {
+    let compress = match message.compress() {
+        Compress::Auto => None,
+        Compress::Always => Some(true),
+        Compress::Never => Some(false),
+    };
+    let (kind, payload) = (message.kind(), message.bytes());
+    Content { kind, payload, framed: message.prepared().map(Prepared::framed), compress }
+}
 
 /// A received message: text (checked to be UTF-8) or binary, borrowed for one callback.
 #[derive(Debug)]
@@ -99,6 +112,12 @@ pub trait Outgoing {
         Uncompressed(self)
     }
 
+    /// The message that was framed beforehand, if it is one.
+    #[doc(hidden)]
+    fn prepared(&self) -> Option<&Prepared> {
+        None
+    }
+
     /// Queues it; a received message may hand over its memory instead of being copied.
     #[doc(hidden)]
     fn send_on(
@@ -136,6 +155,10 @@ macro_rules! compressed_as {
 
             fn compress(&self) -> Compress {
                 $compress
+            }
+
+            fn prepared(&self) -> Option<&Prepared> {
+                self.0.prepared()
             }
 
             fn send_on(

@@ -6,6 +6,7 @@ mod addresses;
 mod admission;
 mod chunk;
 mod command;
+mod command_queue;
 mod conn;
 mod deciding;
 mod local;
@@ -22,6 +23,7 @@ mod report;
 mod routed;
 mod setting;
 mod site;
+mod topics;
 mod upgrade;
 
 use crate::connection::CloseInfo;
@@ -31,16 +33,16 @@ pub(crate) use addresses::{AddressKey, Addresses, Bucket, Excess};
 pub use admission::{Admission, Policy};
 pub use chunk::Chunk;
 pub(crate) use command::{Command, Token};
-pub use conn::{Conn, Subscribed};
+pub(crate) use command_queue::CommandBounds;
+pub use conn::Conn;
 pub(crate) use deciding::{Decided, Deciding};
 pub(crate) use local::LocalShard;
 pub use local::spawn;
 pub(crate) use mailbox::Mailbox;
-pub use mailbox::MailboxError;
 pub use message::{Binary, Compressed, Message, Outgoing, Text, Uncompressed};
 pub use outbound::{Outbound, OutboundRequest};
 pub use page::Page;
-pub use peer::{Gone, Peer, RemotePeer};
+pub use peer::{Peer, PeerError, RemotePeer};
 pub use policy::{
     AllowedHosts, AllowedOrigins, Authentication, Credentials, Paths, ResponseHeaders, Secrets,
     Subprotocols, Verifier, secrets_equal,
@@ -54,6 +56,8 @@ pub use report::{ConnectionReport, ShardReport};
 pub(crate) use routed::{Mount, Mounted, RoutedHandler};
 pub use setting::BadSetting;
 pub(crate) use site::{Site, complete};
+pub use topics::Subscribed;
+pub(crate) use topics::subscribe;
 pub use upgrade::Upgrade;
 
 /// An application. One value per shard, made on the shard's own thread, so it needs neither `Send`

@@ -1,16 +1,12 @@
 //! Messages framed beforehand, for those that are sent to many connections one by one.
 
-use bytes::Bytes;
-
 use super::Outgoing;
 use crate::connection::{Compress, Connection, SendOutcome, Services};
-use crate::protocol::{Encoder, MessageKind, Role};
+use crate::protocol::{FramedMessage, MessageKind};
 
-/// Payloads from this size on are sent by reference. Below it a copy into what else is sent to the
-/// connection is cheaper than a run of its own.
-const SHARED_BYTES_MIN: usize = 1024;
-
-/// A message that is framed once and sent to any number of connections, which share its bytes.
+/// A message that is framed once and sent to any number of connections, which share its bytes, or
+/// published. Where compression was agreed on without context takeover it is compressed once, too,
+/// for each window.
 ///
 /// ```no_run
 /// # use ringsock::{Conn, Prepared};
@@ -20,41 +16,37 @@ const SHARED_BYTES_MIN: usize = 1024;
 /// let welcome = Prepared::text("a long welcome to everybody");
 /// ```
 #[derive(Clone, Debug)]
-pub struct Prepared {
-    kind: MessageKind,
-    frame: Bytes,
-    header_bytes: usize,
-}
+pub struct Prepared(FramedMessage);
 
 impl Prepared {
     /// A text message.
     #[must_use]
     pub fn text(text: &str) -> Self {
-        Self::new(MessageKind::Text, text.as_bytes())
+        Self(FramedMessage::new(MessageKind::Text, text.as_bytes()))
     }
 
     /// A binary message.
     #[must_use]
     pub fn binary(bytes: &[u8]) -> Self {
-        Self::new(MessageKind::Binary, bytes)
+        Self(FramedMessage::new(MessageKind::Binary, bytes))
     }
 
-    fn new(kind: MessageKind, payload: &[u8]) -> Self {
-        let mut frame = Vec::new();
-        let encoder = Encoder::new(Role::Server);
-        encoder.frame(&mut frame, kind.opcode(), true, payload, &mut || [0; 4]);
-        let header_bytes = frame.len() - payload.len();
-        Self { kind, frame: frame.into(), header_bytes }
+    pub(super) fn framed(&self) -> &FramedMessage {
+        &self.0
     }
 }
 
 impl Outgoing for &Prepared {
     fn kind(&self) -> MessageKind {
-        self.kind
+        self.0.kind()
     }
 
     fn bytes(&self) -> &[u8] {
-        &self.frame[self.header_bytes..]
+        self.0.payload()
+    }
+
+    fn prepared(&self) -> Option<&Prepared> {
+        Some(self)
     }
 
     fn send_on(
@@ -63,9 +55,6 @@ impl Outgoing for &Prepared {
         connection: &mut Connection,
         services: &mut Services,
     ) -> SendOutcome {
-        if self.bytes().len() < SHARED_BYTES_MIN || compress == Compress::Always {
-            return connection.send(self.kind, self.bytes(), compress, services);
-        }
-        connection.send_shared(self.frame.clone(), 1, services)
+        connection.send_prepared(&self.0, compress, services)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use crate::connection::Phase;
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Histogram};
 use crate::protocol::Role;
 
 /// How a shard is.
@@ -16,6 +16,8 @@ pub struct ShardReport {
     pub shard: usize,
     /// Its counters since its start.
     pub counters: Counters,
+    /// For each message of a topic that was queued, the bytes that waited for the subscriber.
+    pub deliveries: Histogram,
     /// Connections it has, in any phase and of either role.
     pub connections: usize,
     /// Whether it is draining.

@@ -22,6 +22,7 @@ pub mod deflate;
 mod encoder;
 mod error;
 mod frame;
+mod framed_message;
 pub mod handshake;
 mod proxy_header;
 
@@ -30,6 +31,7 @@ pub use decoder::{Decoder, Event, Received};
 pub use encoder::Encoder;
 pub use error::ProtocolError;
 pub use frame::{CONTROL_BYTES_MAX, FrameHeader, HEADER_BYTES_MAX, Opcode, Role};
+pub(crate) use framed_message::{FramedMessage, compressed_frame};
 pub use proxy_header::{BadProxyHeader, ProxyHeader};
 
 /// The two kinds of data a message can be.

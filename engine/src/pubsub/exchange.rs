@@ -2,35 +2,32 @@
 //! inlets by which they hand each other batches. It keeps no messages but those under way, and
 //! publishing writes nothing here.
 
-use std::collections::VecDeque;
+mod entering;
+mod handing;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
 
-use super::Reached;
-use super::backend::{Backend, Interest, Publication};
-use super::batch::{Batch, Publish};
+use super::backend::{Backend, History};
+use super::batch::{Batch, Content, Publish};
 use super::entry::Entry;
+use super::federation::Federation;
+use super::histories::Histories;
 use super::inlet::{Bell, Inlet};
-use super::log::Log;
-use super::options::Rules;
-use super::pattern::SubscribeError;
-use super::topic::ShardSet;
+use super::options::{Rules, TopicOptions};
+use super::shard_set::ShardSet;
+use super::tally::Tally;
 use super::trie::Trie;
 use crate::limits::Limits;
-use crate::protocol::MessageKind;
+use crate::protocol::deflate::{Compressor, Deflate};
 
-/// A publisher that is no shard.
-const NO_SHARD: usize = usize::MAX;
 /// Tables that the names are spread over, each with its own lock.
 const TABLES: usize = 16;
 /// Counters of the census.
 const CENSUS: usize = 4096;
-
-/// Topics looked at for one that can be forgotten.
-const FORGET_TRIES: usize = 16;
 
 /// Messages of a topic on their way to a shard.
 #[derive(Debug)]
@@ -41,6 +38,22 @@ pub(super) struct Parcel {
 }
 
 type Names = HashTable<Arc<Entry>>;
+
+/// Who is subscribed to a name.
+struct Wanting {
+    /// By that very name, or its messages are kept.
+    exact: Option<Arc<Entry>>,
+    /// By patterns that match.
+    matching: Vec<Arc<Entry>>,
+    /// Those of the topic, if any pattern matches.
+    options: TopicOptions,
+}
+
+impl Wanting {
+    fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.exact.iter().chain(&self.matching)
+    }
+}
 
 /// The shared side of publish and subscribe.
 ///
@@ -58,14 +71,19 @@ pub(crate) struct Exchange {
     patterns_version: AtomicU64,
     patterns_max: usize,
     inlets: Box<[Inlet<Parcel>]>,
+    inlet_bytes_max: usize,
+    /// Of each shard, what is published and not yet sent to all of its subscribers.
+    tallies: Box<[Arc<Tally>]>,
     rules: Rules,
-    /// Topics with a history, the one to be forgotten next first.
-    histories: Mutex<VecDeque<Arc<Entry>>>,
-    histories_max: usize,
-    history_bytes_max: usize,
-    /// Names this server among those that a backend joins.
-    node: u64,
-    backend: OnceLock<Arc<dyn Backend>>,
+    histories: Histories,
+    /// From how many bytes on messages are compressed; `usize::MAX` when the server never does.
+    compressed_from_bytes: AtomicUsize,
+    /// For those who publish and are no shard.
+    compressor: Mutex<Option<Box<Compressor>>>,
+    /// Longest name. Nobody can be subscribed to a longer one, so nobody gets what is published
+    /// to it either.
+    name_bytes_max: usize,
+    federation: Federation,
 }
 
 impl std::fmt::Debug for Exchange {
@@ -94,6 +112,7 @@ impl Exchange {
         limits: &Limits,
     ) -> Self {
         let inlet = |bell| Inlet::new(limits.inlet_batches_max, limits.inlet_bytes_max, bell);
+        let inlets: Box<[_]> = bells.into_iter().map(inlet).collect();
         Self {
             hasher: RandomState::new(),
             tables: std::iter::repeat_with(RwLock::default).take(TABLES).collect(),
@@ -102,14 +121,38 @@ impl Exchange {
             patterns_count: AtomicUsize::new(0),
             patterns_version: AtomicU64::new(0),
             patterns_max: limits.patterns_max,
-            inlets: bells.into_iter().map(inlet).collect(),
+            tallies: inlets.iter().map(|_| Arc::default()).collect(),
+            inlets,
+            inlet_bytes_max: limits.inlet_bytes_max,
             rules,
-            histories: Mutex::default(),
-            histories_max: limits.histories_max,
-            history_bytes_max: limits.history_bytes_max,
-            node: RandomState::new().hash_one("node"),
-            backend: OnceLock::new(),
+            histories: Histories::new(limits),
+            compressed_from_bytes: AtomicUsize::new(usize::MAX),
+            compressor: Mutex::default(),
+            name_bytes_max: limits.topic_bytes_max,
+            federation: Federation::new(limits),
         }
+    }
+
+    /// Has messages compressed from here on, like those sent to single connections.
+    pub(crate) fn set_compression(&self, deflate: &Deflate) {
+        self.compressed_from_bytes.store(deflate.threshold_bytes, Ordering::Relaxed);
+    }
+
+    /// Whether a message is compressed where that was agreed on.
+    #[inline]
+    pub(super) fn compresses(&self, content: &Content<'_>) -> bool {
+        let threshold_bytes = self.compressed_from_bytes.load(Ordering::Relaxed);
+        threshold_bytes != usize::MAX
+            && content.compress.unwrap_or(content.payload.len() >= threshold_bytes)
+    }
+
+    /// A compressor to be kept for the batches to come.
+    pub(super) fn new_compressor(&self) -> Box<Compressor> {
+        let compressor = Compressor::new();
+        Box::new(match self.compressed_from_bytes.load(Ordering::Relaxed) {
+            0 => compressor.keeping_longer(),
+            _ => compressor,
+        })
     }
 
     pub(super) fn shards(&self) -> usize {
@@ -120,30 +163,41 @@ impl Exchange {
         &self.inlets[shard]
     }
 
+    pub(super) fn inlet_bytes_max(&self) -> usize {
+        self.inlet_bytes_max
+    }
+
+    #[cfg(test)]
+    pub(super) fn histories(&self) -> &Histories {
+        &self.histories
+    }
+
     pub(crate) fn node(&self) -> u64 {
-        self.node
+        self.federation.node
     }
 
     /// Joins the server to others; before anybody publishes.
     pub(crate) fn set_backend(&self, backend: Arc<dyn Backend>) {
-        // Done once, when the server starts.
-        let _ = self.backend.set(backend);
+        self.federation.join(backend, self.shards());
     }
 
-    /// Hands a message to other nodes, if there are any.
+    /// Hands a message to other nodes, if there are any; whether it comes back from there, with its
+    /// place in a history that is kept for all.
     #[inline]
-    pub(super) fn send_away(&self, topic: &str, kind: MessageKind, payload: &[u8], how: Publish) {
-        if let Some(backend) = self.backend.get() {
-            let (tags, key) = (how.tags, how.key);
-            backend.publish(&Publication { origin: self.node, topic, kind, payload, tags, key });
-        }
+    pub(super) fn send_away(
+        &self,
+        publisher: usize,
+        (hash, name): (u64, &str),
+        content: Content<'_>,
+        how: Publish,
+    ) -> bool {
+        self.federation.send(publisher, (hash, name), content, how);
+        self.federation.keeps_histories() && self.keeps_history(name)
     }
 
-    fn tell_interest(&self, entry: &Entry, wanted: bool) {
-        if let Some(backend) = self.backend.get() {
-            let (name, is_pattern) = (&*entry.name, entry.is_pattern);
-            backend.interest(Interest { name, is_pattern, wanted });
-        }
+    /// Tells the backend which topics are wanted, when no lock is held.
+    pub(super) fn tell_interests(&self) {
+        self.federation.tell_interests();
     }
 
     pub(super) fn hash(&self, name: &str) -> u64 {
@@ -178,265 +232,76 @@ impl Exchange {
         self.patterns_version.load(Ordering::Acquire)
     }
 
-    /// The patterns that match a name.
-    pub(super) fn matching(&self, name: &str) -> Vec<Arc<Entry>> {
+    /// The patterns that match a name, and the options of the topic of that name.
+    pub(super) fn matching(&self, name: &str) -> (Vec<Arc<Entry>>, TopicOptions) {
         let mut found = Vec::new();
         read(&self.patterns).matching(name, &mut |entry: &Arc<Entry>| found.push(entry.clone()));
-        found
+        (found, self.rules.find(name))
     }
 
-    /// Enters a shard's first subscriber of a topic, which has this number on that shard.
-    pub(super) fn join(&self, shard: usize, hash: u64, name: &str, place: u32) -> Arc<Entry> {
-        let mut table = write(self.table(hash));
-        let (entry, is_new) = self.find_or_insert(&mut table, hash, name);
-        if entry.is_deserted() {
-            self.tell_interest(&entry, true);
-        }
-        entry.set_place(shard, place);
-        entry.set_subscribers(shard, 1);
-        drop(table);
-        if is_new {
-            self.note_history(&entry);
-        }
-        entry
+    /// Whether a name can be that of a topic.
+    pub(super) fn takes_name(&self, name: &str) -> bool {
+        name.len() <= self.name_bytes_max
     }
 
-    /// The topic of a name that keeps messages by the rules, whether anybody is subscribed or not.
-    pub(super) fn find_history(&self, hash: u64, name: &str) -> Option<Arc<Entry>> {
-        if self.rules.are_empty() || self.rules.find(name).kept_messages() == 0 {
-            return None;
+    /// Whether messages to a name are kept by the rules.
+    pub(super) fn keeps_history(&self, name: &str) -> bool {
+        !self.rules.are_empty() && self.rules.find(name).kept_messages() > 0
+    }
+
+    /// The topic of a name, if anybody is subscribed to it or its messages are kept.
+    pub(super) fn find_to_publish(&self, hash: u64, name: &str) -> Option<Arc<Entry>> {
+        let known = self.find(hash, name);
+        if known.is_some() || !self.keeps_history(name) {
+            return known;
         }
-        if let Some(entry) = self.find(hash, name) {
-            return Some(entry);
-        }
-        let (entry, is_new) = self.find_or_insert(&mut write(self.table(hash)), hash, name);
-        if is_new {
-            self.note_history(&entry);
-        }
+        let entry = self.find_history(hash, name)?;
+        self.histories.note_idle(&entry);
         Some(entry)
     }
 
-    fn find_or_insert(&self, table: &mut Names, hash: u64, name: &str) -> (Arc<Entry>, bool) {
-        if let Some(known) = table.find(hash, |entry| *entry.name == *name) {
-            return (Arc::clone(known), false);
-        }
-        let options = self.rules.find(name);
-        let kept = options.kept_messages();
-        let log = (kept > 0).then(|| Log::new(kept, self.history_bytes_max));
-        let entry = Arc::new(Entry::new(name, hash, false, options, log, self.shards()));
-        table.insert_unique(hash, Arc::clone(&entry), |entry| entry.hash);
-        self.census(hash).fetch_add(1, Ordering::Release);
-        (entry, true)
-    }
-
-    /// Bounds the histories: one that nobody is subscribed to is forgotten for a new one.
-    fn note_history(&self, entry: &Arc<Entry>) {
-        if entry.log.is_none() {
-            return;
-        }
-        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
-        histories.push_back(Arc::clone(entry));
-        if histories.len() <= self.histories_max {
-            return;
-        }
-        for _ in 0..FORGET_TRIES.min(histories.len()) {
-            let Some(oldest) = histories.pop_front() else { return };
-            let mut table = write(self.table(oldest.hash));
-            if oldest.is_deserted() && !Arc::ptr_eq(&oldest, entry) {
-                self.unlist(&mut table, &oldest);
-                return;
-            }
-            drop(table);
-            histories.push_back(oldest);
-        }
-    }
-
-    fn unlist(&self, table: &mut Names, entry: &Arc<Entry>) {
-        entry.unlist();
-        let same = |other: &Arc<Entry>| Arc::ptr_eq(other, entry);
-        if let Ok(found) = table.find_entry(entry.hash, same) {
-            found.remove();
-            self.census(entry.hash).fetch_sub(1, Ordering::Release);
-        }
-    }
-
-    /// Enters a shard's first subscriber of a pattern.
-    ///
-    /// # Errors
-    /// [`SubscribeError::TooManyPatterns`].
-    pub(super) fn join_pattern(
-        &self,
-        shard: usize,
-        hash: u64,
-        pattern: &str,
-        place: u32,
-    ) -> Result<Arc<Entry>, SubscribeError> {
-        let mut patterns = write(&self.patterns);
-        let entry = match patterns.get(pattern) {
-            Some(entry) => Arc::clone(entry),
-            None if patterns.len() >= self.patterns_max => {
-                return Err(SubscribeError::TooManyPatterns);
-            }
-            None => {
-                let options = self.rules.find(pattern);
-                let entry = Entry::new(pattern, hash, true, options, None, self.shards());
-                let entry = Arc::new(entry);
-                patterns.insert(pattern, Arc::clone(&entry));
-                self.tell_interest(&entry, true);
-                self.note_patterns(patterns.len());
-                entry
-            }
-        };
-        entry.set_place(shard, place);
-        entry.set_subscribers(shard, 1);
-        Ok(entry)
-    }
-
-    fn note_patterns(&self, count: usize) {
-        self.patterns_count.store(count, Ordering::Release);
-        self.patterns_version.fetch_add(1, Ordering::Release);
-    }
-
-    /// Notes that a shard has no subscriber of a topic or pattern any more.
-    pub(super) fn leave(&self, shard: usize, entry: &Arc<Entry>) {
-        if entry.is_pattern {
-            let mut patterns = write(&self.patterns);
-            entry.set_subscribers(shard, 0);
-            if entry.is_deserted() {
-                entry.unlist();
-                patterns.remove(&entry.name);
-                self.tell_interest(entry, false);
-                self.note_patterns(patterns.len());
-            }
-            return;
-        }
-        let mut table = write(self.table(entry.hash));
-        entry.set_subscribers(shard, 0);
-        if entry.is_deserted() {
-            self.tell_interest(entry, false);
-            if entry.log.is_none() {
-                self.unlist(&mut table, entry);
-            }
-        }
-    }
-
-    /// Hands a batch to every shard that has subscribers. The shard it comes from delivers to its
-    /// own itself, but when the topic has a history: then all get it in the order of the history,
-    /// `own` like the others but without being woken.
-    pub(super) fn ship(
-        &self,
-        entry: &Arc<Entry>,
-        batch: &Batch,
-        own: usize,
-        mut reserved: ShardSet,
-        refused: ShardSet,
-    ) {
-        let mut log = entry.lock_log();
-        if let Some(log) = &mut log {
-            log.append(batch);
-        }
-        for shard in (0..self.shards()).filter(|&shard| shard != own || log.is_some()) {
-            let subscribers = entry.subscribers(shard);
-            let inlet = &self.inlets[shard];
-            if reserved.take(shard) {
-                match subscribers {
-                    0 => inlet.release(),
-                    _ => self.fill(inlet, entry, batch, shard, own),
-                }
-            } else if subscribers > 0 {
-                if !refused.has(shard) && inlet.reserve() {
-                    self.fill(inlet, entry, batch, shard, own);
-                } else {
-                    inlet.count_refused(batch.messages, subscribers);
-                    self.miss(entry, shard, batch.messages);
-                }
-            }
-        }
-    }
-
-    fn fill(
-        &self,
-        inlet: &Inlet<Parcel>,
-        entry: &Arc<Entry>,
-        batch: &Batch,
-        shard: usize,
-        own: usize,
-    ) {
-        let batch = batch.for_shard(shard);
-        let bytes = batch.frames.len();
-        let parcel = Parcel { entry: Arc::clone(entry), batch: Some(batch) };
-        if shard == own {
-            let _ = inlet.insert(parcel, bytes);
-        } else {
-            inlet.fill(parcel, bytes);
-        }
-    }
-
-    /// Has a shard's subscribers told that they miss messages.
-    fn miss(&self, entry: &Arc<Entry>, shard: usize, messages: u32) {
-        if messages > 0 && entry.miss(shard, messages) {
-            self.inlets[shard].note(Parcel { entry: Arc::clone(entry), batch: None });
-        }
-    }
-
-    /// Has all subscribers of a topic told that they miss messages.
-    pub(crate) fn miss_everywhere(&self, name: &str, messages: u32) {
+    /// How many subscribers a publish to a name reaches now, by name and by pattern.
+    pub(crate) fn subscribers(&self, name: &str) -> usize {
         let exact = self.find(self.hash(name), name);
-        let matching = if self.has_patterns() { self.matching(name) } else { Vec::new() };
-        for entry in exact.iter().chain(&matching) {
-            for shard in (0..self.shards()).filter(|&shard| entry.subscribers(shard) > 0) {
-                self.miss(entry, shard, messages);
-            }
-        }
+        let matching = if self.has_patterns() { self.matching(name).0 } else { Vec::new() };
+        exact.iter().chain(&matching).map(|entry| entry.all_subscribers()).sum()
     }
 
-    /// Publishes from any thread, to other nodes as well.
-    pub(crate) fn publish(
-        &self,
-        name: &str,
-        kind: MessageKind,
-        payload: &[u8],
-        how: Publish,
-    ) -> Reached {
-        self.send_away(name, kind, payload, how);
-        self.publish_here(name, kind, payload, how)
+    /// Who is subscribed to a name, by name and by pattern.
+    fn wanting(&self, hash: u64, name: &str) -> Wanting {
+        let exact = self.find_to_publish(hash, name);
+        let (matching, options) = match self.has_patterns() {
+            true => self.matching(name),
+            false => (Vec::new(), TopicOptions::default()),
+        };
+        Wanting { exact, matching, options }
     }
 
-    /// Publishes to this node's subscribers: framed once, handed to each shard with any at once.
-    pub(crate) fn publish_here(
-        &self,
-        name: &str,
-        kind: MessageKind,
-        payload: &[u8],
-        how: Publish,
-    ) -> Reached {
-        let hash = self.hash(name);
-        let exact = self.find(hash, name).or_else(|| self.find_history(hash, name));
-        let matching = if self.has_patterns() { self.matching(name) } else { Vec::new() };
-        let mut reached = Reached::default();
-        let mut framed = None;
-        for entry in exact.iter().chain(&matching) {
-            let mut log = entry.lock_log();
-            if let Some(log) = &mut log {
-                log.append(framed.get_or_insert_with(|| Batch::of_one(kind, payload, how)));
-            }
-            for shard in 0..self.shards() {
-                let subscribers = entry.subscribers(shard);
-                if subscribers == 0 {
-                    continue;
-                }
-                let inlet = &self.inlets[shard];
-                if inlet.reserve() {
-                    let batch = framed.get_or_insert_with(|| Batch::of_one(kind, payload, how));
-                    self.fill(inlet, entry, batch, shard, NO_SHARD);
-                    reached.queued += subscribers;
-                } else {
-                    inlet.count_refused(1, subscribers);
-                    self.miss(entry, shard, 1);
-                    reached.dropped += subscribers;
-                }
-            }
+    /// What a topic keeps, if it keeps anything.
+    pub(crate) fn history(&self, name: &str) -> Option<History> {
+        Some(self.find(self.hash(name), name)?.lock_log()?.history())
+    }
+
+    /// Gives a topic what another node has kept of it; whether its messages are kept here.
+    pub(crate) fn seed_history(&self, name: &str, history: &History) -> bool {
+        if !self.takes_name(name) || !self.keeps_history(name) {
+            return false;
         }
-        reached
+        let _in_order = self.federation.arrivals();
+        let Some(entry) = self.find_to_publish(self.hash(name), name) else { return false };
+        let Some(mut log) = entry.lock_log() else { return false };
+        log.seed(history);
+        true
+    }
+
+    /// The same batch, to be received on a shard.
+    pub(super) fn batch_for(&self, batch: &Batch, shard: usize) -> Batch {
+        batch.for_shard(shard, &self.tallies[shard])
+    }
+
+    /// Bytes in memory that a shard holds for many of its connections together, and its part of
+    /// what is no longer in any history but still to be sent to somebody.
+    pub(super) fn shared_bytes(&self, shard: usize) -> usize {
+        self.tallies[shard].bytes() + self.histories.bytes.outdated() / self.shards()
     }
 }

@@ -8,6 +8,16 @@ pub(super) fn append(out: &mut Vec<u8>, kind: MessageKind, payload: &[u8]) {
     Encoder::new(Role::Server).frame(out, kind.opcode(), true, payload, &mut || [0; 4]);
 }
 
+/// Length of the frame of a payload.
+pub(super) fn framed_bytes(payload_bytes: usize) -> usize {
+    let header = match payload_bytes {
+        0..126 => 2,
+        126..65_536 => 4,
+        _ => 10,
+    };
+    header + payload_bytes
+}
+
 /// Length of the frame that `bytes` begin with; never more than there is.
 pub(crate) fn frame_bytes(bytes: &[u8]) -> usize {
     let (header, payload) = match bytes {
@@ -21,6 +31,24 @@ pub(crate) fn frame_bytes(bytes: &[u8]) -> usize {
     };
     usize::try_from(payload)
         .map_or(bytes.len(), |payload| payload.saturating_add(header).min(bytes.len()))
+}
+
+/// Length of the payload of a whole frame.
+pub(super) fn payload_bytes(frame: &[u8]) -> usize {
+    let header = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.len().saturating_sub(header)
+}
+
+/// Text or binary.
+pub(super) fn kind(frame: &[u8]) -> MessageKind {
+    match frame.first().is_some_and(|first| first & 0x0f == MessageKind::Text.opcode() as u8) {
+        true => MessageKind::Text,
+        false => MessageKind::Binary,
+    }
 }
 
 /// The end of each frame.
@@ -42,7 +70,11 @@ mod tests {
         let mut run = Vec::new();
         let mut expected = Vec::new();
         for length in [0, 1, 125, 126, 65_535, 65_536] {
+            let before = run.len();
             append(&mut run, MessageKind::Binary, &vec![7; length]);
+            assert_eq!(run.len() - before, framed_bytes(length));
+            assert_eq!(payload_bytes(&run[before..]), length);
+            assert_eq!(kind(&run[before..]), MessageKind::Binary);
             expected.push(run.len());
         }
         assert_eq!(ends(&run).collect::<Vec<_>>(), expected);

@@ -1,33 +1,25 @@
 //! The topics of one shard: who is subscribed here, what was published this turn, here and
 //! elsewhere, and who gets it. It sends nothing itself.
 
+mod joining;
+mod publishing;
+
+pub(crate) use joining::Newcomer;
+
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::Reached;
-use super::batch::{Except, Publish};
 use super::delivery::{Audience, Delivery};
 use super::entry::Entry;
-use super::exchange::Exchange;
-use super::lag::{Gap, LagBounds, Laggards};
-use super::log::{Position, Recovered};
-use super::pattern::{self, SubscribeError};
-use super::subscriptions::{Place, Subscriptions};
-use super::topic::{Matches, Member, Topic};
-use crate::limits::Limits;
-use crate::protocol::MessageKind;
-
-/// Bytes after which a batch is closed and another begun, so that what is shared and handed over
-/// as one stays moderate.
-const BATCH_BYTES: usize = 256 * 1024;
-
-/// How a connection subscribes, beyond the topic.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Subscribe {
-    pub(crate) filter: u64,
-    pub(crate) from: Option<Position>,
-}
+use super::exchange::{Exchange, Parcel};
+use super::gaps::{Gap, Gaps};
+use super::lag::{LagBounds, Laggards};
+use super::matches::Matches;
+use super::subscribe::TopicName;
+use super::subscriptions::Subscriptions;
+use super::topic::Topic;
+use crate::protocol::deflate::Compressor;
 
 /// The topics of one shard.
 ///
@@ -43,13 +35,22 @@ pub(crate) struct Hub {
     /// Topics that the end of the turn looks at: something was published to them, or they may
     /// have nobody left.
     touched: Vec<u32>,
-    /// By slot. Nothing but a word for a connection without subscriptions.
-    subscribers: Vec<Option<Box<Subscriptions>>>,
-    /// Changes whenever a number of a pattern is freed.
-    numbering: u64,
+    /// By slot.
+    subscribers: Vec<Subscriptions>,
+    matches: Matches,
+    /// Made when the first batch needs it.
+    compressor: Option<Box<Compressor>>,
     laggards: Laggards,
+    /// Messages that filters have kept from subscribers, so far.
+    filtered: u64,
     /// Whom to tell that messages were missed.
-    gaps: Vec<Gap>,
+    gaps: Gaps,
+    /// Bytes of what is published here and awaits the end of the turn, to be received here.
+    waiting_bytes: usize,
+    /// A list to take parcels into.
+    parcels: Vec<Parcel>,
+    /// The shard has ended.
+    ended: bool,
 }
 
 impl Hub {
@@ -64,14 +65,19 @@ impl Hub {
             free: Vec::new(),
             touched: Vec::new(),
             subscribers: Vec::new(),
-            numbering: 0,
+            matches: Matches::default(),
+            compressor: None,
             laggards: Laggards::default(),
-            gaps: Vec::new(),
+            filtered: 0,
+            gaps: Gaps::default(),
+            waiting_bytes: 0,
+            parcels: Vec::new(),
+            ended: false,
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+    /// What it shares with other shards.
+    pub(crate) fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
     }
 
@@ -85,145 +91,45 @@ impl Hub {
         self.exchange.inlet(self.shard).refused()
     }
 
-    /// Deliveries that subscribers missed because they read too slowly, and those that a later
-    /// message replaced.
-    pub(crate) fn lost(&self) -> (u64, u64) {
-        (self.laggards.dropped, self.laggards.replaced)
+    /// Deliveries that subscribers missed because they read too slowly, those that a later message
+    /// replaced, and those that filters kept from them.
+    pub(crate) fn lost(&self) -> [u64; 3] {
+        [self.laggards.dropped, self.laggards.replaced, self.filtered]
     }
 
-    /// Whom to tell that messages were missed.
-    pub(crate) fn take_gaps(&mut self) -> Vec<Gap> {
-        std::mem::take(&mut self.gaps)
+    /// Bytes in memory that the shard holds for many of its connections together.
+    #[must_use]
+    pub(crate) fn shared_bytes(&self) -> usize {
+        self.exchange.shared_bytes(self.shard)
     }
 
-    /// Subscribes the connection in a slot to a name; a second time is the same as once. It gets
-    /// what is published from here on and passes its filter, and before that what is returned.
-    ///
-    /// # Errors
-    /// [`SubscribeError`].
-    pub(crate) fn subscribe(
-        &mut self,
-        name: &str,
-        slot: u32,
-        how: Subscribe,
-        limits: &Limits,
-    ) -> Result<Recovered, SubscribeError> {
-        let hash = self.exchange.hash(name);
-        let Some(entry) = self.exchange.find_history(hash, name) else {
-            self.enter(name, false, slot, how.filter, limits)?;
-            let complete = how.from.is_none();
-            return Ok(Recovered { position: None, complete, frames: Vec::new() });
-        };
-        if let Some(known) = self.find(hash, name, false) {
-            self.seal(known);
-        }
-        // While the history is locked nothing is added to it. What was added before is taken in
-        // first, so that the newcomer does not get it twice.
-        let log = entry.lock_log();
-        self.collect();
-        self.enter(name, false, slot, how.filter, limits)?;
-        Ok(match (log, how.from) {
-            (None, _) => Recovered::default(),
-            (Some(log), Some(from)) => log.since(from, how.filter),
-            (Some(log), None) => log.last(entry.options.retain, how.filter),
-        })
+    /// Which slots to tell that messages were missed.
+    pub(crate) fn take_gaps(&mut self) -> Vec<(u32, Gap)> {
+        self.gaps.take()
     }
 
-    /// Subscribes to all names that match a pattern.
-    ///
-    /// # Errors
-    /// [`SubscribeError`].
-    pub(crate) fn subscribe_matching(
-        &mut self,
-        pattern: &str,
-        slot: u32,
-        filter: u64,
-        limits: &Limits,
-    ) -> Result<(), SubscribeError> {
-        pattern::check(pattern, limits.topic_levels_max)?;
-        self.enter(pattern, true, slot, filter, limits)
-    }
-
-    fn enter(
-        &mut self,
-        name: &str,
-        is_pattern: bool,
-        slot: u32,
-        filter: u64,
-        limits: &Limits,
-    ) -> Result<(), SubscribeError> {
-        if name.len() > limits.topic_bytes_max {
-            return Err(SubscribeError::NameTooLong);
-        }
-        let index = slot as usize;
-        if self.subscribers.len() <= index {
-            self.subscribers.resize_with(index + 1, || None);
-        }
-        let count = self.subscribers[index].as_ref().map_or(0, |all| all.len());
-        let hash = self.exchange.hash(name);
-        let known = self.find(hash, name, is_pattern);
-        let standing = known.and_then(|topic| self.subscribers[index].as_ref()?.position(topic));
-        if standing.is_some() {
-            return Ok(());
-        }
-        if count >= limits.subscriptions_max {
-            return Err(SubscribeError::TooMany);
-        }
-        let topic = known.unwrap_or_else(|| self.insert(hash, name, is_pattern));
-        if self.topics[topic as usize].members.is_empty()
-            && let Err(error) = self.join(topic)
-        {
-            self.touch(topic);
-            return Err(error);
-        }
-        let subscriptions = self.subscribers[index].get_or_insert_default();
-        let entry = &mut self.topics[topic as usize];
-        let place = Place { topic, index: entry.members.len() as u32 };
-        let position = subscriptions.add(place);
-        entry.add(Member { slot, position }, filter);
-        self.count(topic);
-        Ok(())
-    }
-
-    /// Tells the other shards that this one has a subscriber.
-    fn join(&mut self, topic: u32) -> Result<(), SubscribeError> {
-        let known = &mut self.topics[topic as usize];
-        let (hash, name) = (known.hash, &known.name);
-        known.entry = Some(if known.is_pattern {
-            self.exchange.join_pattern(self.shard, hash, name, topic)?
-        } else {
-            self.exchange.join(self.shard, hash, name, topic)
-        });
-        Ok(())
-    }
-
-    /// Keeps the number of members that other shards see.
-    fn count(&self, topic: u32) {
-        let topic = &self.topics[topic as usize];
-        if let Some(entry) = &topic.entry
-            && !topic.members.is_empty()
-        {
-            entry.set_subscribers(self.shard, topic.members.len());
-        }
-    }
-
-    fn find(&self, hash: u64, name: &str, is_pattern: bool) -> Option<u32> {
-        let same = |&number: &u32| {
-            let topic = &self.topics[number as usize];
-            topic.is_pattern == is_pattern && *topic.name == *name
-        };
+    fn find(&self, hash: u64, name: TopicName<'_>) -> Option<u32> {
+        let same = |&number: &u32| self.topics[number as usize].has_name(name);
         self.names.find(hash, same).copied()
     }
 
-    fn insert(&mut self, hash: u64, name: &str, is_pattern: bool) -> u32 {
-        let number = self.free.pop().unwrap_or_else(|| {
+    /// The number that the next new topic gets.
+    fn vacancy(&mut self) -> u32 {
+        if self.free.is_empty() {
+            self.free.push(self.topics.len() as u32);
             self.topics.push(Topic::default());
-            self.topics.len() as u32 - 1
-        });
-        let topic = &mut self.topics[number as usize];
-        (topic.hash, topic.name, topic.is_pattern) = (hash, name.into(), is_pattern);
+        }
+        self.free[self.free.len() - 1]
+    }
+
+    /// Gives a topic that is not there a number, [`vacancy`](Self::vacancy).
+    fn insert(&mut self, entry: Arc<Entry>) -> u32 {
+        let number = self.vacancy();
+        self.free.pop();
+        let hash = entry.hash;
+        self.topics[number as usize].entry = Some(entry);
         let topics = &self.topics;
-        self.names.insert_unique(hash, number, |&number| topics[number as usize].hash);
+        self.names.insert_unique(hash, number, |&number| topics[number as usize].hash());
         number
     }
 
@@ -235,248 +141,44 @@ impl Hub {
         }
     }
 
-    /// Ends a subscription; what was published this turn and not delivered is not received.
-    pub(crate) fn unsubscribe(&mut self, name: &str, is_pattern: bool, slot: u32) {
-        let Some(Some(subscriptions)) = self.subscribers.get(slot as usize) else { return };
-        let hash = self.exchange.hash(name);
-        let position =
-            self.find(hash, name, is_pattern).and_then(|topic| subscriptions.position(topic));
-        let Some(position) = position else { return };
-        self.remove(slot, position);
-        if self.subscribers[slot as usize].as_ref().is_some_and(|all| all.len() == 0) {
-            self.subscribers[slot as usize] = None;
-        }
-    }
-
-    /// Ends all subscriptions of the connection in a slot.
-    #[inline]
-    pub(crate) fn leave(&mut self, slot: u32) {
-        if let Some(Some(_)) = self.subscribers.get(slot as usize) {
-            self.leave_all(slot);
-        }
-    }
-
-    fn leave_all(&mut self, slot: u32) {
-        while let Some(last) =
-            self.subscribers[slot as usize].as_ref().and_then(|all| all.len().checked_sub(1))
-        {
-            self.remove(slot, last as u32);
-        }
-        self.subscribers[slot as usize] = None;
-        self.laggards.forget(slot);
-    }
-
-    fn remove(&mut self, slot: u32, position: u32) {
-        let Some(subscriptions) = &mut self.subscribers[slot as usize] else { return };
-        let (place, moved) = subscriptions.remove(position);
-        self.laggards.forget_topic(slot, place.topic);
-        if let Some(moved) = moved {
-            let members = &mut self.topics[moved.topic as usize].members;
-            members[moved.index as usize].position = position;
-        }
-        let topic = &mut self.topics[place.topic as usize];
-        if let Some(moved) = topic.remove(place.index)
-            && let Some(subscriptions) = &mut self.subscribers[moved.slot as usize]
-        {
-            subscriptions.follow(moved.position, place.index);
-        }
-        self.count(place.topic);
-        if self.topics[place.topic as usize].members.is_empty() {
-            self.desert(place.topic);
-        }
-    }
-
-    /// The last member has left.
-    fn desert(&mut self, topic: u32) {
-        let deserted = &self.topics[topic as usize];
-        if let Some(entry) = &deserted.entry {
-            self.exchange.leave(self.shard, entry);
-        }
-        if deserted.turn.listed {
-            return;
-        }
-        self.forget(topic);
-    }
-
     fn forget(&mut self, number: u32) {
         let topic = std::mem::take(&mut self.topics[number as usize]);
-        if let Ok(found) = self.names.find_entry(topic.hash, |&other| other == number) {
+        if let Ok(found) = self.names.find_entry(topic.hash(), |&other| other == number) {
             found.remove();
         }
-        self.numbering += u64::from(topic.is_pattern);
         self.free.push(number);
-    }
-
-    /// Publishes to the subscribers of a topic, and of the patterns that match it, on all shards;
-    /// `sender` is the slot it comes from.
-    #[inline]
-    pub(crate) fn publish(
-        &mut self,
-        name: &str,
-        kind: MessageKind,
-        payload: &[u8],
-        sender: Option<u32>,
-        how: Publish,
-    ) -> Reached {
-        self.exchange.send_away(name, kind, payload, how);
-        let hash = self.exchange.hash(name);
-        let Some(topic) = self.route(hash, name) else { return Reached::default() };
-        let sender = sender.filter(|_| how.except_sender);
-        let message = Outgoing { kind, payload, sender, how };
-        let mut reached = self.append(topic, &message);
-        if self.exchange.has_patterns() {
-            let matches = self.take_matches(topic);
-            for &matching in &matches.topics {
-                let also = self.append(matching, &message);
-                reached.queued += also.queued;
-                reached.dropped += also.dropped;
-            }
-            self.topics[topic as usize].matches = Some(matches);
-        }
-        reached
-    }
-
-    /// The number of the topic to publish to, if anybody anywhere may be interested in it. One that
-    /// has no members here gets a number for this turn.
-    #[inline]
-    fn route(&mut self, hash: u64, name: &str) -> Option<u32> {
-        if let Some(number) = self.find(hash, name, false) {
-            let topic = &mut self.topics[number as usize];
-            if topic.members.is_empty() && !topic.entry.as_ref().is_some_and(|e| e.is_listed()) {
-                let entry = self.exchange.find(hash, name);
-                topic.entry = entry.or_else(|| self.exchange.find_history(hash, name));
-            }
-            return Some(number);
-        }
-        let entry = self.exchange.find(hash, name);
-        let entry = entry.or_else(|| self.exchange.find_history(hash, name));
-        if entry.is_none() && !self.exchange.has_patterns() {
-            return None;
-        }
-        let number = self.insert(hash, name, false);
-        self.topics[number as usize].entry = entry;
-        self.touch(number);
-        Some(number)
-    }
-
-    /// The patterns that match a topic, found again if patterns have come or gone.
-    fn take_matches(&mut self, topic: u32) -> Box<Matches> {
-        let mut matches = self.topics[topic as usize].matches.take().unwrap_or_default();
-        let version = self.exchange.patterns_version();
-        if matches.version == version && matches.numbering == self.numbering {
-            return matches;
-        }
-        let found = self.exchange.matching(&self.topics[topic as usize].name);
-        matches.topics.clear();
-        matches.topics.extend(found.into_iter().map(|entry| self.number_of_pattern(entry)));
-        (matches.version, matches.numbering) = (version, self.numbering);
-        matches
-    }
-
-    fn number_of_pattern(&mut self, entry: Arc<Entry>) -> u32 {
-        if let Some(number) = self.find(entry.hash, &entry.name, true) {
-            let topic = &mut self.topics[number as usize];
-            if topic.members.is_empty() {
-                topic.entry = Some(entry);
-            }
-            return number;
-        }
-        let number = self.insert(entry.hash, &entry.name, true);
-        self.topics[number as usize].entry = Some(entry);
-        self.touch(number);
-        number
-    }
-
-    /// Frames a message into a topic's batch.
-    fn append(&mut self, number: u32, message: &Outgoing<'_>) -> Reached {
-        let topic = &mut self.topics[number as usize];
-        let Some(entry) = &topic.entry else { return Reached::default() };
-        if topic.turn.open.len() > BATCH_BYTES {
-            self.seal(number);
-            return self.append(number, message);
-        }
-        let turn = &mut topic.turn;
-        // With a history, this shard gets it by its inlet, too.
-        let kept = entry.log.is_some();
-        let here = if kept { 0 } else { topic.members.len() };
-        let mut reached = Reached { queued: here, dropped: 0 };
-        for shard in (0..self.exchange.shards()).filter(|&shard| shard != self.shard || kept) {
-            let subscribers = entry.subscribers(shard);
-            if subscribers == 0 {
-                continue;
-            }
-            if turn.reserved.has(shard) {
-                reached.queued += subscribers;
-            } else if !turn.refused.has(shard) && self.exchange.inlet(shard).reserve() {
-                turn.reserved.add(shard);
-                reached.queued += subscribers;
-            } else {
-                turn.refused.add(shard);
-                reached.dropped += subscribers;
-            }
-        }
-        if reached == Reached::default() && !kept {
-            return reached;
-        }
-        let except = message.sender.map(|slot| Except { shard: self.shard as u32, slot });
-        if let Some(slot) = message.sender
-            && let Some(Some(subscriptions)) = self.subscribers.get(slot as usize)
-            && subscriptions.position(number).is_some()
-        {
-            reached.queued = reached.queued.saturating_sub(1);
-        }
-        let (tags, key) = (message.how.tags, message.how.key);
-        turn.open.push(message.kind, message.payload, (tags, key), except);
-        self.touch(number);
-        reached
-    }
-
-    /// Closes a topic's batch: the other shards get theirs now, this one's waits for the end of the
-    /// turn.
-    fn seal(&mut self, number: u32) {
-        let topic = &mut self.topics[number as usize];
-        if topic.turn.open.is_empty() {
-            return;
-        }
-        let batch = topic.turn.open.seal();
-        let reserved = std::mem::take(&mut topic.turn.reserved);
-        let refused = std::mem::take(&mut topic.turn.refused);
-        if let Some(entry) = &topic.entry {
-            self.exchange.ship(entry, &batch, self.shard, reserved, refused);
-        }
-        let kept = topic.entry.as_ref().is_some_and(|entry| entry.log.is_some());
-        if !topic.members.is_empty() && !kept {
-            topic.turn.take_in(batch);
-        }
     }
 
     /// Takes in what other shards and threads have published.
     pub(crate) fn collect(&mut self) {
-        for parcel in self.exchange.inlet(self.shard).take() {
+        let mut parcels = std::mem::take(&mut self.parcels);
+        self.exchange.inlet(self.shard).take(&mut parcels);
+        self.take_in(parcels);
+    }
+
+    fn take_in(&mut self, mut parcels: Vec<Parcel>) {
+        for parcel in parcels.drain(..) {
             if parcel.entry.subscribers(self.shard) == 0 {
-                // They have left since.
+                // They have left since, and with them whoever has missed something.
+                parcel.entry.take_missed(self.shard);
                 continue;
             }
             let number = parcel.entry.place(self.shard);
             self.report_missed(number, &parcel.entry);
             let Some(batch) = parcel.batch else { continue };
-            let turn = &self.topics[number as usize].turn;
-            if !turn.newcomers.is_empty() && parcel.entry.log.is_none() {
-                // Who has joined since the open batch began is held to its bytes.
-                self.seal(number);
-            }
             self.topics[number as usize].turn.take_in(batch);
             self.touch(number);
         }
+        self.parcels = parcels;
     }
 
     /// Notes for all subscribers of a topic what the inlet had no place for.
     fn report_missed(&mut self, number: u32, entry: &Arc<Entry>) {
         let missed = entry.take_missed(self.shard);
         if missed > 0 {
-            let members = &self.topics[number as usize].members;
-            let gap = |member: &Member| Gap::new(member.slot, Arc::clone(entry), missed.into());
-            self.gaps.extend(members.iter().map(gap));
+            for member in &self.topics[number as usize].members {
+                self.gaps.add(member.slot, entry, missed.into());
+            }
         }
     }
 
@@ -499,10 +201,18 @@ impl Hub {
         if in_inlet {
             self.collect();
         }
+        self.waiting_bytes = 0;
         for number in std::mem::take(&mut self.touched) {
             let topic = &mut self.topics[number as usize];
-            let laggards = &mut self.laggards;
-            Delivery { shard: self.shard as u32, number, bounds, laggards }.run(topic, audience);
+            Delivery {
+                exchange: &self.exchange,
+                shard: self.shard,
+                number,
+                bounds,
+                laggards: &mut self.laggards,
+                filtered: &mut self.filtered,
+            }
+            .run(topic, audience);
             topic.turn.listed = false;
             if topic.members.is_empty() {
                 self.forget(number);
@@ -510,41 +220,52 @@ impl Hub {
         }
     }
 
-    /// Gives a slow subscriber what was kept aside for it, as far as it has caught up.
-    pub(crate) fn resume(&mut self, slot: u32, audience: &mut impl Audience) -> bool {
-        while let Some(queued) = audience.queued_bytes(slot)
-            && let Some(frame) = self.laggards.next(slot, queued)
-        {
-            audience.send(slot, frame, 1);
+    /// Hands the other shards what was published last, and is handed nothing more.
+    pub(crate) fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
         }
-        let caught_up = self.laggards.caught_up(slot);
-        let still_lagging = caught_up.is_none() && self.laggards.holds(slot);
-        self.gaps.extend(caught_up.into_iter().flatten());
-        still_lagging
-    }
-}
-
-/// A message to be framed.
-struct Outgoing<'a> {
-    kind: MessageKind,
-    payload: &'a [u8],
-    /// The slot of the subscriber who does not get it.
-    sender: Option<u32>,
-    how: Publish,
-}
-
-impl Drop for Hub {
-    /// The other shards hand this one nothing more.
-    fn drop(&mut self) {
+        for number in std::mem::take(&mut self.touched) {
+            self.seal(number);
+        }
         self.exchange.inlet(self.shard).stop();
-        for topic in self.topics.iter().filter(|topic| !topic.members.is_empty()) {
+        for topic in self.topics.drain(..).filter(|topic| !topic.members.is_empty()) {
             if let Some(entry) = &topic.entry {
                 self.exchange.leave(self.shard, entry);
             }
         }
+        self.exchange.tell_interests();
+        self.names.clear();
+        self.free.clear();
+        self.subscribers.clear();
+    }
+
+    /// Whether nothing is published through it any more.
+    #[must_use]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Gives a slow subscriber what was kept aside for it, as far as it has caught up; whether it
+    /// still lags behind.
+    pub(crate) fn resume(&mut self, slot: u32, audience: &mut impl Audience) -> bool {
+        while let Some(queued) = audience.queued_bytes(slot) {
+            match self.laggards.next(slot, queued) {
+                Some(frame) => _ = audience.send_alone(slot, frame, 1),
+                None => return self.laggards.release(slot, queued, &mut self.gaps),
+            }
+        }
+        // It receives nothing more.
+        self.laggards.forget(slot);
+        false
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
 #[cfg(test)]
-#[path = "hub_tests.rs"]
 pub(super) mod tests;

@@ -13,15 +13,20 @@ pub(crate) trait Bell: Send + Sync {
 
 /// A shard's inlet.
 ///
-/// A place is reserved before it is filled, so that a publisher knows at once whether its messages
-/// get in, while the batch they are part of is still growing.
+/// A place is reserved before it is filled, and with it the bytes of each message, so that a
+/// publisher knows at once whether its messages get in, while the batch they are part of is still
+/// growing.
 ///
 /// Invariant: when something waits, the bell has been rung since the shard last looked, or the
 /// thread that found the inlet empty is about to ring it.
+// Apart from each other, so that shards do not contend for a cache line (or the next, which is
+// fetched with it).
+#[repr(align(128))]
 pub(crate) struct Inlet<T> {
     waiting: Mutex<Waiting<T>>,
     /// Places filled or reserved.
     places: AtomicUsize,
+    /// Bytes of what is in them or will be.
     bytes: AtomicUsize,
     stopped: AtomicBool,
     /// Deliveries that were given up for want of a place.
@@ -36,11 +41,13 @@ struct Waiting<T> {
     items: Vec<T>,
     /// How many of them have no place.
     notes: usize,
+    /// Bytes of the others.
+    bytes: usize,
 }
 
 impl<T> Default for Waiting<T> {
     fn default() -> Self {
-        Self { items: Vec::new(), notes: 0 }
+        Self { items: Vec::new(), notes: 0, bytes: 0 }
     }
 }
 
@@ -69,23 +76,34 @@ impl<T> Inlet<T> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reserves a place, if there is one.
-    pub(crate) fn reserve(&self) -> bool {
-        if self.bytes.load(Ordering::Relaxed) >= self.bytes_max
-            || self.stopped.load(Ordering::Relaxed)
-        {
+    /// Reserves a place for so many bytes, if there is one.
+    pub(crate) fn reserve(&self, bytes: usize) -> bool {
+        if !self.takes_bytes() || self.stopped.load(Ordering::Relaxed) {
             return false;
         }
         let before = self.places.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if before >= self.places_max {
-            self.release();
+            self.release(bytes);
         }
         before < self.places_max
     }
 
-    /// Gives a reserved place back.
-    pub(crate) fn release(&self) {
+    /// Whether more bytes may be added. As several may ask before one of them adds, each of them may
+    /// go beyond the bound by what it adds then.
+    pub(crate) fn takes_bytes(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) < self.bytes_max
+    }
+
+    /// Adds bytes to a reserved place.
+    pub(crate) fn extend(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives a reserved place back with all its bytes.
+    pub(crate) fn release(&self, bytes: usize) {
         self.places.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Counts messages that found no place, once for each subscriber who misses them.
@@ -99,57 +117,73 @@ impl<T> Inlet<T> {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Fills a reserved place and rings if nothing waited.
+    /// Fills a place that was reserved for so many bytes, and rings if nothing waited.
     pub(crate) fn fill(&self, item: T, bytes: usize) {
         if self.insert(item, bytes) {
             self.bell.ring();
         }
     }
 
-    /// Fills a reserved place; whether the bell must be rung.
+    /// Fills a place that was reserved for so many bytes; whether the bell must be rung.
     pub(crate) fn insert(&self, item: T, bytes: usize) -> bool {
         let mut waiting = self.lock();
         if self.stopped.load(Ordering::Relaxed) {
             drop(waiting);
-            self.release();
+            self.release(bytes);
             return false;
         }
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        waiting.bytes += bytes;
         waiting.items.push(item);
         waiting.items.len() == 1
     }
 
     /// Puts something in that needs no place, because whoever does so is bounded otherwise.
     pub(crate) fn note(&self, item: T) {
-        let mut waiting = self.lock();
-        if self.stopped.load(Ordering::Relaxed) {
-            return;
-        }
-        waiting.items.push(item);
-        waiting.notes += 1;
-        let first = waiting.items.len() == 1;
-        drop(waiting);
-        if first {
+        if self.insert_note(item) {
             self.bell.ring();
         }
     }
 
-    /// Takes all that waits, in the order it came. The shard must have silenced the bell before.
-    pub(crate) fn take(&self) -> Vec<T> {
+    /// Puts something in that needs no place; whether the bell must be rung.
+    fn insert_note(&self, item: T) -> bool {
         let mut waiting = self.lock();
-        let taken = std::mem::take(&mut *waiting);
-        self.bytes.store(0, Ordering::Relaxed);
-        self.places.fetch_sub(taken.items.len() - taken.notes, Ordering::Relaxed);
-        taken.items
+        if self.stopped.load(Ordering::Relaxed) {
+            return false;
+        }
+        waiting.items.push(item);
+        waiting.notes += 1;
+        waiting.items.len() == 1
+    }
+
+    /// Takes all that waits, in the order it came, into an empty list. The shard must have silenced
+    /// the bell before.
+    pub(crate) fn take(&self, taken: &mut Vec<T>) {
+        let mut waiting = self.lock();
+        std::mem::swap(&mut waiting.items, taken);
+        self.give_back(&mut waiting, taken.len());
     }
 
     /// Refuses everything from now on.
     pub(crate) fn stop(&self) {
         let mut waiting = self.lock();
         self.stopped.store(true, Ordering::Relaxed);
-        let dropped = std::mem::take(&mut *waiting);
-        drop(waiting);
-        self.places.fetch_sub(dropped.items.len() - dropped.notes, Ordering::Relaxed);
+        let dropped = std::mem::take(&mut waiting.items);
+        self.give_back(&mut waiting, dropped.len());
+    }
+
+    /// Whether nothing waits and nothing is reserved.
+    #[cfg(test)]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let counts = (self.places.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        self.lock().items.is_empty() && counts == (0, 0)
+    }
+
+    /// Counts what so many items took no more.
+    fn give_back(&self, waiting: &mut Waiting<T>, items: usize) {
+        let (notes, bytes) =
+            (std::mem::take(&mut waiting.notes), std::mem::take(&mut waiting.bytes));
+        self.places.fetch_sub(items - notes, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

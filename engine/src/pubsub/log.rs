@@ -2,10 +2,14 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::backend::{History, HistoryMessage};
 use super::batch::Batch;
+use super::frames;
+use super::histories::HistoryBytes;
 
 /// A place in the history of a topic: everything up to and with message number `offset` has been
 /// seen. Opaque to clients, who hand it back when they return.
@@ -24,7 +28,7 @@ struct Kept {
 }
 
 /// What a returning subscriber gets.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recovered {
     /// Where the topic stands; `None` when it has no history.
     pub(crate) position: Option<Position>,
@@ -32,6 +36,13 @@ pub(crate) struct Recovered {
     pub(crate) complete: bool,
     /// The messages in order, framed.
     pub(crate) frames: Vec<Bytes>,
+}
+
+impl Recovered {
+    /// What somebody gets of a topic without a history.
+    pub(super) fn without_history(from: Option<Position>) -> Self {
+        Self { position: None, complete: from.is_none(), frames: Vec::new() }
+    }
 }
 
 /// A history.
@@ -43,28 +54,87 @@ pub(super) struct Log {
     kept: VecDeque<Kept>,
     bytes: usize,
     messages_max: usize,
-    bytes_max: usize,
+    all: Arc<HistoryBytes>,
 }
 
 impl Log {
-    pub(super) fn new(messages_max: usize, bytes_max: usize) -> Self {
+    pub(super) fn new(messages_max: usize, all: Arc<HistoryBytes>) -> Self {
         // Different in each process and for each log: that is all an epoch is for.
         let epoch = RandomState::new().hash_one("epoch");
-        Self { epoch, head: 0, kept: VecDeque::new(), bytes: 0, messages_max, bytes_max }
+        Self { epoch, head: 0, kept: VecDeque::new(), bytes: 0, messages_max, all }
     }
 
     pub(super) fn append(&mut self, batch: &Batch) {
-        batch.each(|frame, tags| {
+        batch.each(batch.all(), |frame, tags, _| {
             self.head += 1;
-            // Copied: a slice would keep the whole batch.
-            let frame = Bytes::copy_from_slice(frame);
-            self.bytes += frame.len();
+            self.bytes += HistoryBytes::of(frame);
+            let frame = self.all.hold(frame);
             self.kept.push_back(Kept { frame, tags });
-            while self.kept.len() > self.messages_max || self.bytes > self.bytes_max {
+            while self.kept.len() > self.messages_max || self.all.is_exceeded(self.bytes) {
                 let Some(oldest) = self.kept.pop_front() else { break };
-                self.bytes -= oldest.frame.len();
+                self.bytes -= HistoryBytes::of(&oldest.frame);
+                self.all.release(HistoryBytes::of(&oldest.frame));
             }
         });
+    }
+
+    /// Begins anew behind an offset, with nothing kept.
+    fn restart(&mut self, epoch: u64, head: u64) {
+        self.kept.clear();
+        self.all.release(std::mem::take(&mut self.bytes));
+        (self.epoch, self.head) = (epoch, head);
+    }
+
+    /// Has the next message be the one at a position that was given elsewhere; how many are missing
+    /// before it, one if that cannot be known. `None` when it is here already.
+    pub(super) fn advance_to(&mut self, position: Position) -> Option<u64> {
+        let before = position.offset.checked_sub(1)?;
+        let missing = match position.epoch == self.epoch {
+            true => before.checked_sub(self.head)?,
+            false => u64::from(self.head > 0),
+        };
+        if missing > 0 || position.epoch != self.epoch {
+            self.restart(position.epoch, before);
+        }
+        Some(missing)
+    }
+
+    /// What is kept, for another node.
+    pub(super) fn history(&self) -> History {
+        let message = |kept: &Kept| {
+            let payload_bytes = frames::payload_bytes(&kept.frame);
+            let payload = kept.frame[kept.frame.len() - payload_bytes..].to_vec();
+            HistoryMessage { kind: frames::kind(&kept.frame), payload, tags: kept.tags }
+        };
+        let messages = self.kept.iter().map(message).collect();
+        History { position: self.position(), messages }
+    }
+
+    /// Takes in what another node has kept, as far as it is older than what is here.
+    pub(super) fn seed(&mut self, history: &History) {
+        let Position { epoch, offset } = history.position;
+        if epoch != self.epoch {
+            self.restart(epoch, offset);
+        }
+        let first_here = self.head - self.kept.len() as u64 + 1;
+        // Nothing may be missing between the last of those and the first of these.
+        let newer = (offset + 1).checked_sub(first_here);
+        let Some(newer) = newer.filter(|_| offset <= self.head || self.kept.is_empty()) else {
+            return;
+        };
+        let older = history.messages.iter().rev().skip(newer as usize);
+        for message in older {
+            let mut frame = Vec::new();
+            frames::append(&mut frame, message.kind, &message.payload);
+            let bytes = HistoryBytes::of(&frame);
+            if self.kept.len() >= self.messages_max || self.all.is_exceeded(self.bytes + bytes) {
+                break;
+            }
+            self.bytes += bytes;
+            let frame = self.all.hold(&frame);
+            self.kept.push_front(Kept { frame, tags: message.tags });
+        }
+        self.head = self.head.max(offset);
     }
 
     fn position(&self) -> Position {
@@ -82,10 +152,16 @@ impl Log {
         Recovered { position: Some(self.position()), complete, frames }
     }
 
-    /// The last message, if it passes a filter.
+    /// The last message, if one is wanted and it passes a filter.
     pub(super) fn last(&self, wanted: bool, filter: u64) -> Recovered {
         let last = self.kept.back().filter(|kept| wanted && kept.tags & filter != 0);
         let frames = last.map(|kept| kept.frame.clone()).into_iter().collect();
         Recovered { position: Some(self.position()), complete: true, frames }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.all.release(self.bytes);
     }
 }

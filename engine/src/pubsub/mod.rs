@@ -14,30 +14,48 @@ mod batch;
 mod delivery;
 mod entry;
 mod exchange;
+mod federation;
+mod forms;
 mod frames;
+mod gaps;
+mod histories;
 mod hub;
 mod inlet;
+#[cfg(test)]
+pub(crate) mod interleavings;
 mod lag;
 mod log;
+mod matches;
 #[cfg(test)]
 mod model_tests;
+mod numbers;
 mod options;
 mod pattern;
+mod shard_set;
+mod streams;
+mod subscribe;
 mod subscriptions;
+mod tally;
 mod topic;
 mod trie;
+#[cfg(test)]
+mod turnover_tests;
 
-pub use backend::{Backend, Interest, Publication};
+pub use backend::{Backend, History, HistoryMessage, Interest, Publication, PublicationId};
+pub(crate) use batch::Content;
 pub use batch::Publish;
-pub(crate) use delivery::Audience;
+pub(crate) use delivery::{Audience, Taken};
 pub(crate) use exchange::Exchange;
-pub(crate) use hub::{Hub, Subscribe};
+pub(crate) use forms::Savings;
+pub(crate) use hub::{Hub, Newcomer};
 pub(crate) use inlet::Bell;
 pub(crate) use lag::LagBounds;
 pub use log::Position;
+pub(crate) use log::Recovered;
 pub(crate) use options::Rules;
 pub use options::{SlowPolicy, TopicOptions};
-pub use pattern::SubscribeError;
+pub(crate) use subscribe::TopicName;
+pub use subscribe::{Subscribe, SubscribeError};
 
 /// How many subscribers a publish reaches, of all shards and all subscriptions that match, as it is
 /// known when it is made.

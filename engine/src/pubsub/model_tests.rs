@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::limits::Limits;
-use crate::protocol::MessageKind;
 use crate::pubsub::Publish;
-use crate::pubsub::hub::tests::{ALL, hubs, publish, reached, turn};
+use crate::pubsub::hub::tests::{ALL, at, content, hubs, publish, reached, turn};
 use crate::pubsub::pattern;
+use crate::pubsub::subscribe::TopicName::{Exact, Pattern};
 
 /// Pseudo-random numbers (splitmix64).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -64,22 +64,22 @@ fn run_against_model(shards: usize, seed: u64) {
             match random.below(10) {
                 0..5 => {
                     let name = NAMES[random.below(NAMES.len())];
-                    hub.subscribe(name, slot, ALL, &limits).unwrap();
+                    hub.subscribe(Exact(name), at(slot), ALL, &limits).unwrap();
                     model.subscriptions.insert((shard, slot, false, name));
                 }
                 5..7 => {
                     let pattern = PATTERNS[random.below(PATTERNS.len())];
-                    hub.subscribe_matching(pattern, slot, u64::MAX, &limits).unwrap();
+                    hub.subscribe(Pattern(pattern), at(slot), ALL, &limits).unwrap();
                     model.subscriptions.insert((shard, slot, true, pattern));
                 }
                 7 => {
                     let name = NAMES[random.below(NAMES.len())];
-                    hub.unsubscribe(name, false, slot);
+                    hub.unsubscribe(Exact(name), slot);
                     model.subscriptions.remove(&(shard, slot, false, name));
                 }
                 8 => {
                     let pattern = PATTERNS[random.below(PATTERNS.len())];
-                    hub.unsubscribe(pattern, true, slot);
+                    hub.unsubscribe(Pattern(pattern), slot);
                     model.subscriptions.remove(&(shard, slot, true, pattern));
                 }
                 _ => {
@@ -106,7 +106,7 @@ fn run_against_model(shards: usize, seed: u64) {
                 // From a thread that is no shard's.
                 None => {
                     let exchange = Arc::clone(hubs[0].exchange());
-                    exchange.publish(name, MessageKind::Text, text.as_bytes(), Publish::default())
+                    exchange.publish(name, content(text.as_bytes()), Publish::default())
                 }
             };
             assert_eq!(told, expected, "seed {seed}, {text}");

@@ -27,8 +27,9 @@ pub enum SlowPolicy {
 pub struct TopicOptions {
     /// For subscribers that read too slowly. Default: close.
     pub slow: SlowPolicy,
-    /// Bytes waiting for a subscriber from which on the policy acts, unless it is to close.
-    /// Default 64 KiB: some tens of milliseconds of a slow line.
+    /// Bytes waiting for a subscriber from which on the policy acts, unless it is to close, until
+    /// less than half of them wait. At least 1; a slow subscriber is behind by what waits here and
+    /// in the kernel. Default 64 KiB: some tens of milliseconds of a slow line.
     pub backlog_bytes: usize,
     /// Messages kept for those who come back with a [`Position`](crate::Position), as far as
     /// [`Limits::history_bytes_max`](crate::Limits) goes. A topic with a history orders what all
@@ -50,6 +51,17 @@ impl Default for TopicOptions {
 }
 
 impl TopicOptions {
+    /// Says which field has a value that cannot work.
+    ///
+    /// # Errors
+    /// The name of the field and the range it must be in.
+    pub fn validate(&self) -> Result<(), String> {
+        match self.backlog_bytes {
+            0 => Err("backlog_bytes is 0: it must be at least 1".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
     /// How many messages are kept.
     pub(super) fn kept_messages(&self) -> usize {
         self.history_messages.max(usize::from(self.retain))
@@ -65,6 +77,19 @@ pub(crate) struct Rules {
 impl Rules {
     pub(crate) fn add(&mut self, pattern: &str, options: TopicOptions) {
         self.rules.push((pattern.into(), options));
+    }
+
+    /// Says which rule cannot work.
+    ///
+    /// # Errors
+    /// The pattern and what is wrong with it or with its options.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        for (pattern, options) in &self.rules {
+            let wrong = |reason: &dyn std::fmt::Display| format!("topics {pattern:?}: {reason}");
+            pattern::check(pattern, usize::MAX).map_err(|error| wrong(&error))?;
+            options.validate().map_err(|reason| wrong(&reason))?;
+        }
+        Ok(())
     }
 
     pub(super) fn are_empty(&self) -> bool {

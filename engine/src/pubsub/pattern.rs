@@ -1,6 +1,6 @@
 //! What a pattern may look like. Finding the patterns that match a name is elsewhere.
 
-use std::fmt;
+use super::subscribe::SubscribeError;
 
 /// One level of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,40 +35,6 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
     }
     words.next().is_none()
 }
-
-/// Why a connection was not subscribed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubscribeError {
-    /// The connection is closing: it will receive nothing more.
-    Closing,
-    /// The name is longer than [`Limits::topic_bytes_max`](crate::Limits).
-    NameTooLong,
-    /// The connection has [`Limits::subscriptions_max`](crate::Limits) already.
-    TooMany,
-    /// The pattern has more levels than [`Limits::topic_levels_max`](crate::Limits).
-    TooDeep,
-    /// The server has [`Limits::patterns_max`](crate::Limits) different patterns already.
-    TooManyPatterns,
-    /// `**` stands for the rest of a name, so it can only be the last level of a pattern.
-    RestNotLast,
-}
-
-impl fmt::Display for SubscribeError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Closing => "the connection is closing",
-            Self::NameTooLong => "the topic's name is too long: see Limits::topic_bytes_max",
-            Self::TooMany => {
-                "the connection has too many subscriptions: see Limits::subscriptions_max"
-            }
-            Self::TooDeep => "the pattern has too many levels: see Limits::topic_levels_max",
-            Self::TooManyPatterns => "there are too many patterns: see Limits::patterns_max",
-            Self::RestNotLast => "** may only be the last level of a pattern",
-        })
-    }
-}
-
-impl std::error::Error for SubscribeError {}
 
 /// Whether a pattern can be subscribed to.
 ///

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::batch::{Batch, OpenBatch};
 use super::entry::Entry;
+use super::shard_set::ShardSet;
+use super::subscribe::TopicName;
 use super::subscriptions::reserve_one;
 
 /// A subscriber.
@@ -14,40 +16,6 @@ pub(super) struct Member {
     pub(super) slot: u32,
     /// Where the topic stands among its connection's subscriptions.
     pub(super) position: u32,
-}
-
-/// A set of shards.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ShardSet([u64; 4]);
-
-impl ShardSet {
-    /// Most shards of a server.
-    pub(super) const SHARDS_MAX: usize = 256;
-
-    pub(super) fn has(&self, shard: usize) -> bool {
-        self.0[shard / 64] & 1 << (shard % 64) != 0
-    }
-
-    pub(super) fn add(&mut self, shard: usize) {
-        self.0[shard / 64] |= 1 << (shard % 64);
-    }
-
-    /// Takes a shard out; whether it was in.
-    pub(super) fn take(&mut self, shard: usize) -> bool {
-        let was_in = self.has(shard);
-        self.0[shard / 64] &= !(1 << (shard % 64));
-        was_in
-    }
-}
-
-/// The patterns that match a topic's name, as numbers of this shard's topics.
-#[derive(Debug, Default)]
-pub(super) struct Matches {
-    pub(super) topics: Vec<u32>,
-    /// Of all patterns when they were found.
-    pub(super) version: u64,
-    /// Of this shard's numbers when they were found.
-    pub(super) numbering: u64,
 }
 
 /// What was published to a topic this turn, and to whom it goes.
@@ -61,23 +29,25 @@ pub(super) struct Turn {
     /// Shards that had no place for it.
     pub(super) refused: ShardSet,
     /// Batches that await the end of the turn.
-    pub(super) ready: Vec<Batch>,
-    /// Their bytes.
-    pub(super) ready_bytes: usize,
-    /// Who joined while something waited, and how many bytes were published before that. One who
-    /// joined twice is listed twice, the later time last.
-    pub(super) newcomers: Vec<(u32, usize)>,
+    ready: Vec<Batch>,
+    /// Their messages.
+    ready_messages: u32,
+    /// Who joined while something waited, and how many messages were published before that. One
+    /// who joined twice is listed twice, the later time last.
+    pub(super) newcomers: Vec<(u32, u32)>,
 }
 
 impl Turn {
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.ready_bytes + self.open.len()
-    }
-
     /// Takes a batch in that is complete.
     pub(super) fn take_in(&mut self, batch: Batch) {
-        self.ready_bytes += batch.frames.len();
+        self.ready_messages += batch.messages;
         self.ready.push(batch);
+    }
+
+    /// Takes the batches out.
+    pub(super) fn take_ready(&mut self) -> Vec<Batch> {
+        self.ready_messages = 0;
+        std::mem::take(&mut self.ready)
     }
 
     /// Sorts the newcomers for [`skipped`](Self::skipped).
@@ -85,8 +55,8 @@ impl Turn {
         self.newcomers.sort_by_key(|&(slot, _)| slot);
     }
 
-    /// Bytes published this turn before a subscriber joined.
-    pub(super) fn skipped(&self, slot: u32) -> usize {
+    /// Messages published this turn before a subscriber joined.
+    pub(super) fn skipped(&self, slot: u32) -> u32 {
         let after = self.newcomers.partition_point(|&(other, _)| other <= slot);
         match after.checked_sub(1).map(|last| self.newcomers[last]) {
             Some((newcomer, skipped)) if newcomer == slot => skipped,
@@ -95,28 +65,31 @@ impl Turn {
     }
 }
 
-/// A topic.
+/// A topic. One without an entry is a free place for another.
 #[derive(Debug, Default)]
 pub(super) struct Topic {
-    /// What all shards share of it. Without one, nobody anywhere is subscribed to this very name,
-    /// and only the patterns that match it are of interest.
+    /// What all shards share of it.
     pub(super) entry: Option<Arc<Entry>>,
-    pub(super) name: Box<str>,
-    pub(super) hash: u64,
-    pub(super) is_pattern: bool,
     pub(super) members: Vec<Member>,
     /// The filter of each member, once one has any.
     pub(super) filters: Vec<u64>,
     pub(super) turn: Turn,
-    pub(super) matches: Option<Box<Matches>>,
 }
 
 impl Topic {
-    /// Adds a subscriber; its index.
+    pub(super) fn has_name(&self, name: TopicName<'_>) -> bool {
+        let entry = self.entry.as_ref();
+        entry.is_some_and(|entry| TopicName::new(&entry.name, entry.is_pattern) == name)
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.entry.as_ref().map_or(0, |entry| entry.hash)
+    }
+
+    /// Adds a subscriber, for whom the open batch is empty; its index.
     pub(super) fn add(&mut self, member: Member, filter: u64) -> u32 {
-        let waiting = self.turn.waiting_bytes();
-        if waiting > 0 {
-            self.turn.newcomers.push((member.slot, waiting));
+        if self.turn.ready_messages > 0 {
+            self.turn.newcomers.push((member.slot, self.turn.ready_messages));
         }
         if filter != u64::MAX && self.filters.is_empty() {
             self.filters = vec![u64::MAX; self.members.len()];

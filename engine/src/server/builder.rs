@@ -20,15 +20,15 @@ use super::listener::Listener;
 use super::mounting::Routes;
 use super::running::Running;
 use super::topics::Topics;
-use super::tuning::{tune_listeners, tune_ring};
+use super::tuning::{ends_records, tune_listeners, tune_ring};
 use super::unix_socket::UnixListener;
 use crate::driver::ring::RingConfig;
-use crate::handler::{Handler, Mailbox, Publisher, Site};
+use crate::handler::{CommandBounds, Handler, Mailbox, Publisher, Site};
 use crate::latency::Latency;
 use crate::limits::Limits;
 use crate::protocol::deflate::Deflate;
 use crate::pubsub::{Bell, Exchange};
-use crate::shard::{self, CoreConfig, ShardDriver};
+use crate::shard::{self, CoreConfig, EpollConfig, ShardDriver};
 use crate::tls::Tls;
 
 /// File descriptors a shard needs besides its connections.
@@ -263,6 +263,7 @@ impl ServerBuilder {
         if let Some(Err(reason)) = self.deflate.map(|deflate| deflate.validate()) {
             return Err(SetupError::BadLimits(reason));
         }
+        self.topics.rules.validate().map_err(SetupError::BadLimits)?;
         let cores = self.cores.resolve()?;
         if cores.len() > Exchange::SHARDS_MAX {
             return Err(SetupError::TooManyCores { most: Exchange::SHARDS_MAX });
@@ -283,10 +284,14 @@ impl ServerBuilder {
         tune_ring(&self.latency, driver, &mut self.ring);
         let shard_driver = match driver {
             DriverInUse::Ring => ShardDriver::Ring(self.ring),
-            DriverInUse::Epoll => ShardDriver::Epoll(self.receive_bytes),
+            DriverInUse::Epoll => ShardDriver::Epoll(EpollConfig {
+                receive_bytes: self.receive_bytes,
+                ends_records: ends_records(&self.latency),
+            }),
         };
         let factory = Arc::new(factory);
-        let mailbox = || Mailbox::new(self.limits.mailbox_commands_max).map(Arc::new);
+        let bounds = CommandBounds::of(&self.limits);
+        let mailbox = || Mailbox::new(bounds).map(Arc::new);
         let mailboxes: Vec<_> = cores
             .iter()
             .enumerate()
@@ -294,8 +299,11 @@ impl ServerBuilder {
             .collect::<Result<_>>()?;
         let failed = |source| SetupError::Shard { shard: 0, source };
         let bells = mailboxes.iter().map(|mailbox| Arc::clone(mailbox) as Arc<dyn Bell>);
-        let exchange =
-            Arc::new(Exchange::new(bells, std::mem::take(&mut self.topics.rules), &self.limits));
+        let rules = std::mem::take(&mut self.topics.rules);
+        let exchange = Arc::new(Exchange::new(bells, rules, &self.limits));
+        if let Some(deflate) = &self.deflate {
+            exchange.set_compression(deflate);
+        }
         let config = CoreConfig {
             limits: self.limits.clone(),
             site: Arc::new(std::mem::take(&mut self.site)),

@@ -110,8 +110,8 @@ impl Controller {
     }
 
     /// Works within other limits from now on, open connections included. The bounds of
-    /// mailboxes, inlets and patterns stay as they were at the start, and `connections_max` at most
-    /// what it could be then.
+    /// mailboxes, inlets, patterns, histories and the names of topics stay as they were at the
+    /// start, and `connections_max` at most what it could be then.
     ///
     /// # Errors
     /// [`SetupError::BadLimits`]: nothing has changed.

@@ -31,8 +31,8 @@ impl Topics {
 impl ServerBuilder {
     /// Gives the topics whose names match a pattern options of their own; see
     /// [`Conn::subscribe_matching`](crate::Conn::subscribe_matching) for what patterns look like.
-    /// The first pattern that matches counts, and a subscription to a pattern has the options that
-    /// match the pattern as it is written.
+    /// The first pattern that matches counts. They hold for the messages of these topics whoever
+    /// receives them, by name or by a pattern.
     ///
     /// ```no_run
     /// # use ringsock::{Server, SlowPolicy, TopicOptions};

@@ -2,6 +2,7 @@
 //! system call except to close and shut down sockets; a driver loop feeds it and then settles the
 //! connections it lists as dirty.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,21 +10,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::admitting::Counted;
 use super::drain::Drain;
 use super::glue::Glue;
 use super::slab::Slab;
+use super::subscribers::Subscribers;
 use super::wheel::Wheel;
 use crate::connection::{Connection, Millis, Phase, Services};
 use crate::handler::{
     Addresses, Bucket, Command, Decided, Deciding, Handler, LocalShard, Outbound, OutboundRequest,
-    Site, Token,
+    Site, Token, subscribe,
 };
 use crate::limits::Limits;
 use crate::protocol::deflate::Deflate;
-use crate::pubsub::{Audience, Exchange, Hub, LagBounds};
+use crate::pubsub::{Exchange, Hub, LagBounds, TopicName};
 use crate::tls::Tls;
 
 /// One connection with everything that belongs to it; `D` is what the driver keeps.
@@ -33,7 +33,7 @@ pub(super) struct Slot<S, D> {
     pub(super) connection: Connection,
     pub(super) dirty: bool,
     /// Messages of topics are kept aside for it, or it has missed some.
-    lagging: bool,
+    pub(super) lagging: bool,
     /// Where its deadline is on the wheel; kept here too, so that a turn without news of it touches
     /// no other memory.
     due: Millis,
@@ -92,7 +92,7 @@ pub(super) struct Core<H: Handler, D> {
     pub(super) drain: Option<Box<Drain>>,
     pub(super) stopped: bool,
     wheel: Wheel,
-    hub: Hub,
+    pub(super) hub: Rc<RefCell<Hub>>,
     pub(super) site: Arc<Site>,
     deciding: Rc<Deciding<H::State>>,
     dirty: Vec<Token>,
@@ -124,11 +124,11 @@ impl<H: Handler, D: Side> Core<H, D> {
             slots: Slab::new(),
             services,
             outbound: Outbound::default(),
+            hub: Rc::clone(local.hub()),
             local,
             drain: None,
             stopped: false,
             wheel: Wheel::new(),
-            hub: Hub::new(config.exchange, config.shard),
             site: config.site,
             deciding: Deciding::spawning(),
             dirty: Vec::new(),
@@ -156,6 +156,7 @@ impl<H: Handler, D: Side> Core<H, D> {
 
     pub(super) fn set_time(&mut self, now: Millis) {
         self.services.set_time(now);
+        self.services.pool.budget.set_shared(self.hub.borrow().shared_bytes());
         self.services.counters.turns += 1;
     }
 
@@ -225,7 +226,7 @@ impl<H: Handler, D: Side> Core<H, D> {
         let mut glue = Glue {
             handler: &mut self.handler,
             state: &mut slot.state,
-            hub: &mut self.hub,
+            hub: &self.hub,
             outbound: &mut self.outbound,
             refuses: self.drain.as_ref().is_some_and(|drain| drain.refuse),
             site: &self.site,
@@ -295,7 +296,7 @@ impl<H: Handler, D: Side> Core<H, D> {
     /// The next connection to settle. Topics are delivered before any: what a handler says of a
     /// publish must not leave before the publish has.
     pub(super) fn next_dirty(&mut self) -> Option<Token> {
-        if self.hub.has_deliveries() {
+        if self.hub.borrow().has_deliveries() {
             self.deliver();
         }
         if self.dirty.is_empty()
@@ -339,16 +340,18 @@ impl<H: Handler, D: Side> Core<H, D> {
     pub(super) fn deliver(&mut self) {
         let bounds = LagBounds::of(&self.services.limits);
         let (slots, services, dirty) = (&mut self.slots, &mut self.services, &mut self.dirty);
-        self.hub.deliver(bounds, &mut Subscribers { slots, services, dirty });
+        self.hub.borrow_mut().deliver(bounds, &mut Subscribers { slots, services, dirty });
         self.report_gaps();
     }
 
     /// Tells connections what they have missed.
     fn report_gaps(&mut self) {
         let counters = &mut self.services.counters;
-        (counters.published_dropped, counters.published_replaced) = self.hub.lost();
-        for gap in self.hub.take_gaps() {
-            let Some((token, _)) = self.slots.at_mut(gap.slot) else { continue };
+        [counters.published_dropped, counters.published_replaced, counters.published_filtered] =
+            self.hub.borrow().lost();
+        let gaps = self.hub.borrow_mut().take_gaps();
+        for (slot, gap) in gaps {
+            let Some((token, _)) = self.slots.at_mut(slot) else { continue };
             self.with(token, |connection, services, glue| {
                 glue.missed(connection, services, gap.topic(), gap.messages);
             });
@@ -360,7 +363,7 @@ impl<H: Handler, D: Side> Core<H, D> {
     fn resume_topics(&mut self, token: Token) {
         let (slots, services, dirty) = (&mut self.slots, &mut self.services, &mut self.dirty);
         let still_lagging =
-            self.hub.resume(token.slot, &mut Subscribers { slots, services, dirty });
+            self.hub.borrow_mut().resume(token.slot, &mut Subscribers { slots, services, dirty });
         if let Some(slot) = self.slots.get_mut(token) {
             slot.lagging = still_lagging;
         }
@@ -369,8 +372,9 @@ impl<H: Handler, D: Side> Core<H, D> {
 
     /// Takes in what other shards and threads have published.
     pub(super) fn collect_published(&mut self) {
-        self.hub.collect();
-        self.services.counters.published_refused = self.hub.refused();
+        let mut hub = self.hub.borrow_mut();
+        hub.collect();
+        self.services.counters.published_refused = hub.refused();
     }
 
     /// Says what became of a batch.
@@ -433,7 +437,7 @@ impl<H: Handler, D: Side> Core<H, D> {
         slot.connection.dispose(&mut self.services);
         self.wheel.clear(token.slot);
         self.local.set_generation(token.slot, None);
-        self.hub.leave(token.slot);
+        self.hub.borrow_mut().leave(token.slot);
         self.release(slot.counted);
         Some(slot)
     }
@@ -486,6 +490,21 @@ impl<H: Handler, D: Side> Core<H, D> {
                     connection.close(code, &reason, services);
                 });
             }
+            Command::Subscribe { token, topic, is_pattern, how } => {
+                let name = TopicName::new(&topic, is_pattern);
+                self.with(token, |connection, services, glue| {
+                    let slot = token.slot;
+                    if let Err(error) = subscribe(connection, services, glue.hub, slot, name, how) {
+                        tracing::debug!(topic = &*topic, %error, "not subscribed");
+                    }
+                });
+            }
+            Command::Unsubscribe { token, topic, is_pattern } => {
+                if self.slots.get_mut(token).is_some() {
+                    let name = TopicName::new(&topic, is_pattern);
+                    self.hub.borrow_mut().unsubscribe(name, token.slot);
+                }
+            }
             Command::Decided => self.take_decisions(),
             Command::Report(request) => {
                 // Whoever asked may have given up.
@@ -516,44 +535,6 @@ impl<H: Handler, D: Side> Core<H, D> {
             catch_unwind(AssertUnwindSafe(|| handler.on_connect_failed(outbound, state, reason)));
         if told.is_err() {
             self.services.counters.handler_panics += 1;
-        }
-    }
-}
-
-/// The connections of a shard as its topics see them.
-struct Subscribers<'a, S, D> {
-    slots: &'a mut Slab<Slot<S, D>>,
-    services: &'a mut Services,
-    dirty: &'a mut Vec<Token>,
-}
-
-impl<S, D> Audience for Subscribers<'_, S, D> {
-    #[inline]
-    fn send(&mut self, slot: u32, frames: Bytes, messages: u32) {
-        let Some((token, slot)) = self.slots.at_mut(slot) else { return };
-        let waiting = slot.connection.queued_bytes();
-        let counters = &mut self.services.counters;
-        *match waiting {
-            0 => &mut counters.delivered_to_idle,
-            1..16_384 => &mut counters.delivered_behind_16_kib,
-            16_384..262_144 => &mut counters.delivered_behind_256_kib,
-            _ => &mut counters.delivered_behind_more,
-        } += u64::from(messages);
-        slot.connection.send_shared(frames, messages, self.services);
-        if !slot.dirty {
-            slot.dirty = true;
-            self.dirty.push(token);
-        }
-    }
-
-    fn queued_bytes(&mut self, slot: u32) -> Option<usize> {
-        let (_, slot) = self.slots.at_mut(slot)?;
-        (slot.connection.phase() == Phase::Open).then(|| slot.connection.queued_bytes())
-    }
-
-    fn set_lagging(&mut self, slot: u32) {
-        if let Some((_, slot)) = self.slots.at_mut(slot) {
-            slot.lagging = true;
         }
     }
 }

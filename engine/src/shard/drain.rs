@@ -134,12 +134,19 @@ impl<H: Handler, D: Side> Core<H, D> {
     }
 
     /// Tells the handler that every connection ends; the sockets are the caller's.
-    pub(super) fn end_all(&mut self) {
+    fn end_all(&mut self) {
         for token in self.slots.tokens() {
             self.with(token, |connection, services, glue| {
                 connection.handle_end(true, services, glue);
             });
         }
+    }
+
+    /// The shard's end: of every connection, and of its part in topics. What the handler publishes
+    /// when it is told still reaches the other shards.
+    pub(super) fn end(&mut self) {
+        self.end_all();
+        self.hub.borrow_mut().end();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Joins a connection to the handler: makes the `Conn` that a callback sees.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use rustix::net::AddressFamily;
 
 use super::admitting::{Counted, count_in};
 use crate::buffer::Payload;
-use crate::connection::{Application, CloseInfo, Connection, Decision, Piece, Services};
+use crate::connection::{Application, CloseInfo, Connection, Decision, Phase, Piece, Services};
 use crate::handler::{
     Addresses, Admission, Chunk, Conn, Deciding, Handler, Message, Neighbour, Outbound, Site,
     Token, Upgrade, complete,
@@ -43,7 +44,7 @@ fn too_many() -> Rejection {
 pub(super) struct Glue<'a, H: Handler> {
     pub(super) handler: &'a mut H,
     pub(super) state: &'a mut Option<H::State>,
-    pub(super) hub: &'a mut Hub,
+    pub(super) hub: &'a RefCell<Hub>,
     pub(super) outbound: &'a mut Outbound<H::State>,
     /// The shard is draining and opens no connection.
     pub(super) refuses: bool,
@@ -126,7 +127,10 @@ impl<H: Handler> Glue<'_, H> {
         topic: &str,
         messages: u64,
     ) {
-        self.call(connection, services, |handler, conn| handler.on_gap(conn, topic, messages));
+        // One that is closing cannot do anything about it.
+        if connection.phase() == Phase::Open {
+            self.call(connection, services, |handler, conn| handler.on_gap(conn, topic, messages));
+        }
     }
 
     /// The queue has shrunk below its mark.
@@ -232,7 +236,7 @@ impl<H: Handler> Application for Glue<'_, H> {
         info: CloseInfo<'_>,
     ) {
         self.call(connection, services, |handler, conn| handler.on_close(conn, info));
-        self.hub.leave(self.token.slot);
+        self.hub.borrow_mut().leave(self.token.slot);
     }
 
     fn connect_failed(&mut self, reason: &str) {

@@ -13,11 +13,11 @@ use crate::buffer::Batch;
 #[cfg(test)]
 use crate::buffer::Segment;
 use crate::connection::{Millis, Phase};
-use crate::handler::{Command, Handler, LocalShard, Mailbox, Publisher, Site, Token};
+use crate::handler::{Command, CommandBounds, Handler, LocalShard, Mailbox, Site, Token};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::protocol::deflate::Deflate;
-use crate::pubsub::{Bell, Exchange, Rules};
+use crate::pubsub::{Bell, Exchange, Hub, Rules};
 use crate::tls::Tls;
 
 /// One step of time, so that deadlines fire in their order.
@@ -78,10 +78,10 @@ impl<H: Handler> MemoryServer<H> {
     /// # Errors
     /// When the system has no file descriptor left: a shard's mailbox needs one.
     pub fn new(limits: Limits, handler: H) -> io::Result<Self> {
-        let mailbox = Arc::new(Mailbox::new(limits.mailbox_commands_max)?);
+        let mailbox = Arc::new(Mailbox::new(CommandBounds::of(&limits))?);
         let bell: Arc<dyn Bell> = Arc::clone(&mailbox) as _;
         let exchange = Arc::new(Exchange::new([bell], Rules::default(), &limits));
-        let local = LocalShard::new(mailbox, Publisher::new(Arc::clone(&exchange)));
+        let local = LocalShard::new(mailbox, Hub::new(Arc::clone(&exchange), 0));
         local.enter();
         let site = Arc::new(Site::default());
         let server_name = Some("ringsock".to_owned());
@@ -106,6 +106,7 @@ impl<H: Handler> MemoryServer<H> {
     /// Accepts compression from here on when a client offers it.
     pub fn accept_deflate(&mut self, deflate: Deflate) {
         self.core.services.compression.accept(deflate);
+        self.core.local.hub().borrow().exchange().set_compression(&deflate);
     }
 
     /// Speaks TLS with clients that connect from here on. Steps of handshakes are rationed as

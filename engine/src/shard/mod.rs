@@ -16,6 +16,7 @@ mod ring_loop;
 #[cfg(test)]
 mod simulation;
 mod slab;
+mod subscribers;
 mod wheel;
 
 use std::io;
@@ -28,9 +29,11 @@ use monoio::{LegacyDriver, RuntimeBuilder};
 
 use self::core::Core;
 use crate::driver::ring::{KernelQueues, RingConfig};
-use crate::handler::{Handler, LocalShard, Mailbox, Publisher};
+use crate::handler::{Handler, LocalShard, Mailbox};
+use crate::pubsub::Hub;
 
 pub(crate) use self::core::CoreConfig;
+pub(crate) use self::epoll_loop::EpollConfig;
 pub use self::memory::{MemoryConnection, MemoryServer};
 
 /// How long the end of a shard waits for the handler's tasks.
@@ -41,8 +44,8 @@ const TASKS_END_MAX: Duration = Duration::from_secs(1);
 pub(crate) enum ShardDriver {
     /// The data ring.
     Ring(RingConfig),
-    /// The runtime's epoll, with a receive buffer of this size if not the default.
-    Epoll(Option<usize>),
+    /// The runtime's epoll.
+    Epoll(EpollConfig),
 }
 
 /// Runs a shard on this thread until it is told to end. `ready` is called once it serves.
@@ -57,7 +60,7 @@ pub(crate) fn run<H: Handler>(
     // The runtime is the portable one with either driver: a second io_uring on the thread would
     // add nothing but its own hazards, and everything hot is on the data ring already.
     let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
-    let local = LocalShard::new(mailbox, Publisher::new(Arc::clone(&config.exchange)));
+    let local = LocalShard::new(mailbox, Hub::new(Arc::clone(&config.exchange), config.shard));
     local.enter();
     let outcome = runtime.block_on(async {
         let (handler, own) = (handler(), Rc::clone(&local));
@@ -67,9 +70,9 @@ pub(crate) fn run<H: Handler>(
                 let queues = KernelQueues::new(&ring)?;
                 ring_loop::RingLoop::new(core, queues, &ring, listeners)?.run(ready).await
             }
-            ShardDriver::Epoll(receive_bytes) => {
+            ShardDriver::Epoll(epoll) => {
                 let core = Core::new(handler, config, own);
-                epoll_loop::EpollLoop::new(core, listeners, receive_bytes).run(ready).await
+                epoll_loop::EpollLoop::new(core, listeners, epoll).run(ready).await
             }
         };
         end_tasks(&local).await;

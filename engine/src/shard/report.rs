@@ -12,6 +12,7 @@ impl<H: Handler, D: Side> Core<H, D> {
         ShardReport {
             shard: request.shard,
             counters: self.services.counters,
+            deliveries: self.services.deliveries,
             connections: self.slots.len(),
             draining: self.is_draining(),
             listed: self.list(request.connections_max),

@@ -157,7 +157,7 @@ impl<H: Handler, Q: Queues> RingLoop<H, Q> {
             self.turn();
         }
         mailbox.stop();
-        self.core.end_all();
+        self.core.end();
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl<H: Handler, Q: Queues> RingLoop<H, Q> {
         self.core.set_time(now);
         if !self.settle_all() {
             self.core.local.mailbox().stop();
-            self.core.end_all();
+            self.core.end();
             return Ok(false);
         }
         self.ring.poll()?;

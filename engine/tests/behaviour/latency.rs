@@ -21,7 +21,15 @@ fn settings() -> Vec<Latency> {
         Latency { submission_poll, ..off.clone() },
         Latency { defer_accept, ..off.clone() },
         Latency { fast_open_pending_max: 16, ..off.clone() },
-        Latency { spin, busy_poll, submission_poll, defer_accept, fast_open_pending_max: 16 },
+        Latency { tcp_notsent_lowat_bytes: 2_048, ..off.clone() },
+        Latency {
+            spin,
+            busy_poll,
+            submission_poll,
+            defer_accept,
+            fast_open_pending_max: 16,
+            tcp_notsent_lowat_bytes: 1,
+        },
     ]
 }
 

@@ -25,6 +25,7 @@ mod deadlines;
 mod fairness;
 mod faults;
 mod flow;
+mod histories;
 mod latency;
 mod later;
 mod ledger;

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringsock::{
-    CloseCode, CloseInfo, Conn, Cores, Driver, Gone, Handler, Limits, MailboxError, Message, Peer,
-    RemotePeer, Server, Text,
+    CloseCode, CloseInfo, Conn, Cores, Driver, Handler, KIB, Limits, Message, Peer, PeerError,
+    Publish, RemotePeer, Server, Subscribe, Text,
 };
 
 use crate::client::{Client, PATIENCE, PING, PONG, TEXT};
@@ -16,7 +16,7 @@ use crate::served::{Served, for_each_driver};
 /// Hands out handles, and answers from tasks.
 struct Desk {
     remotes: Sender<RemotePeer>,
-    outcomes: Sender<Result<(), Gone>>,
+    outcomes: Sender<Result<(), PeerError>>,
     left: Vec<Peer>,
 }
 
@@ -24,7 +24,7 @@ struct Desk {
 fn start(
     driver: Driver,
     limits: Limits,
-) -> (Served, Receiver<RemotePeer>, Receiver<Result<(), Gone>>) {
+) -> (Served, Receiver<RemotePeer>, Receiver<Result<(), PeerError>>) {
     let (remotes, handles) = mpsc::channel();
     let (outcomes, results) = mpsc::channel();
     let factory =
@@ -62,6 +62,12 @@ impl Handler for Desk {
                 thread::sleep(Duration::from_millis(millis.parse().expect("a number")));
                 let _queued = conn.send(Text("unblocked"));
             }
+            Some(("burst", count)) => {
+                let count: usize = count.parse().expect("a number");
+                let text = "x".repeat(8 * KIB);
+                let sent = (0..count).filter(|_| peer.send(Text(&text)).is_ok()).count();
+                let _queued = conn.send(Text(format!("{sent} of {count}")));
+            }
             Some(("subscribe", topic)) => {
                 let subscribed = conn.subscribe(topic);
                 let _queued = conn.send(Text(subscribed.to_string()));
@@ -69,6 +75,29 @@ impl Handler for Desk {
             Some(("unsubscribe", topic)) => {
                 conn.unsubscribe(topic);
                 let _queued = conn.send(Text("gone"));
+            }
+            Some(("join", topic)) => {
+                let topic = topic.to_owned();
+                ringsock::spawn(async move {
+                    // A database was asked whether it may.
+                    monoio::time::sleep(Duration::from_millis(1)).await;
+                    let _ = peer.subscribe(&topic);
+                    let _ = peer.subscribe_matching_with(
+                        &format!("{topic}/*"),
+                        Subscribe { filter: 0b10, ..Subscribe::default() },
+                    );
+                    let _ = peer.send(Text("joined"));
+                });
+            }
+            Some(("topics", topic)) => {
+                let (mut topics, patterns) = (conn.topics(), conn.patterns());
+                topics.sort();
+                let is_one = conn.is_subscribed(topic);
+                let any = format!("{topic}/*");
+                let (matching, count) =
+                    (conn.is_subscribed_matching(&any), conn.subscribers(topic));
+                let all = format!("{topics:?} {patterns:?} {is_one} {matching} {count}");
+                let _queued = conn.send(Text(all));
             }
             Some(("close", reason)) => {
                 let reason = reason.to_owned();
@@ -78,7 +107,8 @@ impl Handler for Desk {
                 });
             }
             Some(("stale", answer)) => {
-                let gone = self.left.iter().filter(|left| left.send(Text(answer)) == Err(Gone));
+                let gone =
+                    self.left.iter().filter(|left| left.send(Text(answer)) == Err(PeerError::Gone));
                 let dead = self.left.iter().filter(|left| !left.is_alive());
                 let counts = format!("{} {}", gone.count(), dead.count());
                 let _queued = conn.send(Text(counts));
@@ -141,7 +171,7 @@ fn a_task_that_outlives_its_connection_is_told_so() {
         client.expect_end();
         // Whoever got its place must not get its answer.
         let mut next = Client::connect(server.address);
-        assert_eq!(outcomes.recv_timeout(PATIENCE), Ok(Err(Gone)));
+        assert_eq!(outcomes.recv_timeout(PATIENCE), Ok(Err(PeerError::Gone)));
         next.send_text("both");
         next.expect_text("first");
     });
@@ -194,7 +224,7 @@ fn ten_threads_send_through_one_handle_in_their_own_order() {
                         let text = format!("{thread} {number}");
                         // The limit of what may wait for a peer that does not keep up is not what
                         // is tested here, and neither is the mailbox's.
-                        while remote.send(Text(&text)) == Err(MailboxError::Full) {
+                        while remote.send(Text(&text)) == Err(PeerError::Full) {
                             thread::yield_now();
                         }
                     }
@@ -233,7 +263,7 @@ fn a_remote_handle_pings_closes_and_then_does_nothing() {
         next.send_text("both");
         next.expect_text("first");
         server.stop();
-        assert_eq!(remote.send(Text("too late")), Err(MailboxError::Stopped));
+        assert_eq!(remote.send(Text("too late")), Err(PeerError::Gone));
     });
 }
 
@@ -246,9 +276,9 @@ fn a_full_mailbox_says_so_and_works_again_later() {
         let remote = remotes.recv_timeout(PATIENCE).unwrap();
         client.send_text("block 400");
         process::wait_until(Duration::from_secs(5), "the mailbox is full", || {
-            remote.send(Text("x")) == Err(MailboxError::Full)
+            remote.send(Text("x")) == Err(PeerError::Full)
         });
-        assert_eq!(remote.ping(b""), Err(MailboxError::Full));
+        assert_eq!(remote.ping(b""), Err(PeerError::Full));
         let mut frame = client.expect_frame();
         while frame.payload != b"unblocked" {
             assert_eq!(frame.payload, b"x");
@@ -259,6 +289,103 @@ fn a_full_mailbox_says_so_and_works_again_later() {
         }
         remote.send(Text("and on")).unwrap();
         client.expect_text("and on");
+    });
+}
+
+#[test]
+fn what_waits_for_a_shard_is_bounded_in_bytes_from_threads_and_from_its_own_tasks() {
+    for_each_driver(|driver| {
+        let limits = Limits { mailbox_bytes_max: 64 * KIB, ..Limits::default() };
+        let (server, remotes, _) = start(driver, limits);
+        let mut client = Client::connect(server.address);
+        let remote = remotes.recv_timeout(PATIENCE).unwrap();
+        client.send_text("block 400");
+        let text = "x".repeat(8 * KIB);
+        let mut taken = 0;
+        process::wait_until(Duration::from_secs(5), "the mailbox is full", || {
+            let outcome = remote.send(Text(&text));
+            taken += usize::from(outcome.is_ok());
+            outcome == Err(PeerError::Full)
+        });
+        // Those from before the shard was blocked, and then as many as may wait.
+        let mut frame = client.expect_frame();
+        let mut before = 0;
+        while frame.payload != b"unblocked" {
+            before += 1;
+            frame = client.expect_frame();
+        }
+        assert_eq!(taken - before, 8);
+        (0..8).for_each(|_| client.expect_text(&text));
+        // A task that does not let the shard turn.
+        client.send_text("burst 100");
+        client.expect_text("8 of 100");
+        (0..8).for_each(|_| client.expect_text(&text));
+        client.send_text("both");
+        client.expect_text("first");
+    });
+}
+
+#[test]
+fn tasks_and_threads_subscribe_a_connection_and_it_can_be_asked_what_it_is_subscribed_to() {
+    for_each_driver(|driver| {
+        let (server, remotes, _) = start(driver, Limits::default());
+        let publisher = server.controller.publisher();
+        let mut client = Client::connect(server.address);
+        let remote = remotes.recv_timeout(PATIENCE).unwrap();
+        client.send_text("join room");
+        client.expect_text("joined");
+        client.send_text("topics room");
+        client.expect_text("[\"room\"] [\"room/*\"] true true 1");
+        for (topic, tags, reached) in
+            [("room", u64::MAX, 1), ("room/1", 0b10, 1), ("room/1", 0b01, 1), ("hall", 1, 0)]
+        {
+            let how = Publish { tags, ..Publish::default() };
+            assert_eq!(publisher.subscribers(topic), reached);
+            assert_eq!(publisher.publish_with(topic, Text(tags.to_string()), how).queued, reached);
+        }
+        client.expect_text(&u64::MAX.to_string());
+        client.expect_text("2");
+        remote.subscribe("hall").unwrap();
+        remote.unsubscribe("room").unwrap();
+        remote.unsubscribe_matching("room/*").unwrap();
+        process::wait_until(PATIENCE, "the thread's wish is done", || {
+            publisher.subscribers("hall") == 1 && publisher.subscribers("room") == 0
+        });
+        client.send_text("topics room");
+        client.expect_text("[\"hall\"] [] false false 0");
+        assert_eq!(publisher.publish("hall", Text("there")).queued, 1);
+        client.expect_text("there");
+    });
+}
+
+#[test]
+fn whoever_comes_after_a_connection_is_not_subscribed_in_its_place() {
+    for_each_driver(|driver| {
+        let (server, remotes, _) = start(driver, Limits::default());
+        let publisher = server.controller.publisher();
+        for _ in 0..20 {
+            let mut client = Client::connect(server.address);
+            let remote = remotes.recv_timeout(PATIENCE).unwrap();
+            client.send_text("join room");
+            client.reset();
+            let mut next = Client::connect(server.address);
+            let other = remotes.recv_timeout(PATIENCE).unwrap();
+            remote.subscribe("room").unwrap();
+            remote.subscribe_matching_with("room", Subscribe::default()).unwrap();
+            other.send(Text("behind it in the mailbox")).unwrap();
+            next.expect_text("behind it in the mailbox");
+            next.send_text("topics room");
+            let told = String::from_utf8(next.expect_frame().payload).unwrap();
+            assert!(told.starts_with("[] [] false false"), "{told}");
+        }
+        process::wait_until(PATIENCE, "all have left", || publisher.subscribers("room") == 0);
+        // Nor is one that is closing.
+        let mut client = Client::connect(server.address);
+        let remote = remotes.recv_timeout(PATIENCE).unwrap();
+        remote.close(CloseCode::NORMAL, "bye").unwrap();
+        remote.subscribe("room").unwrap();
+        assert_eq!(client.expect_closed_with(1000), "bye");
+        assert_eq!(publisher.subscribers("room"), 0);
     });
 }
 

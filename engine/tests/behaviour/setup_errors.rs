@@ -3,7 +3,9 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use ringsock::{Cores, Limits, Page, Result, Running, Server, ServerBuilder, SetupError};
+use ringsock::{
+    Cores, Limits, Page, Result, Running, Server, ServerBuilder, SetupError, TopicOptions,
+};
 use socket2::{Domain, Socket, Type};
 
 use crate::client::Client;
@@ -71,6 +73,17 @@ fn two_servers_do_not_share_a_port_by_accident() {
         let second = second.cores(Cores::List(vec![0])).driver(driver).start(|_| Echo);
         let second = Served::adopt(second.unwrap());
         Client::connect(second.address).echo("same port");
+    });
+}
+
+#[test]
+fn topics_that_cannot_work_are_named_with_their_pattern() {
+    for_each_driver(|driver| {
+        let options = TopicOptions { backlog_bytes: 0, ..TopicOptions::default() };
+        let started =
+            |pattern, options| server().driver(driver).topics(pattern, options).start(|_| Echo);
+        check(started("price/*", options), &["price/*", "backlog_bytes is 0"]);
+        check(started("a/**/b", TopicOptions::default()), &["a/**/b", "last level"]);
     });
 }
 

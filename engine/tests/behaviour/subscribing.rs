@@ -2,7 +2,7 @@
 //! one beyond. In memory, where a thousand subscriptions take no time.
 
 use ringsock::testing::{MemoryConnection, MemoryServer};
-use ringsock::{Conn, Handler, Limits, Message, Text};
+use ringsock::{Conn, Handler, Limits, Message, Subscribe, Text};
 
 use crate::client::{self, TEXT};
 use crate::served::among_others;
@@ -18,7 +18,7 @@ impl Handler for Teller {
         let text = message.as_text().unwrap_or_default().to_owned();
         let (word, name) = text.split_once(' ').unwrap_or((&text, ""));
         let outcome = match word {
-            "topic" => conn.subscribe_from(name, None, u64::MAX).map(drop),
+            "topic" => conn.subscribe_with(name, Subscribe::default()).map(drop),
             "pattern" => conn.subscribe_matching(name),
             _ => Ok(()),
         };

@@ -1,14 +1,18 @@
 //! Topics over real sockets and several shards: every subscriber checks that it gets every message
 //! once and in order, whatever the others do.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ringsock::{Conn, Cores, Driver, Handler, KIB, Limits, Message, Publish, Server, Text};
+use ringsock::testing::{MemoryConnection, MemoryServer};
+use ringsock::{
+    Binary, Client as Caller, Conn, Cores, Counters, Deflate, Driver, Handler, Histogram, KIB,
+    Latency, Limits, MIB, Message, Outgoing, Prepared, Publish, Server, Text, block_on,
+};
 use socket2::{Domain, Socket, Type};
 
 use crate::client::{self, Client};
@@ -16,7 +20,8 @@ use crate::random::Random;
 use crate::served::{Served, for_each_driver};
 
 /// Does with topics what its clients say: `+name` subscribes, `*pattern` to a pattern, `-name`
-/// ends it, `>name text` publishes, `<name text` to all others, `!name text` from a task.
+/// ends it, `>name text` publishes, `<name text` to all others, `!name text` from a task, and
+/// `#name count` publishes the numbers to `count` by every means there is on a shard's thread.
 struct Switchboard;
 
 impl Handler for Switchboard {
@@ -47,6 +52,7 @@ impl Handler for Switchboard {
                 let others = Publish { except_sender: true, ..Publish::default() };
                 conn.publish_with(topic, Text(body), others)
             }
+            "#" => return publish_by_all_means(conn, topic, body.parse().unwrap()),
             _ => {
                 let (topic, body) = (topic.to_owned(), body.to_owned());
                 ringsock::spawn(async move {
@@ -57,6 +63,48 @@ impl Handler for Switchboard {
         };
         conn.send(Text(format!("{} {}", reached.queued, reached.dropped)));
     }
+}
+
+/// Some of the numbers in this callback, through the connection and past it, and the rest in a
+/// task that begins when the callback is over.
+fn publish_by_all_means(conn: &mut Conn<'_, ()>, topic: &str, count: usize) {
+    let publisher = ringsock::publisher();
+    let (now, later) = (0..count / 2, count / 2..count);
+    for number in now {
+        let text = Text(number.to_string());
+        let _ = match number % 3 {
+            0 => conn.publish(topic, text),
+            1 => ringsock::publish(topic, text),
+            _ => publisher.publish(topic, text),
+        };
+    }
+    let topic = topic.to_owned();
+    ringsock::spawn(async move {
+        for number in later {
+            match number % 2 {
+                0 => ringsock::publish(&topic, Text(number.to_string())),
+                _ => publisher.publish(&topic, Text(number.to_string())),
+            };
+            if number % 7 == 0 {
+                monoio::time::sleep(Duration::from_micros(300)).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn what_one_thread_publishes_arrives_in_that_order_by_whichever_means() {
+    for_each_driver(|driver| {
+        let server = start(driver, Limits::default());
+        let mut readers: Vec<_> = (0..12).map(|_| subscribed(server.address, "+t")).collect();
+        let mut publisher = Client::connect(server.address);
+        for _ in 0..10 {
+            publisher.send_text("#t 60");
+            for reader in &mut readers {
+                (0..60).for_each(|number| reader.expect_text(&number.to_string()));
+            }
+        }
+    });
 }
 
 fn start(driver: Driver, limits: Limits) -> Served {
@@ -118,6 +166,144 @@ fn subscribers_who_leave_are_not_counted_any_more() {
     });
 }
 
+/// Publishes what it is told to everybody, in several ways.
+struct Gazette {
+    prepared: Prepared,
+}
+
+impl Handler for Gazette {
+    type State = ();
+
+    fn on_open(&mut self, conn: &mut Conn<'_, ()>) {
+        conn.subscribe("news");
+        conn.send(Text("welcome"));
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
+        match message.as_text() {
+            Some("always") => _ = conn.publish("news", Text("na na na na na na").compressed()),
+            Some("never") => _ = conn.publish("news", Text(LINE.repeat(50)).uncompressed()),
+            Some("prepared") => _ = conn.publish("news", &self.prepared),
+            Some("to each") => _ = conn.send(&self.prepared),
+            _ => _ = conn.publish("news", message),
+        }
+    }
+}
+
+const LINE: &str = "the news is the same as yesterday; ";
+
+#[test]
+fn what_is_published_is_compressed_once_for_all_who_agreed_and_everybody_reads_it() {
+    for_each_driver(|driver| {
+        let server = Server::builder().listen("127.0.0.1:0").unwrap().driver(driver);
+        let server = server.deflate("takeover".parse().unwrap()).cores(Cores::List(vec![0]));
+        let prepared = Prepared::text(&LINE.repeat(3_000));
+        let gazette = move |_| Gazette { prepared: prepared.clone() };
+        let server = Served::adopt(server.start(gazette).unwrap());
+        let counters = || {
+            let reports = server.controller.reports(client::PATIENCE, 0);
+            reports[0].as_ref().expect("the shard answers").counters
+        };
+        block_on(async {
+            let mut sockets = Vec::new();
+            // Two who agree on the same, one on another window, one who takes over context.
+            for deflate in ["no-takeover", "no-takeover", "window=9", "takeover"] {
+                let deflate: Deflate = deflate.parse().unwrap();
+                let client = Caller::new(format!("ws://{}/", server.address)).deflate(deflate);
+                sockets.push(client.connect().await.unwrap());
+            }
+            sockets.push(Caller::new(format!("ws://{}/", server.address)).connect().await.unwrap());
+            for socket in &mut sockets {
+                assert_eq!(socket.next().await.unwrap().unwrap().bytes(), b"welcome");
+            }
+            let long = LINE.repeat(100);
+            for (say, come, compressed) in [
+                (long.as_str(), long.clone(), 3),
+                ("short", "short".to_owned(), 0),
+                ("always", "na na na na na na".to_owned(), 3),
+                ("never", LINE.repeat(50), 0),
+                ("prepared", LINE.repeat(3_000), 3),
+            ] {
+                let before = counters();
+                sockets[3].send(Text(say)).await.unwrap();
+                for socket in &mut sockets {
+                    let message = socket.next().await.unwrap().unwrap();
+                    assert!(message.bytes() == come.as_bytes(), "{driver:?}, {say}");
+                }
+                let after = counters();
+                let counted = after.messages_compressed - before.messages_compressed;
+                assert_eq!(counted, compressed, "{say}");
+                let from = after.compressed_from_bytes - before.compressed_from_bytes;
+                assert_eq!(from, compressed * come.len() as u64, "{say}");
+            }
+            // To one at a time: those with context takeover compress for themselves.
+            for socket in &mut sockets {
+                socket.send(Text("to each")).await.unwrap();
+                let message = socket.next().await.unwrap().unwrap();
+                assert!(message.bytes() == LINE.repeat(3_000).as_bytes());
+            }
+            let counted = counters();
+            assert_eq!(counted.messages_compressed, 9 + 4);
+            assert!(counted.compressed_to_bytes < counted.compressed_from_bytes / 20);
+        });
+    });
+}
+
+/// Subscribes to what it is told, and publishes 64 KiB for `>`.
+struct Large;
+
+impl Handler for Large {
+    type State = ();
+
+    fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
+        match message.as_text().unwrap_or_default().split_at(1) {
+            (">", topic) => _ = conn.publish(topic, Binary(vec![7; 64 * KIB])),
+            (_, topic) => _ = conn.subscribe(topic),
+        }
+    }
+}
+
+/// Peers that do not read, subscribed to topics by a function of their number.
+fn stalled(topic: impl Fn(usize) -> String) -> (MemoryServer<Large>, Vec<MemoryConnection>) {
+    let limits = Limits { memory_bytes_max: MIB, ..Limits::default() };
+    let mut server = MemoryServer::new(limits, Large).unwrap();
+    let peers: Vec<_> = (0..100).map(|_| server.connect_open()).collect();
+    for (number, &peer) in peers.iter().enumerate() {
+        server.set_reading(peer, false);
+        say(&mut server, peer, &format!("+{}", topic(number)));
+    }
+    (server, peers)
+}
+
+fn say(server: &mut MemoryServer<Large>, peer: MemoryConnection, text: &str) {
+    server.receive(peer, &client::frame(true, client::TEXT, text.as_bytes(), 7));
+    server.advance(Duration::from_millis(1));
+}
+
+#[test]
+fn what_subscribers_do_not_read_is_within_the_memory_budget_and_counts_once() {
+    let (mut server, peers) = stalled(|_| "all".to_owned());
+    for _ in 0..8 {
+        say(&mut server, peers[0], ">all");
+    }
+    let held = server.held_bytes();
+    assert!((512 * KIB..600 * KIB).contains(&held), "{held} for 100 who share 512 KiB");
+    peers.iter().for_each(|&peer| server.set_reading(peer, true));
+    server.advance(Duration::from_millis(1));
+    assert_eq!((server.held_bytes(), server.connections()), (0, 100));
+
+    let (mut server, peers) = stalled(|number| number.to_string());
+    let publisher = server.connect_open();
+    for number in 0..peers.len() {
+        say(&mut server, publisher, &format!(">{number}"));
+        let held = server.held_bytes();
+        assert!(held <= MIB + 70 * KIB, "{held} after {number}");
+    }
+    let counters = server.counters();
+    assert!(counters.shed > 0, "who holds most is let go: {counters:?}");
+    assert!(server.connections() > 0);
+}
+
 /// A client with small windows, so that the server soon cannot send all it has.
 fn narrow(address: SocketAddr) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -136,9 +322,11 @@ const SUBSCRIBERS: usize = 36;
 const DISTURBERS: usize = 4;
 const MESSAGES: usize = 3_000;
 
-/// Subscribes, reads a little or nothing, and goes; again and again.
-fn disturb(address: SocketAddr, seed: u64, over: &AtomicBool) {
+/// Subscribes, reads a little or nothing, and goes; again and again. Every other time it stays
+/// until it has been found to be slow, or all is over. How often it came.
+fn disturb(address: SocketAddr, seed: u64, over: &AtomicBool) -> usize {
     let mut random = Random(seed);
+    let mut rejoined = 0;
     while !over.load(Ordering::Relaxed) {
         let client = narrow(address);
         client.stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
@@ -147,8 +335,19 @@ fn disturb(address: SocketAddr, seed: u64, over: &AtomicBool) {
             // Nothing comes when all has been published; it is not the disturber who checks.
             let _ = stream.read(&mut [0; 2_000]);
         }
-        thread::sleep(Duration::from_millis(random.size(&[40]) as u64));
+        if rejoined % 2 == 0 {
+            // A Close frame and the end are behind all that waits, so they are not read: sending
+            // fails once the server has given up on who reads nothing.
+            let ping = client::frame(true, client::PING, b"", 7);
+            while !over.load(Ordering::Relaxed) && stream.write_all(&ping).is_ok() {
+                thread::sleep(Duration::from_millis(100));
+            }
+        } else {
+            thread::sleep(Duration::from_millis(random.size(&[40]) as u64));
+        }
+        rejoined += 1;
     }
+    rejoined
 }
 
 /// What each of two publishers sends, each in its own order.
@@ -160,7 +359,10 @@ fn line(publisher: usize, number: usize) -> String {
 fn every_reader_sees_every_number_once_and_in_order_while_others_stall_and_rejoin() {
     for_each_driver(|driver| {
         let limits = Limits { send_queue_bytes_max: 64 * KIB, ..Limits::default() };
-        let server = start(driver, limits);
+        let latency = Latency { tcp_notsent_lowat_bytes: 16 * 1024, ..Latency::default() };
+        let server = Server::builder().listen("127.0.0.1:0").unwrap().driver(driver);
+        let server = server.limits(limits).latency(latency).cores(Cores::All);
+        let server = Served::adopt(server.start(|_| Switchboard).unwrap());
         let address = server.address;
         let readers: Vec<_> = (0..SUBSCRIBERS).map(|_| subscribed(address, "+t")).collect();
         let over = Arc::new(AtomicBool::new(false));
@@ -200,9 +402,22 @@ fn every_reader_sees_every_number_once_and_in_order_while_others_stall_and_rejoi
             thread.join().unwrap();
         }
         over.store(true, Ordering::Relaxed);
-        for disturber in disturbers {
-            disturber.join().unwrap();
+        let rejoined: Vec<usize> =
+            disturbers.into_iter().map(|disturber| disturber.join().unwrap()).collect();
+        assert!(rejoined.iter().all(|&times| times > 0), "{rejoined:?}");
+        let reports = server.controller.reports(client::PATIENCE, 0);
+        let mut all = (Counters::default(), Histogram::default());
+        for report in reports.into_iter().flatten() {
+            all.0.add(&report.counters);
+            all.1.add(&report.deliveries);
         }
+        let (counters, deliveries) = all;
+        assert!(counters.slow_consumers > 0, "nobody was slow: {counters:?}");
+        let read = (SUBSCRIBERS * 2 * MESSAGES) as u64;
+        assert!(deliveries.total() >= read, "{} of {read} were queued", deliveries.total());
+        // Those that were in the way of who was let go are counted, too.
+        assert!(counters.published_closing > 0, "{counters:?}");
+        assert_eq!((counters.published_refused, counters.published_dropped), (0, 0));
     });
 }
 

@@ -78,6 +78,7 @@ group! { Limits, "limits":
     connections_per_address_max,
     accepts_per_address_per_second,
     mailbox_commands_max,
+    mailbox_bytes_max,
     subscriptions_max,
     topic_bytes_max,
     topic_levels_max,
@@ -87,6 +88,8 @@ group! { Limits, "limits":
     lag_bytes_max,
     lag_total_bytes_max,
     history_bytes_max,
+    history_total_bytes_max,
+    backend_topics_max,
     histories_max,
 }
 
@@ -96,6 +99,7 @@ group! { Latency, "latency":
     submission_poll,
     defer_accept,
     fast_open_pending_max,
+    tcp_notsent_lowat_bytes,
 }
 
 group! { Deflate, "deflate":
@@ -109,10 +113,14 @@ group! { Deflate, "deflate":
 /// The limits that hold from the start of a server to its end.
 pub(crate) const FIXED_LIMITS: &[&str] = &[
     "mailbox_commands_max",
+    "mailbox_bytes_max",
+    "topic_bytes_max",
     "patterns_max",
     "inlet_batches_max",
     "inlet_bytes_max",
     "history_bytes_max",
+    "history_total_bytes_max",
+    "backend_topics_max",
     "histories_max",
 ];
 

@@ -92,12 +92,13 @@ impl EpollStream {
         }
     }
 
-    /// Sends as much of a batch as goes without waiting, from byte `sent` on; the bytes sent.
+    /// Sends as much of a batch as goes without waiting, from byte `sent` on; the bytes sent. With
+    /// [`SendFlags::EOR`] as `record` it is a record of its own for the kernel.
     ///
     /// # Errors
     /// `WouldBlock` when nothing goes, otherwise the connection's error.
-    pub(crate) fn send(&self, batch: &Batch, sent: usize) -> io::Result<usize> {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    pub(crate) fn send(&self, batch: &Batch, sent: usize, record: SendFlags) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | record;
         let sent = match batch {
             Batch::One(segment) => {
                 rustix::net::send(self.socket(), &segment.bytes()[sent..], flags)?

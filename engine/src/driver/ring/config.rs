@@ -22,6 +22,8 @@ pub(crate) struct RingConfig {
     pub(crate) spin: Duration,
     /// NAPI busy polling, if not zero.
     pub(crate) busy_poll: Duration,
+    /// Each send is a record of its own for the kernel (`MSG_EOR`).
+    pub(crate) ends_records: bool,
     /// A kernel thread takes submissions and sleeps after this long without any, if not zero.
     pub(crate) submission_poll: Duration,
     /// Whether one submission may stand for any number of accepts, or receives.
@@ -41,6 +43,7 @@ impl Default for RingConfig {
             spin: Duration::ZERO,
             busy_poll: Duration::ZERO,
             submission_poll: Duration::ZERO,
+            ends_records: false,
             multishot: kernel_version() >= MULTISHOT_SINCE,
         }
     }

@@ -95,7 +95,7 @@ impl<Q: Queues> DataRing<Q> {
         Ok(Self {
             queues,
             buffers,
-            operations: OperationTable::default(),
+            operations: OperationTable::new(config.ends_records),
             files,
             tick: Box::new(Timespec::from(TICK)),
             reaped: Vec::with_capacity(256),

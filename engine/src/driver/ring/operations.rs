@@ -60,9 +60,17 @@ struct Entry {
 pub(super) struct OperationTable {
     entries: Vec<Entry>,
     free: Vec<u32>,
+    send_flags: libc::c_int,
 }
 
 impl OperationTable {
+    /// An empty table; with `ends_records` each send is a record of its own.
+    pub(super) fn new(ends_records: bool) -> Self {
+        let record = if ends_records { libc::MSG_EOR } else { 0 };
+        let send_flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL | record;
+        Self { entries: Vec::new(), free: Vec::new(), send_flags }
+    }
+
     /// Takes an operation in: its number and the submission that starts it.
     pub(super) fn insert(
         &mut self,
@@ -84,9 +92,10 @@ impl OperationTable {
         let tag = Tag::new(Operation::Owning, entry.generation, index);
         let submission = match &mut entry.pending {
             Some(pending) if pending.fixed => {
-                pending.submission(buffers).flags(squeue::Flags::FIXED_FILE)
+                let submission = pending.submission(buffers, self.send_flags);
+                submission.flags(squeue::Flags::FIXED_FILE)
             }
-            Some(pending) => pending.submission(buffers),
+            Some(pending) => pending.submission(buffers, self.send_flags),
             None => opcode::Nop::new().build(),
         };
         submission.user_data(tag.pack())
@@ -140,9 +149,8 @@ impl OperationTable {
 }
 
 impl Pending {
-    fn submission(&mut self, buffers: &BufferRing) -> squeue::Entry {
+    fn submission(&mut self, buffers: &BufferRing, flags: libc::c_int) -> squeue::Entry {
         let fd = Fd(self.fd);
-        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
         match &mut self.owned {
             Owned::Send { batch: Batch::One(segment), sent, .. } => {
                 let rest = &bytes_of(segment, buffers)[*sent..];

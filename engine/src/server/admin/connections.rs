@@ -82,7 +82,9 @@ mod tests {
     fn those_with_most_waiting_come_first_from_all_shards() {
         let report = |shard, listed| {
             let counters = Counters::default();
-            Some(ShardReport { shard, counters, connections: 5, draining: false, listed })
+            let deliveries = Default::default();
+            let (connections, draining) = (5, false);
+            Some(ShardReport { shard, counters, deliveries, connections, draining, listed })
         };
         let reports = [
             report(0, vec![connection(1, 10), connection(2, 0)]),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Reports, process};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Histogram};
 use crate::server::DriverInUse;
 
 pub(super) fn page(reports: &Reports, driver: DriverInUse, draining: bool) -> String {
@@ -35,6 +35,14 @@ pub(super) fn page(reports: &Reports, driver: DriverInUse, draining: bool) -> St
             page.sample(&name, &shard_label(report.shard), value);
         }
     }
+    page.begin(
+        "delivery_queue_bytes",
+        "histogram",
+        "Bytes that waited for a subscriber when a message of a topic was queued for it.",
+    );
+    for report in reports.iter().flatten() {
+        page.histogram("delivery_queue_bytes", &shard_label(report.shard), &report.deliveries);
+    }
     for (name, kind, help, value) in process::samples() {
         let _ = writeln!(page.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     }
@@ -60,6 +68,16 @@ impl Page {
         let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
         let _ = writeln!(self.text, "ringsock_{name}{labels} {value}");
     }
+
+    fn histogram(&mut self, name: &str, labels: &str, histogram: &Histogram) {
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in histogram.cumulative() {
+            self.sample(&bucket, &format!("{labels},le=\"{bound}\""), count);
+        }
+        self.sample(&bucket, &format!("{labels},le=\"+Inf\""), histogram.total());
+        self.sample(&format!("{name}_sum"), labels, histogram.sum());
+        self.sample(&format!("{name}_count"), labels, histogram.total());
+    }
 }
 
 #[cfg(test)]
@@ -71,8 +89,11 @@ mod tests {
     #[test]
     fn every_counter_of_every_shard_that_answered_is_there_once() {
         let counters = Counters { accepted: 7, ..Counters::default() };
-        let report =
-            ShardReport { shard: 1, counters, connections: 3, draining: false, listed: Vec::new() };
+        let mut deliveries = Histogram::default();
+        deliveries.count(0, 5);
+        deliveries.count(5_000, 2);
+        let (connections, draining, listed) = (3, false, Vec::new());
+        let report = ShardReport { shard: 1, counters, deliveries, connections, draining, listed };
         let page = page(&[None, Some(report)], DriverInUse::Epoll, true);
         for line in [
             "ringsock_shard_up{shard=\"0\"} 0",
@@ -81,6 +102,13 @@ mod tests {
             "ringsock_accepted_total{shard=\"1\"} 7",
             "# HELP ringsock_accepted_total Connections accepted.",
             "# TYPE ringsock_accepted_total counter",
+            "# TYPE ringsock_delivery_queue_bytes histogram",
+            "ringsock_delivery_queue_bytes_bucket{shard=\"1\",le=\"0\"} 5",
+            "ringsock_delivery_queue_bytes_bucket{shard=\"1\",le=\"4096\"} 5",
+            "ringsock_delivery_queue_bytes_bucket{shard=\"1\",le=\"16384\"} 7",
+            "ringsock_delivery_queue_bytes_bucket{shard=\"1\",le=\"+Inf\"} 7",
+            "ringsock_delivery_queue_bytes_sum{shard=\"1\"} 10000",
+            "ringsock_delivery_queue_bytes_count{shard=\"1\"} 7",
             "ringsock_driver_info{driver=\"epoll\"} 1",
             "ringsock_draining 1",
         ] {

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use rustix::net::SendFlags;
 use socket2::SockRef;
 
 use self::accepting::accept;
@@ -31,6 +32,15 @@ const RECEIVE_BYTES: usize = 256 * 1024;
 const READS_MAX: usize = 4;
 /// How long the end of a shard waits for its tasks.
 const END_MAX: Duration = Duration::from_secs(1);
+
+/// What is not as usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EpollConfig {
+    /// Bytes of the shared receive buffer, if not the default.
+    pub(crate) receive_bytes: Option<usize>,
+    /// Each send is a record of its own for the kernel (`MSG_EOR`).
+    pub(crate) ends_records: bool,
+}
 
 /// The driver's view of one connection.
 #[derive(Debug)]
@@ -60,6 +70,8 @@ struct Shared<H: Handler> {
     rounds: RefCell<Option<Waker>>,
     /// Wakes what goes on with TLS handshakes.
     shaker: RefCell<Option<Waker>>,
+    /// Whether each send is a record of its own for the kernel.
+    record: SendFlags,
 }
 
 /// A shard on epoll.
@@ -72,9 +84,10 @@ impl<H: Handler> EpollLoop<H> {
     pub(super) fn new(
         core: Core<H, EpollSide>,
         listeners: Vec<OwnedFd>,
-        receive_bytes: Option<usize>,
+        config: EpollConfig,
     ) -> Self {
-        let buffer = vec![0; receive_bytes.unwrap_or(RECEIVE_BYTES)];
+        let buffer = vec![0; config.receive_bytes.unwrap_or(RECEIVE_BYTES)];
+        let record = if config.ends_records { SendFlags::EOR } else { SendFlags::empty() };
         let shared = Rc::new(Shared {
             core: RefCell::new(core),
             buffer: RefCell::new(buffer),
@@ -84,6 +97,7 @@ impl<H: Handler> EpollLoop<H> {
             aside: RefCell::default(),
             rounds: RefCell::default(),
             shaker: RefCell::default(),
+            record,
         });
         Self { shared, listeners }
     }
@@ -128,7 +142,7 @@ impl<H: Handler> EpollLoop<H> {
             });
         }
         mailbox.stop();
-        shared.turn(Core::end_all);
+        shared.turn(Core::end);
         shared.end_tasks().await;
         Ok(())
     }
@@ -202,14 +216,14 @@ impl<H: Handler> Shared<H> {
         if slot.connection.wants_send_checked()
             && let Some((batch, sent)) = slot.driver.blocked.take()
         {
-            return check_send(core, token, &stream, batch, sent);
+            return check_send(core, token, &stream, (batch, sent), self.record);
         }
         let ready = slot.driver.blocked.is_none() && !slot.driver.connecting;
         if ready
             && slot.connection.phase() != Phase::Ended
             && let Some(batch) = slot.connection.poll_transmit(&mut core.services)
         {
-            match send(&stream, batch, 0) {
+            match send(&stream, batch, 0, self.record) {
                 Sending::Done(batch) if slot.connection.is_above_soft_mark() => {
                     // The application may send more as soon as it is told, and would be told
                     // again at once: others have their turn first.

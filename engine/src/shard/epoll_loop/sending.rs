@@ -4,6 +4,8 @@
 use std::io;
 use std::rc::Rc;
 
+use rustix::net::SendFlags;
+
 use super::{EpollSide, Shared};
 use crate::buffer::Batch;
 use crate::driver::epoll::EpollStream;
@@ -18,10 +20,15 @@ pub(super) enum Sending {
 }
 
 /// Sends as much of a batch, of which some was sent already, as the kernel takes.
-pub(super) fn send(stream: &EpollStream, batch: Batch, mut sent: usize) -> Sending {
+pub(super) fn send(
+    stream: &EpollStream,
+    batch: Batch,
+    mut sent: usize,
+    record: SendFlags,
+) -> Sending {
     let all = batch.len();
     while sent < all {
-        match stream.send(&batch, sent) {
+        match stream.send(&batch, sent, record) {
             Ok(bytes) => sent += bytes,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Sending::Blocked(batch, sent);
@@ -38,10 +45,10 @@ pub(super) fn check_send<H: Handler>(
     core: &mut Core<H, EpollSide>,
     token: Token,
     stream: &EpollStream,
-    batch: Batch,
-    sent: usize,
+    (batch, sent): (Batch, usize),
+    record: SendFlags,
 ) {
-    let (batch, now) = match send(stream, batch, sent) {
+    let (batch, now) = match send(stream, batch, sent, record) {
         Sending::Blocked(batch, now) => (batch, now),
         Sending::Done(batch) => {
             let all = batch.len();
@@ -75,15 +82,17 @@ pub(super) async fn write<H: Handler>(
             core.slots.get_mut(token).and_then(|slot| slot.driver.blocked.take())
         };
         let Some((batch, sent)) = blocked else { return };
-        match send(&stream, batch, sent) {
+        match send(&stream, batch, sent, shared.record) {
             Sending::Blocked(batch, now) => {
-                let mut core = shared.core.borrow_mut();
-                if let Some(slot) = core.slots.get_mut(token) {
-                    slot.driver.blocked = Some((batch, now));
-                }
-                if now > sent {
-                    core.transmitted(token, 0, true);
-                }
+                // A turn of its own, for what the handler does when it is told.
+                shared.turn(|core| {
+                    if let Some(slot) = core.slots.get_mut(token) {
+                        slot.driver.blocked = Some((batch, now));
+                    }
+                    if now > sent {
+                        core.transmitted(token, 0, true);
+                    }
+                });
             }
             Sending::Done(batch) => {
                 return shared.turn(|core| {

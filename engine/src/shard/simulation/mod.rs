@@ -19,10 +19,10 @@ use super::ring_loop::RingLoop;
 use crate::connection::Millis;
 use crate::driver::ring::RingConfig;
 use crate::driver::ring::simulated::{Odds, SimulatedQueues, World};
-use crate::handler::{Command, Handler, LocalShard, Mailbox, Publisher, Site};
+use crate::handler::{Command, CommandBounds, Handler, LocalShard, Mailbox, Site};
 use crate::limits::Limits;
 use crate::metrics::Counters;
-use crate::pubsub::{Bell, Exchange, Rules};
+use crate::pubsub::{Bell, Exchange, Hub, Rules};
 use peer::Peer;
 
 /// Turns after which a simulation is stuck.
@@ -49,14 +49,15 @@ impl<H: Handler> Simulation<H> {
             drain_window: Duration::from_millis(50),
             ..Limits::default()
         };
-        let mailbox = |_| Arc::new(Mailbox::new(1_000).expect("a descriptor"));
+        let mailbox = |_| Arc::new(Mailbox::new(CommandBounds::of(&limits)).expect("a descriptor"));
         let mailboxes: Vec<Arc<Mailbox>> = (0..shards).map(mailbox).collect();
         let bells = mailboxes.iter().map(|mailbox| Arc::clone(mailbox) as Arc<dyn Bell>);
         let exchange = Arc::new(Exchange::new(bells, Rules::default(), &limits));
         let mut simulation =
             Self { world, shards: Vec::new(), listeners: Vec::new(), mailboxes: Vec::new() };
         for (shard, mailbox) in mailboxes.iter().enumerate() {
-            let local = LocalShard::new(Arc::clone(mailbox), Publisher::new(Arc::clone(&exchange)));
+            let local =
+                LocalShard::new(Arc::clone(mailbox), Hub::new(Arc::clone(&exchange), shard));
             local.enter();
             let config = CoreConfig {
                 limits: limits.clone(),
