@@ -19,7 +19,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind,
@@ -94,7 +94,7 @@ impl Successor {
     pub(super) fn finish(self) -> io::Result<Predecessor> {
         let next = Predecessor::bind(&self.path)?;
         if let Some(predecessor) = &self.predecessor {
-            match send(predecessor, READY, SendFlags::NOSIGNAL) {
+            match retry_on_intr(|| send(predecessor, READY, SendFlags::NOSIGNAL)) {
                 Ok(_) => tracing::info!("took the listening sockets over; the predecessor drains"),
                 Err(error) => {
                     tracing::warn!(%error, "the predecessor ended before it was relieved")
@@ -108,7 +108,8 @@ impl Successor {
 /// Whoever serves at the path, if anybody does.
 fn call(path: &Path) -> io::Result<Option<OwnedFd>> {
     let socket = packet_socket()?;
-    match connect(&socket, &SocketAddrUnix::new(path)?) {
+    let address = SocketAddrUnix::new(path)?;
+    match retry_on_intr(|| connect(&socket, &address)) {
         Ok(()) => {}
         Err(Errno::NOENT | Errno::CONNREFUSED) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -117,7 +118,7 @@ fn call(path: &Path) -> io::Result<Option<OwnedFd>> {
     for timeout in [sockopt::Timeout::Recv, sockopt::Timeout::Send] {
         sockopt::set_socket_timeout(&socket, timeout, Some(ANSWER_MAX))?;
     }
-    send(&socket, HELLO, SendFlags::NOSIGNAL)?;
+    retry_on_intr(|| send(&socket, HELLO, SendFlags::NOSIGNAL))?;
     Ok(Some(socket))
 }
 
@@ -147,7 +148,8 @@ fn receive_sockets(predecessor: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
             [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_PER_MESSAGE))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let slices = &mut [IoSliceMut::new(&mut text)];
-        let received = match recvmsg(predecessor, slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        let receive = || recvmsg(predecessor, slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC);
+        let received = match retry_on_intr(receive) {
             // It waits for one at a time.
             Err(Errno::AGAIN) => {
                 return Err(io::Error::other("no answer: another successor is starting"));

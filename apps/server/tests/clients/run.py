@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Runs every real client against the echo server, once for each driver, directly and through each reverse proxy,
-then the examples, and prints the sums.
+then openssl and curl against its TLS, then the examples, and prints the sums.
 
 Does not build the server and does not install the clients: scripts/test and scripts/setup do.
 Each client prints its own tests and `N passed, N failed`; the last line here has the sums of all.
@@ -153,7 +153,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--server", default=os.environ.get("RINGSOCK_SERVER", environment.SERVER), help="command of the server, without `echo`")
     parser.add_argument("--driver", action="append", choices=["ring", "epoll"], help="repeatable; both without it")
-    parser.add_argument("--only", action="append", choices=["node_ws", "node_builtin", "python_clients", "browser", "examples"], help="repeatable")
+    parser.add_argument("--only", action="append", choices=["node_ws", "node_builtin", "python_clients", "browser", "secured", "examples"], help="repeatable")
     parser.add_argument("--through", action="append", choices=["direct", *PROXIES], help="repeatable; all without it")
     arguments = parser.parse_args()
     end_in_order_at_sigterm()
@@ -167,6 +167,10 @@ def main():
                     run_behind(arguments, driver, way, sums)
             except (ServerFailed, environment.SetupError) as error:
                 sums.check(False, f"clients with driver {driver}, {way}", f"  {error}")
+        if not arguments.through and (not arguments.only or "secured" in arguments.only):
+            print(f"# openssl and curl, driver {driver}", flush=True)
+            secured = environment.CLIENTS / "secured.py"
+            sums.add(run_client([environment.PYTHON, secured, driver, "--server", arguments.server]))
     if not arguments.through and (not arguments.only or "examples" in arguments.only):
         print("# examples in Chromium", flush=True)
         node, _ = environment.node()
