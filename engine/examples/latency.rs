@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use clap::Parser;
-use ringsock::{Conn, Cores, Driver, Handler, Latency, Message, Server};
+use ringsock::server::Latency;
+use ringsock::{Conn, Cores, Driver, Handler, Message, Server};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,10 +1,10 @@
 //! Several applications on one server, as it stands behind a proxy: routes, a page, a health check,
 //! who may come in. `cargo run --release --example site`, then open <http://127.0.0.1:9001/>.
 
+use ringsock::http::{Page, Request, Status};
 use ringsock::policy::{AllowedOrigins, Authentication, ResponseHeaders, Secrets};
-use ringsock::{
-    Conn, Handler, Message, Page, Request, Server, Status, Text, TrustedProxies, Upgrade,
-};
+use ringsock::server::TrustedProxies;
+use ringsock::{Conn, Handler, Message, Server, Text, Upgrade};
 
 /// Sends everything back.
 struct Echo;

@@ -7,7 +7,7 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use ringsock::Latency;
+/// use ringsock::server::Latency;
 ///
 /// let latency = Latency { spin: Duration::from_micros(50), ..Latency::default() };
 /// assert!(latency.validate().is_ok());
@@ -31,15 +31,15 @@ pub struct Latency {
     /// wake-up for each; one that stays silent this long, in whole seconds, is dropped by the
     /// kernel or accepted late. Default 0, off.
     pub defer_accept: Duration,
-    /// Clients may send their request with the first packet (`TCP_FASTOPEN`, RFC 7413); at most this
-    /// many may do so before their handshake is complete. The kernel must allow it too
+    /// Clients may send their request with the first packet (`TCP_FASTOPEN`, RFC 7413); at most
+    /// this many may do so before their handshake is complete. The kernel must allow it too
     /// (`net.ipv4.tcp_fastopen` 2 or 3). Default 0, off.
     pub fast_open_pending_max: u32,
     /// Bytes of a connection that may lie in the kernel without being on their way
-    /// (`TCP_NOTSENT_LOWAT`, about: it takes what is sent at once whole). Otherwise the kernel takes
-    /// megabytes for a peer that reads slowly, and who gets the latest state only
-    /// ([`SlowPolicy::Latest`](crate::SlowPolicy)) gets those first. What one turn sends becomes
-    /// segments of its own then. Default 0, off.
+    /// (`TCP_NOTSENT_LOWAT`, about: it takes what is sent at once whole). Otherwise the kernel
+    /// takes megabytes for a peer that reads slowly, and who gets the latest state only
+    /// ([`SlowPolicy::Latest`](crate::topics::SlowPolicy)) gets those first. What one turn sends
+    /// becomes segments of its own then. Default 0, off.
     pub tcp_notsent_lowat_bytes: u32,
 }
 

@@ -23,7 +23,7 @@
 //! ```
 
 pub mod buffer;
-mod client;
+pub mod client;
 pub mod connection;
 mod driver;
 mod handler;
@@ -32,16 +32,23 @@ mod limits;
 mod metrics;
 pub mod protocol;
 mod pubsub;
-mod server;
+pub mod server;
 mod shard;
 #[doc(hidden)]
 pub mod simd;
-mod tls;
+pub mod tls;
 
 /// The example in the README compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+pub mod http {
+    //! Requests for an upgrade and what is answered instead: see [`Upgrade`](crate::Upgrade), and
+    //! [`ServerBuilder::page`](crate::ServerBuilder::page) for pages beside WebSockets.
+    pub use crate::handler::Page;
+    pub use crate::protocol::handshake::{Rejection, Request, Status};
+}
 
 pub mod policy {
     //! What is asked about a request before a handler is: see [`Policy`](crate::Policy) and
@@ -52,31 +59,43 @@ pub mod policy {
     };
 }
 
+pub mod reports {
+    //! What a running server tells of itself: see
+    //! [`Controller::reports`](crate::Controller::reports).
+    pub use crate::handler::{ConnectionReport, ShardReport};
+    pub use crate::metrics::{Counters, Histogram, Metric};
+}
+
+pub mod sending {
+    //! What can be said of a message that is sent, and what became of it: see
+    //! [`Conn::send`](crate::Conn::send).
+    pub use crate::connection::{Compress, DropReason, Dropped};
+    pub use crate::handler::{Compressed, PeerError, Uncompressed};
+}
+
 pub mod testing {
     //! A server in memory, to test handlers without sockets and without waiting.
     pub use crate::shard::{MemoryConnection, MemoryServer};
 }
 
-pub use client::{Client, ClientError, ClientSocket, Closed, block_on};
-pub use connection::{CloseInfo, ClosedBy, Compress, DropReason, Dropped, SendOutcome, SendPolicy};
+pub mod topics {
+    //! What publishing and subscribing are told and tell: see
+    //! [`Conn::publish`](crate::Conn::publish) and [`Conn::subscribe`](crate::Conn::subscribe).
+    pub use crate::handler::{Publisher, Subscribed};
+    pub use crate::pubsub::{
+        Backend, History, HistoryMessage, Interest, Position, Publication, PublicationId, Publish,
+        Reached, SlowPolicy, Subscribe, SubscribeError, TopicOptions,
+    };
+}
+
+pub use client::Client;
+pub use connection::{CloseInfo, SendOutcome, SendPolicy};
 pub use handler::{
-    BadSetting, Binary, Chunk, Compressed, Conn, ConnectionReport, Handler, Message, Outbound,
-    OutboundRequest, Outgoing, Page, Peer, PeerError, Policy, Prepared, Publisher, RemotePeer,
-    ShardReport, Subscribed, Text, TrustedProxies, Uncompressed, Upgrade, publish, publisher,
-    spawn,
+    Binary, Chunk, Conn, Handler, Message, Outgoing, Peer, Policy, Prepared, RemotePeer, Text,
+    Upgrade, publish, publisher, spawn,
 };
-pub use latency::Latency;
 pub use limits::{KIB, Limits, MIB};
-pub use metrics::{Counters, Histogram, Metric};
 pub use protocol::CloseCode;
 pub use protocol::deflate::Deflate;
-pub use protocol::handshake::{Rejection, Request, Status};
-pub use pubsub::{
-    Backend, History, HistoryMessage, Interest, Position, Publication, PublicationId, Publish,
-    Reached, SlowPolicy, Subscribe, SubscribeError, TopicOptions,
-};
-pub use server::{
-    Controller, Cores, Driver, DriverInUse, Result, Running, Server, ServerBuilder, SetupError,
-    ShardInfo, probe_ring,
-};
-pub use tls::{ClientTls, Tls, TlsError, TlsFacts};
+pub use server::{Controller, Cores, Driver, Result, Running, Server, ServerBuilder, SetupError};
+pub use tls::Tls;

@@ -3,9 +3,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
+use ringsock::Deflate;
+use ringsock::client::OutboundRequest;
 use ringsock::connection::ClientHandshake;
 use ringsock::protocol::handshake::{ClientRequest, WebSocketUrl};
-use ringsock::{ClientTls, Deflate, OutboundRequest};
+use ringsock::tls::ClientTls;
 
 use crate::failure::{Failure, Phase};
 

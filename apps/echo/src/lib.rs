@@ -10,7 +10,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
-use ringsock::{Conn, Handler, Limits, MIB, Message, Page, ServerBuilder};
+use ringsock::http::Page;
+use ringsock::{Conn, Handler, Limits, MIB, Message, ServerBuilder};
 
 /// The handler.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,8 @@
 //! The longest message comes back whole, with each driver.
 
+use ringsock::client::block_on;
 use ringsock::protocol::MessageKind;
-use ringsock::{Binary, Client, Cores, Driver, Limits, Running, Server, block_on};
+use ringsock::{Binary, Client, Cores, Driver, Limits, Running, Server};
 
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -31,7 +32,7 @@ fn check(driver: Driver) {
 
 #[test]
 fn the_longest_message_comes_back_over_the_ring() {
-    match ringsock::probe_ring() {
+    match ringsock::server::probe_ring() {
         Ok(()) => check(Driver::Ring),
         Err(error) => eprintln!("the ring is not tested: {error}"),
     }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use ringsock::{Limits, Page, Running, ServerBuilder};
+use ringsock::http::Page;
+use ringsock::{Limits, Running, ServerBuilder};
 
 use crate::config::Mount;
 

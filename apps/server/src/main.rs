@@ -75,7 +75,7 @@ fn print_config(arguments: &ServeArguments) -> Result<(), String> {
 }
 
 fn probe() -> ExitCode {
-    match ringsock::probe_ring() {
+    match ringsock::server::probe_ring() {
         Ok(()) => {
             cli::say(
                 "io_uring: works (multishot accept and receive, provided buffers, send)\ndriver auto uses: ring",

@@ -6,9 +6,8 @@ use std::hint::black_box;
 
 use ringsock::protocol::{Encoder, Opcode, Role};
 use ringsock::testing::MemoryServer;
-use ringsock::{
-    Binary, Conn, Driver, Handler, Limits, Message, Publisher, Server, SlowPolicy, TopicOptions,
-};
+use ringsock::topics::{Publisher, SlowPolicy, TopicOptions};
+use ringsock::{Binary, Conn, Driver, Handler, Limits, Message, Server};
 
 use super::{Pass, Work};
 

@@ -9,9 +9,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use ringsock::client::Outbound;
+use ringsock::http::{Page, Request};
+use ringsock::server::Latency;
+use ringsock::topics::{SlowPolicy, TopicOptions};
 use ringsock::{
-    Binary, CloseCode, CloseInfo, Conn, Cores, Handler, Latency, Message, Outbound, Page, Request,
-    Server, SlowPolicy, TopicOptions, Upgrade, publish, spawn,
+    Binary, CloseCode, CloseInfo, Conn, Cores, Handler, Message, Server, Upgrade, publish, spawn,
 };
 use world::{PlayerId, World};
 

@@ -1,9 +1,8 @@
 //! A chat room: state for each connection, a refusal before the upgrade, a topic that reaches every
 //! core. `cargo run --release --example chat`, then open <http://127.0.0.1:9001/> twice.
 
-use ringsock::{
-    CloseCode, CloseInfo, Conn, Handler, Message, Page, Request, Server, Status, Text, Upgrade,
-};
+use ringsock::http::{Page, Request, Status};
+use ringsock::{CloseCode, CloseInfo, Conn, Handler, Message, Server, Text, Upgrade};
 
 struct Chat;
 

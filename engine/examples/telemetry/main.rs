@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringsock::{
-    CloseCode, Conn, Handler, Message, Outbound, Page, Request, Server, ShardInfo, Status,
-    Subscribe, Text, Upgrade, publish, spawn,
-};
+use ringsock::client::Outbound;
+use ringsock::http::{Page, Request, Status};
+use ringsock::server::ShardInfo;
+use ringsock::topics::Subscribe;
+use ringsock::{CloseCode, Conn, Handler, Message, Server, Text, Upgrade, publish, spawn};
 use serde::{Deserialize, Serialize};
 
 /// What a device sends: `{"metric":"temperature","value":21.5}`.

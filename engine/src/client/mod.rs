@@ -1,5 +1,5 @@
 //! WebSocket connections that a task opens and reads itself. A handler that opens many connections
-//! and wants their messages in its callbacks uses [`Outbound`](crate::Outbound) instead; nothing here
+//! and wants their messages in its callbacks uses [`Outbound`] instead; nothing here
 //! touches the data ring.
 #![forbid(unsafe_code)]
 
@@ -22,6 +22,7 @@ pub use error::ClientError;
 pub use runtime::block_on;
 pub use socket::{ClientSocket, Closed};
 
+pub use crate::handler::{Outbound, OutboundRequest};
 use crate::limits::Limits;
 use crate::protocol::deflate::Deflate;
 use crate::protocol::handshake::without_secrets;
@@ -33,7 +34,8 @@ use crate::tls::ClientTls;
 /// server, inside [`block_on`].
 ///
 /// ```no_run
-/// use ringsock::{Client, Text, block_on};
+/// use ringsock::{Client, Text};
+/// use ringsock::client::block_on;
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     block_on(async {
@@ -86,8 +88,8 @@ impl Client {
         }
     }
 
-    /// Whom to trust when the address is `wss://`. Default: what [`ClientTls::system_roots`] trusts,
-    /// read once in the life of the process.
+    /// Whom to trust when the address is `wss://`. Default: what [`ClientTls::system_roots`]
+    /// trusts, read once in the life of the process.
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.tls = Some(tls);
         self

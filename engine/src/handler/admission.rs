@@ -12,7 +12,8 @@ use crate::protocol::handshake::{Rejection, Request, is_valid_header};
 /// A closure that takes a request is a policy as well:
 ///
 /// ```no_run
-/// # use ringsock::{Conn, Handler, Message, Server, Rejection, Request, Status};
+/// # use ringsock::{Conn, Handler, Message, Server};
+/// # use ringsock::http::{Rejection, Request, Status};
 /// # struct Echo;
 /// # impl Handler for Echo {
 /// #     type State = ();
@@ -55,7 +56,7 @@ pub struct Admission {
 
 impl Admission {
     /// Says who the client is; the handler reads it with
-    /// [`Request::identity`](crate::Request::identity).
+    /// [`Request::identity`](crate::http::Request::identity).
     pub fn set_identity(&mut self, identity: impl Into<String>) {
         self.identity = Some(identity.into());
     }

@@ -155,9 +155,9 @@ pub trait Handler: Sized + 'static {
     }
 
     /// Messages of a topic, or of those that match a pattern, did not reach this connection: it
-    /// reads too slowly for what [`TopicOptions::slow`](crate::TopicOptions) allows, its shard did
-    /// not keep up, or they were lost between nodes. Called when it can receive again. The place
-    /// to send it the present state.
+    /// reads too slowly for what [`TopicOptions::slow`](crate::topics::TopicOptions) allows, its
+    /// shard did not keep up, or they were lost between nodes. Called when it can receive again.
+    /// The place to send it the present state.
     fn on_gap(&mut self, conn: &mut Conn<'_, Self::State>, topic: &str, messages: u64) {
         let _ = (conn, topic, messages);
     }

@@ -35,7 +35,8 @@ const CONTENT_TYPES: &[(&str, &str)] = &[
 /// already is answered 304.
 ///
 /// ```no_run
-/// # use ringsock::{Conn, Handler, Message, Page, Server};
+/// # use ringsock::{Conn, Handler, Message, Server};
+/// # use ringsock::http::Page;
 /// # struct Echo;
 /// # impl Handler for Echo {
 /// #     type State = ();

@@ -21,7 +21,8 @@ pub(crate) enum Neighbour {
 /// error, and forwarding headers are what any client may make up.
 ///
 /// ```no_run
-/// # use ringsock::{Conn, Handler, Message, Server, TrustedProxies};
+/// # use ringsock::{Conn, Handler, Message, Server};
+/// # use ringsock::server::TrustedProxies;
 /// # struct Echo;
 /// # impl Handler for Echo {
 /// #     type State = ();

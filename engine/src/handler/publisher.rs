@@ -43,18 +43,18 @@ impl Publisher {
         self.exchange.subscribers(topic)
     }
 
-    /// The number of this server among those that a [`Backend`](crate::Backend) joins: another one
-    /// at each start.
+    /// The number of this server among those that a [`Backend`](crate::topics::Backend) joins:
+    /// another one at each start.
     #[must_use]
     pub fn node(&self) -> u64 {
         self.exchange.node()
     }
 
-    /// Takes in what a [`Backend`](crate::Backend) brings: it goes to this node's subscribers and no
-    /// further. What came before is dropped, by its id or its position, and so is what this node has
-    /// published itself, unless it comes with a position; what is found missing before it is told to
-    /// subscribers by [`Handler::on_gap`](crate::Handler::on_gap), and is dropped if it comes later,
-    /// so that order holds.
+    /// Takes in what a [`Backend`](crate::topics::Backend) brings: it goes to this node's
+    /// subscribers and no further. What came before is dropped, by its id or its position, and so
+    /// is what this node has published itself, unless it comes with a position; what is found
+    /// missing before it is told to subscribers by [`Handler::on_gap`](crate::Handler::on_gap), and
+    /// is dropped if it comes later, so that order holds.
     pub fn arrived(&self, publication: &Publication<'_>) -> Reached {
         self.exchange.arrived(publication)
     }
@@ -70,13 +70,13 @@ impl Publisher {
     /// another epoch takes the place of the one there is. `false` when the topic keeps none.
     ///
     /// Positions mean the same on all nodes only if somebody gives them for all:
-    /// [`Backend::keeps_histories`](crate::Backend::keeps_histories).
+    /// [`Backend::keeps_histories`](crate::topics::Backend::keeps_histories).
     pub fn seed_history(&self, topic: &str, history: &History) -> bool {
         self.exchange.seed_history(topic, history)
     }
 
-    /// Says that this many messages to a topic were lost on their way, where the backend knows it by
-    /// other means than their numbers: its subscribers are told by
+    /// Says that this many messages to a topic were lost on their way, where the backend knows it
+    /// by other means than their numbers: its subscribers are told by
     /// [`Handler::on_gap`](crate::Handler::on_gap).
     pub fn missed(&self, topic: &str, messages: u32) {
         self.exchange.miss_everywhere(topic, messages);

@@ -48,16 +48,17 @@ impl<S: 'static> Upgrade<S> {
         Self { answer: Answer::Reject(Rejection::new(status, detail)) }
     }
 
-    /// Decides when this future does, for a decision that must ask a database or another server.
-    /// It runs on the shard's own runtime, so it needs no `Send`, and is dropped when the connection
+    /// Decides when this future does, for a decision that must ask a database or another server. It
+    /// runs on the shard's own runtime, so it needs no `Send`, and is dropped when the connection
     /// goes. Meanwhile the connection holds its request head and at most
-    /// [`Limits::early_bytes_max`](crate::Limits) of what the client sends already, which is handled
-    /// once the handshake is complete. [`Limits::handshake_timeout`](crate::Limits) holds all the
-    /// same: a future that is not ready by then is dropped, and the client is answered 503. A panic
-    /// of the future is answered with 500.
+    /// [`Limits::early_bytes_max`](crate::Limits) of what the client sends already, which is
+    /// handled once the handshake is complete. [`Limits::handshake_timeout`](crate::Limits) holds
+    /// all the same: a future that is not ready by then is dropped, and the client is answered 503.
+    /// A panic of the future is answered with 500.
     ///
     /// ```no_run
-    /// use ringsock::{Conn, Handler, Message, Request, Status, Upgrade};
+    /// use ringsock::{Conn, Handler, Message, Upgrade};
+    /// use ringsock::http::{Request, Status};
     /// # async fn look_up(token: String) -> Option<String> { Some(token) }
     ///
     /// struct Members;

@@ -7,7 +7,8 @@ use crate::protocol::MessageKind;
 /// A message on its way between nodes. All of it must travel.
 ///
 /// ```
-/// # use ringsock::{PublicationId, protocol::MessageKind, Publication};
+/// # use ringsock::protocol::MessageKind;
+/// # use ringsock::topics::{PublicationId, Publication};
 /// let id = PublicationId { node: 7, publisher: 0, sequence: 40 };
 /// let publication = Publication {
 ///     id,
@@ -36,17 +37,17 @@ pub struct Publication<'a> {
     pub kind: MessageKind,
     /// The payload.
     pub payload: &'a [u8],
-    /// See [`Publish::tags`](crate::Publish).
+    /// See [`Publish::tags`](crate::topics::Publish).
     pub tags: u64,
-    /// See [`Publish::key`](crate::Publish).
+    /// See [`Publish::key`](crate::topics::Publish).
     pub key: u64,
 }
 
 /// What no other publication of any node has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PublicationId {
-    /// The node it was published on, [`Publisher::node`](crate::Publisher::node) of its server:
-    /// another one at each start.
+    /// The node it was published on, [`Publisher::node`](crate::topics::Publisher::node) of its
+    /// server: another one at each start.
     pub node: u64,
     /// Which of that node's publishers: each shard is one, and all other threads are one together.
     /// Order holds for what one publisher publishes to one topic.
@@ -82,7 +83,7 @@ pub struct HistoryMessage {
     pub kind: MessageKind,
     /// The payload.
     pub payload: Vec<u8>,
-    /// See [`Publish::tags`](crate::Publish).
+    /// See [`Publish::tags`](crate::topics::Publish).
     pub tags: u64,
 }
 
@@ -90,10 +91,10 @@ pub struct HistoryMessage {
 ///
 /// Its methods are called on the thread that publishes or subscribes, in the middle of a shard's
 /// turn: they hand over to a thread of the backend's own, through a bounded queue, and return. What
-/// arrives from other nodes goes to [`Publisher::arrived`](crate::Publisher::arrived), where a
-/// publication that came before is dropped and one that is missing makes
-/// [`Handler::on_gap`](crate::Handler::on_gap) be called; so it may be delivered more than once, and
-/// to nodes that want only some of it.
+/// arrives from other nodes goes to [`Publisher::arrived`](crate::topics::Publisher::arrived),
+/// where a publication that came before is dropped and one that is missing makes
+/// [`Handler::on_gap`](crate::Handler::on_gap) be called; so it may be delivered more than once,
+/// and to nodes that want only some of it.
 ///
 /// There are two kinds of topics. Those without a history reach this node's subscribers at once and
 /// those of others when they arrive there. Those with a history do likewise, each node numbering
@@ -107,8 +108,8 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The first subscriber of a topic or pattern on this node has come, or the last has gone; each
     /// of them is told in the order in which it happened. The time to give a topic its history, by
-    /// [`Publisher::seed_history`](crate::Publisher::seed_history): what is given before this
-    /// returns, that first subscriber recovers already.
+    /// [`Publisher::seed_history`](crate::topics::Publisher::seed_history): what is given before
+    /// this returns, that first subscriber recovers already.
     fn interest(&self, interest: Interest<'_>) {
         let _ = interest;
     }

@@ -16,7 +16,7 @@ use crate::protocol::{FramedMessage, MessageKind};
 /// How a message is published, beyond its topic.
 ///
 /// ```
-/// use ringsock::Publish;
+/// use ringsock::topics::Publish;
 /// let to_others = Publish { except_sender: true, ..Publish::default() };
 /// assert_eq!(to_others.tags, u64::MAX);
 /// ```
@@ -25,8 +25,8 @@ pub struct Publish {
     /// Received by those whose filter has a bit in common with this. Default: all bits.
     pub tags: u64,
     /// Of messages with the same key only the latest is kept for a subscriber that reads too
-    /// slowly, where the topic says [`SlowPolicy::Latest`](crate::SlowPolicy). Default 0: one key
-    /// for the whole topic.
+    /// slowly, where the topic says [`SlowPolicy::Latest`](crate::topics::SlowPolicy). Default 0:
+    /// one key for the whole topic.
     pub key: u64,
     /// Whether the connection that publishes does not get the message though it is subscribed.
     /// Means nothing elsewhere than in [`Conn::publish_with`](crate::Conn::publish_with).

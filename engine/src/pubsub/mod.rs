@@ -63,7 +63,7 @@ pub use subscribe::{Subscribe, SubscribeError};
 /// A subscriber counts as queued when its message is in its shard's batch or has a place in its
 /// shard's inlet, from where it is delivered in order. What is decided later, one subscriber at a
 /// time (it left, it is closing, it reads too slowly), is not known here and is counted exactly,
-/// by reason, in the [`Counters`](crate::Counters) of that subscriber's shard.
+/// by reason, in the [`Counters`](crate::reports::Counters) of that subscriber's shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reached {
     /// Subscribers it is queued for.

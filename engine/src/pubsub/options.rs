@@ -16,8 +16,8 @@ pub enum SlowPolicy {
     /// New messages are kept aside for it, up to
     /// [`Limits::lag_bytes_max`](crate::Limits); beyond it the oldest of them are dropped.
     DropOldest,
-    /// The latest message of each [`Publish::key`](crate::Publish) is kept aside for it and takes
-    /// the place of an older one: for states, of which only the newest matters.
+    /// The latest message of each [`Publish::key`](crate::topics::Publish) is kept aside for it and
+    /// takes the place of an older one: for states, of which only the newest matters.
     Latest,
 }
 
@@ -31,8 +31,8 @@ pub struct TopicOptions {
     /// less than half of them wait. At least 1; a slow subscriber is behind by what waits here and
     /// in the kernel. Default 64 KiB: some tens of milliseconds of a slow line.
     pub backlog_bytes: usize,
-    /// Messages kept for those who come back with a [`Position`](crate::Position), as far as
-    /// [`Limits::history_bytes_max`](crate::Limits) goes. A topic with a history orders what all
+    /// Messages kept for those who come back with a [`Position`](crate::topics::Position), as far
+    /// as [`Limits::history_bytes_max`](crate::Limits) goes. A topic with a history orders what all
     /// shards publish to it under a lock. Default 0: none.
     pub history_messages: usize,
     /// Whether a new subscriber gets the last message at once. Default: no.

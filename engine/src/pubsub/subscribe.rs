@@ -29,19 +29,19 @@ impl<'a> TopicName<'a> {
 /// How a connection subscribes, beyond the topic.
 ///
 /// ```
-/// use ringsock::{Position, Subscribe};
+/// use ringsock::topics::{Position, Subscribe};
 /// let back = Subscribe { from: Some(Position { epoch: 7, offset: 40 }), ..Subscribe::default() };
 /// assert_eq!(back.filter, u64::MAX);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscribe {
     /// Only messages are received that were published with a tag in common with this
-    /// ([`Publish::tags`](crate::Publish)). Default: all bits, which are all messages but those
-    /// without any tag.
+    /// ([`Publish::tags`](crate::topics::Publish)). Default: all bits, which are all messages but
+    /// those without any tag.
     pub filter: u64,
     /// What was published since is sent at once, where the topic has a history
-    /// ([`TopicOptions::history_messages`](crate::TopicOptions)). Means nothing for a pattern, which
-    /// stands for many topics. Default: nothing.
+    /// ([`TopicOptions::history_messages`](crate::topics::TopicOptions)). Means nothing for a
+    /// pattern, which stands for many topics. Default: nothing.
     pub from: Option<Position>,
 }
 

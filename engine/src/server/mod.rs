@@ -23,3 +23,6 @@ pub use choice::{Cores, Driver, DriverInUse, probe_ring};
 pub use controller::Controller;
 pub use error::{Result, SetupError};
 pub use running::Running;
+
+pub use crate::handler::{BadSetting, TrustedProxies};
+pub use crate::latency::Latency;

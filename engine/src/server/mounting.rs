@@ -1,5 +1,5 @@
-//! What a server offers at which path, as its builder is told. Nothing is decided here: requests are
-//! the site's, and shards are started elsewhere.
+//! What a server offers at which path, as its builder is told. Nothing is decided here: requests
+//! are the site's, and shards are started elsewhere.
 
 use std::fmt;
 use std::sync::Arc;
@@ -49,13 +49,14 @@ impl Routes {
 
 impl ServerBuilder {
     /// Mounts a handler at a path; several with states of different types may stand side by side.
-    /// `{name}` in the path stands for one segment or a part of it, `{*name}` at its end for
-    /// all that follows; [`Request::param`](crate::Request::param) tells what stood there. A fixed
-    /// segment goes before a parameter. Paths are compared decoded; see
-    /// [`Request::path`](crate::Request::path). A request for any other path is answered 404.
+    /// `{name}` in the path stands for one segment or a part of it, `{*name}` at its end for all
+    /// that follows; [`Request::param`](crate::http::Request::param) tells what stood there. A
+    /// fixed segment goes before a parameter. Paths are compared decoded; see
+    /// [`Request::path`](crate::http::Request::path). A request for any other path is answered 404.
     ///
     /// ```no_run
-    /// # use ringsock::{Conn, Handler, Message, Page, Request, Server, Text, Upgrade};
+    /// # use ringsock::{Conn, Handler, Message, Server, Text, Upgrade};
+    /// # use ringsock::http::{Page, Request};
     /// struct Chat;
     /// impl Handler for Chat {
     ///     type State = String;
@@ -99,7 +100,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Answers plain GET and HEAD requests for this path. A handler may be mounted at the same path.
+    /// Answers plain GET and HEAD requests for this path. A handler may be mounted at the same
+    /// path.
     pub fn page(mut self, path: impl Into<String>, page: Page) -> Self {
         let outcome = self.site.add_page(path.into(), page);
         self.routes.note(outcome);

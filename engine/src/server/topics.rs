@@ -35,7 +35,8 @@ impl ServerBuilder {
     /// receives them, by name or by a pattern.
     ///
     /// ```no_run
-    /// # use ringsock::{Server, SlowPolicy, TopicOptions};
+    /// # use ringsock::Server;
+    /// # use ringsock::topics::{SlowPolicy, TopicOptions};
     /// let latest = TopicOptions { slow: SlowPolicy::Latest, ..TopicOptions::default() };
     /// let kept = TopicOptions { history_messages: 100, ..TopicOptions::default() };
     /// Server::builder().topics("price/**", latest).topics("room/*", kept);

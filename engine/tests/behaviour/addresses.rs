@@ -5,8 +5,10 @@
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
+use ringsock::reports::Counters;
+use ringsock::server::TrustedProxies;
 use ringsock::testing::MemoryServer;
-use ringsock::{Cores, Counters, Driver, Limits, Server, ServerBuilder, TrustedProxies};
+use ringsock::{Cores, Driver, Limits, Server, ServerBuilder};
 
 use crate::client::{Client, PATIENCE, upgrade_request};
 use crate::process;

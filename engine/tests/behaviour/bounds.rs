@@ -1,13 +1,14 @@
-//! Limits at their value and one beyond, send policies, pauses and pieces. What needs no socket runs
-//! in memory, where time passes when told to.
+//! Limits at their value and one beyond, send policies, pauses and pieces. What needs no socket
+//! runs in memory, where time passes when told to.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use ringsock::reports::Counters;
+use ringsock::sending::DropReason;
 use ringsock::testing::{MemoryConnection, MemoryServer};
 use ringsock::{
-    Binary, Conn, Counters, DropReason, Handler, KIB, Limits, MIB, Message, SendOutcome,
-    SendPolicy, ServerBuilder, Text,
+    Binary, Conn, Handler, KIB, Limits, MIB, Message, SendOutcome, SendPolicy, ServerBuilder, Text,
 };
 
 use crate::client::{self, BINARY, Client, PING, PONG, TEXT};

@@ -7,11 +7,14 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use ringsock::client::{Outbound, OutboundRequest};
 use ringsock::connection::ClientHandshake;
+use ringsock::connection::ClosedBy;
+use ringsock::http::{Request, Status};
 use ringsock::protocol::handshake::{ClientRequest, WebSocketUrl, accept_value};
+use ringsock::tls::ClientTls;
 use ringsock::{
-    Binary, ClientTls, CloseCode, CloseInfo, ClosedBy, Conn, Driver, Handler, Limits, MIB, Message,
-    Outbound, OutboundRequest, Request, Server, Status, Upgrade,
+    Binary, CloseCode, CloseInfo, Conn, Driver, Handler, Limits, MIB, Message, Server, Upgrade,
 };
 
 use crate::client::PATIENCE;

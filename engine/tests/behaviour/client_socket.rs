@@ -7,10 +7,12 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ringsock::client::{ClientError, ClientSocket, block_on};
+use ringsock::connection::ClosedBy;
+use ringsock::http::{Request, Status};
 use ringsock::protocol::handshake::accept_value;
 use ringsock::{
-    Binary, Client, ClientError, ClientSocket, CloseCode, ClosedBy, Conn, Driver, Handler, Limits,
-    MIB, Message, Request, Status, Text, Upgrade, block_on,
+    Binary, Client, CloseCode, Conn, Driver, Handler, Limits, MIB, Message, Text, Upgrade,
 };
 
 use crate::client::PATIENCE;

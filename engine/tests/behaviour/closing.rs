@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ringsock::{ClosedBy, Driver, Limits};
+use ringsock::connection::ClosedBy;
+use ringsock::{Driver, Limits};
 
 use crate::client::{BINARY, CLOSE, Client, PING, PONG, TEXT};
 use crate::recorder::{Ending, Record, Recorder, Seen};

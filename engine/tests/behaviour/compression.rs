@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use ringsock::client::{ClientSocket, block_on};
+use ringsock::reports::Counters;
 use ringsock::{
-    Binary, Client, ClientSocket, CloseCode, Conn, Counters, Deflate, Handler, Limits, MIB,
-    Message, Outgoing, Text, block_on,
+    Binary, Client, CloseCode, Conn, Deflate, Handler, Limits, MIB, Message, Outgoing, Text,
 };
 
 use crate::random::Random;

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use ringsock::reports::Counters;
 use ringsock::testing::{MemoryConnection, MemoryServer};
-use ringsock::{Counters, KIB, Limits};
+use ringsock::{KIB, Limits};
 
 use crate::client::{self, CLOSE, PING, PONG, TEXT};
 use crate::served::Echo;

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use ringsock::server::Latency;
+use ringsock::topics::{Position, SlowPolicy, Subscribe, TopicOptions};
 use ringsock::{
-    Conn, Cores, Driver, Handler, KIB, Latency, Limits, Message, Position, Prepared, SendPolicy,
-    Server, SlowPolicy, Subscribe, Text, TopicOptions,
+    Conn, Cores, Driver, Handler, KIB, Limits, Message, Prepared, SendPolicy, Server, Text,
 };
 use socket2::{Domain, Socket, Type};
 

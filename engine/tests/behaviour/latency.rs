@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use ringsock::Latency;
+use ringsock::server::Latency;
 
 use crate::client::Client;
 use crate::random::Random;

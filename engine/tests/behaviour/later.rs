@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use ringsock::http::{Request, Status};
 use ringsock::testing::MemoryServer;
-use ringsock::{Conn, Handler, KIB, Limits, Message, Request, Status, Text, Upgrade};
+use ringsock::{Conn, Handler, KIB, Limits, Message, Text, Upgrade};
 
 use crate::client::{self, Client, PATIENCE, TEXT, upgrade_request};
 use crate::served::{Served, for_each_driver};

@@ -1,12 +1,13 @@
-//! A drain at full load with the books kept by the clients: whatever the application has acknowledged
-//! is with the subscribers and with the backend, in order and once.
+//! A drain at full load with the books kept by the clients: whatever the application has
+//! acknowledged is with the subscribers and with the backend, in order and once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ringsock::{Backend, Conn, Cores, Driver, Handler, Limits, Message, Publication, Server, Text};
+use ringsock::topics::{Backend, Publication};
+use ringsock::{Conn, Cores, Driver, Handler, Limits, Message, Server, Text};
 
 use crate::client::{CLOSE, Client, PATIENCE, TEXT};
 use crate::process;

@@ -1,7 +1,8 @@
 //! Limits in bytes at their value and one beyond, where only a socket or a queue shows them.
 
+use ringsock::server::TrustedProxies;
 use ringsock::testing::MemoryServer;
-use ringsock::{KIB, Limits, MIB, ServerBuilder, TrustedProxies};
+use ringsock::{KIB, Limits, MIB, ServerBuilder};
 
 use crate::client::{self, BINARY, Client, upgrade_request};
 use crate::served::{Echo, Served, for_each_driver};

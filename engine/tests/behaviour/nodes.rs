@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use ringsock::protocol::MessageKind;
-use ringsock::{
-    Backend, Conn, Cores, Driver, Handler, History, HistoryMessage, Interest, Message, Position,
-    Publication, PublicationId, Publisher, Reached, Server, Subscribe, Text, TopicOptions,
+use ringsock::topics::{
+    Backend, History, HistoryMessage, Interest, Position, Publication, PublicationId, Publisher,
+    Reached, Subscribe, TopicOptions,
 };
+use ringsock::{Conn, Cores, Driver, Handler, Message, Server, Text};
 
 use crate::client::{self, Client};
 use crate::random::Random;

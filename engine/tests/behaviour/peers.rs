@@ -4,9 +4,11 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ringsock::sending::PeerError;
+use ringsock::topics::{Publish, Subscribe};
 use ringsock::{
-    CloseCode, CloseInfo, Conn, Cores, Driver, Handler, KIB, Limits, Message, Peer, PeerError,
-    Publish, RemotePeer, Server, Subscribe, Text,
+    CloseCode, CloseInfo, Conn, Cores, Driver, Handler, KIB, Limits, Message, Peer, RemotePeer,
+    Server, Text,
 };
 
 use crate::client::{Client, PATIENCE, PING, PONG, TEXT};

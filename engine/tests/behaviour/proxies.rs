@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use ringsock::{Driver, Limits, ServerBuilder, TrustedProxies};
+use ringsock::server::TrustedProxies;
+use ringsock::{Driver, Limits, ServerBuilder};
 
 use crate::client::{self, Client, TEXT, upgrade_request};
 use crate::recorder::Recorder;
@@ -166,12 +167,12 @@ fn a_policy_and_a_later_decision_know_the_client_too() {
     for_each_driver(|driver| {
         let configure = |server: ServerBuilder| {
             let proxies = local().proxy_protocol().x_forwarded_for();
-            server.trusted_proxies(proxies).policy(|request: &ringsock::Request<'_>| {
+            server.trusted_proxies(proxies).policy(|request: &ringsock::http::Request<'_>| {
                 let address = request.peer_address().map(|address| address.ip().to_string());
                 match address.as_deref() {
                     Some("192.0.2.7") => Ok(()),
-                    other => Err(ringsock::Rejection::new(
-                        ringsock::Status::FORBIDDEN,
+                    other => Err(ringsock::http::Rejection::new(
+                        ringsock::http::Status::FORBIDDEN,
                         format!("{other:?} may not come in"),
                     )),
                 }

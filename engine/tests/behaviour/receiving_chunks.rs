@@ -4,10 +4,12 @@
 use std::thread;
 use std::time::Duration;
 
+use ringsock::client::block_on;
 use ringsock::testing::{MemoryConnection, MemoryServer};
+use ringsock::tls::ClientTls;
 use ringsock::{
-    Binary, Chunk, Client as TaskClient, ClientTls, Conn, Cores, Deflate, Handler, KIB, Limits,
-    MIB, Message, SendOutcome, Server, Text, block_on,
+    Binary, Chunk, Client as TaskClient, Conn, Cores, Deflate, Handler, KIB, Limits, MIB, Message,
+    SendOutcome, Server, Text,
 };
 
 use crate::certificate::Certificate;

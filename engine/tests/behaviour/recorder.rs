@@ -4,7 +4,9 @@
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use ringsock::{CloseCode, CloseInfo, ClosedBy, Conn, Handler, Message, Request, Text, Upgrade};
+use ringsock::connection::ClosedBy;
+use ringsock::http::Request;
+use ringsock::{CloseCode, CloseInfo, Conn, Handler, Message, Text, Upgrade};
 
 use crate::client::PATIENCE;
 

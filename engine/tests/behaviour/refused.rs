@@ -3,7 +3,8 @@
 
 use std::io;
 
-use ringsock::{Cores, Driver, DriverInUse, Result, Running, Server, SetupError};
+use ringsock::server::DriverInUse;
+use ringsock::{Cores, Driver, Result, Running, Server, SetupError};
 
 use crate::client::Client;
 use crate::seccomp::with_io_uring_refused;
@@ -50,7 +51,7 @@ fn the_ring_is_not_replaced_when_it_was_demanded() {
         with_io_uring_refused(errno, || {
             let error = start(Driver::Ring).expect_err("the ring cannot start");
             check_refusal(error, errno);
-            check_refusal(ringsock::probe_ring().expect_err("the probe sees it"), errno);
+            check_refusal(ringsock::server::probe_ring().expect_err("the probe sees it"), errno);
         });
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::mpsc;
 
+use ringsock::client::{Outbound, OutboundRequest};
 use ringsock::connection::ClientHandshake;
+use ringsock::http::{Page, Rejection, Request, Status};
 use ringsock::policy::{AllowedOrigins, Authentication, ResponseHeaders, Secrets, Subprotocols};
 use ringsock::protocol::handshake::{ClientRequest, WebSocketUrl};
 use ringsock::{
-    CloseInfo, Conn, Cores, Driver, Handler, Message, Outbound, OutboundRequest, Page, Rejection,
-    Request, Server, ServerBuilder, Status, Text, Upgrade,
+    CloseInfo, Conn, Cores, Driver, Handler, Message, Server, ServerBuilder, Text, Upgrade,
 };
 
 use crate::client::{Client, PATIENCE, upgrade_request};

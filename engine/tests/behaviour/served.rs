@@ -8,9 +8,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::Duration;
 
+use ringsock::server::ShardInfo;
 use ringsock::{
     Conn, Controller, Cores, Driver, Handler, Limits, Message, Result, Running, Server,
-    ServerBuilder, ShardInfo,
+    ServerBuilder,
 };
 
 /// Longest time a test may take with one driver, on a machine that does other things as well.
@@ -23,7 +24,7 @@ static PROCESS: RwLock<()> = RwLock::new(());
 
 /// The drivers that work here: where io_uring is forbidden, epoll alone is what there is to test.
 pub(crate) fn drivers() -> Vec<Driver> {
-    match ringsock::probe_ring() {
+    match ringsock::server::probe_ring() {
         Ok(()) => vec![Driver::Ring, Driver::Epoll],
         Err(error) => {
             eprintln!("tested with epoll only: {error}");

@@ -3,9 +3,9 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use ringsock::{
-    Cores, Limits, Page, Result, Running, Server, ServerBuilder, SetupError, TopicOptions,
-};
+use ringsock::http::Page;
+use ringsock::topics::TopicOptions;
+use ringsock::{Cores, Limits, Result, Running, Server, ServerBuilder, SetupError};
 use socket2::{Domain, Socket, Type};
 
 use crate::client::Client;
@@ -119,7 +119,7 @@ fn a_path_that_cannot_be_a_route_is_named() {
     check(routed("/a/{"), &["'/a/{'", "/a/{parameter}"]);
     let twice = server().route("/a/{b}", |_| Echo).route("/a/{c}", |_| Echo);
     check(twice.start_routes(), &["'/a/{c}'", "each once"]);
-    let policy = |_: &ringsock::Request<'_>| Ok(());
+    let policy = |_: &ringsock::http::Request<'_>| Ok(());
     check(server().policy_at("x", policy).start(|_| Echo), &["'x'", "does not begin with /"]);
     for (path, reason) in [
         ("/a%20b", "has an escape"),

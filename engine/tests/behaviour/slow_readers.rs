@@ -1,11 +1,12 @@
-//! Peers that read slowly but steadily keep their connections, whatever is being sent to them; those
-//! that take nothing lose theirs in time.
+//! Peers that read slowly but steadily keep their connections, whatever is being sent to them;
+//! those that take nothing lose theirs in time.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use ringsock::{Binary, Conn, Handler, Limits, MIB, Message, Page};
+use ringsock::http::Page;
+use ringsock::{Binary, Conn, Handler, Limits, MIB, Message};
 use socket2::{Domain, Socket, Type};
 
 use crate::client::{BINARY, CLOSE, Client, PATIENCE};

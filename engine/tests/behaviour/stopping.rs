@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ringsock::{ClosedBy, Conn, Handler, Message};
+use ringsock::connection::ClosedBy;
+use ringsock::{Conn, Handler, Message};
 
 use crate::client::{Client, upgrade_request};
 use crate::process;
@@ -138,7 +139,7 @@ fn a_controller_of_a_server_that_has_ended_is_harmless() {
         controller.stop();
         controller.drain();
         let reached = controller.publisher().publish("topic", ringsock::Text("nobody"));
-        assert_eq!(reached, ringsock::Reached::default());
+        assert_eq!(reached, ringsock::topics::Reached::default());
     });
 }
 

@@ -1,8 +1,9 @@
-//! What a peer may subscribe to through a handler that does as it is told: each bound at its value and
-//! one beyond. In memory, where a thousand subscriptions take no time.
+//! What a peer may subscribe to through a handler that does as it is told: each bound at its value
+//! and one beyond. In memory, where a thousand subscriptions take no time.
 
 use ringsock::testing::{MemoryConnection, MemoryServer};
-use ringsock::{Conn, Handler, Limits, Message, Subscribe, Text};
+use ringsock::topics::Subscribe;
+use ringsock::{Conn, Handler, Limits, Message, Text};
 
 use crate::client::{self, TEXT};
 use crate::served::among_others;

@@ -6,10 +6,12 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringsock::{
-    Client as TaskClient, ClientTls, ClosedBy, Counters, Driver, KIB, Limits, MIB, ServerBuilder,
-    Text, TrustedProxies, block_on,
-};
+use ringsock::client::block_on;
+use ringsock::connection::ClosedBy;
+use ringsock::reports::Counters;
+use ringsock::server::TrustedProxies;
+use ringsock::tls::ClientTls;
+use ringsock::{Client as TaskClient, Driver, KIB, Limits, MIB, ServerBuilder, Text};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::certificate::Certificate;

@@ -8,10 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use ringsock::client::block_on;
+use ringsock::reports::{Counters, Histogram};
+use ringsock::server::Latency;
 use ringsock::testing::{MemoryConnection, MemoryServer};
+use ringsock::topics::Publish;
 use ringsock::{
-    Binary, Client as Caller, Conn, Cores, Counters, Deflate, Driver, Handler, Histogram, KIB,
-    Latency, Limits, MIB, Message, Outgoing, Prepared, Publish, Server, Text, block_on,
+    Binary, Client as Caller, Conn, Cores, Deflate, Driver, Handler, KIB, Limits, MIB, Message,
+    Outgoing, Prepared, Server, Text,
 };
 use socket2::{Domain, Socket, Type};
 

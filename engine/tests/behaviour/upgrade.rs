@@ -1,6 +1,7 @@
 //! What a handler can answer to an upgrade, and pages for everything else.
 
-use ringsock::{Conn, Handler, Message, Page, Request, Status, Text, Upgrade};
+use ringsock::http::{Page, Request, Status};
+use ringsock::{Conn, Handler, Message, Text, Upgrade};
 
 use crate::client::{Client, upgrade_request};
 use crate::served::{Echo, Served, for_each_driver};

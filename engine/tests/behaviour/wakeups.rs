@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringsock::{Conn, Driver, Handler, Message, Outbound, RemotePeer, Text};
+use ringsock::client::Outbound;
+use ringsock::{Conn, Driver, Handler, Message, RemotePeer, Text};
 
 use crate::client::{Client, PATIENCE};
 use crate::process::{self, ProcessorClock};

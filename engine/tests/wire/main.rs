@@ -97,7 +97,7 @@ fn check_over_sockets(
 /// The same over the ring, unless this machine does not let processes use io_uring: containers
 /// often do not, and the engine then runs on epoll, which has its own tests.
 fn check_over_the_ring(transport: Transport, buffers: Buffers, deadlines: Deadlines) {
-    match ringsock::probe_ring() {
+    match ringsock::server::probe_ring() {
         Ok(()) => check_over_sockets(Driver::Ring, transport, buffers, deadlines),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "the ring is not tested: {error}");
@@ -168,7 +168,7 @@ fn bad_input_on_a_port_for_tls_is_answered_as_listed() {
     let rows = tls_rows();
     runner::run(&memory::Servers::speaking(certificate.tls()), &rows).conclude("TLS in memory");
     for driver in [Driver::Epoll, Driver::Ring] {
-        if driver == Driver::Ring && ringsock::probe_ring().is_err() {
+        if driver == Driver::Ring && ringsock::server::probe_ring().is_err() {
             continue;
         }
         for buffers in [Buffers::Usual, Buffers::Tiny] {
@@ -205,7 +205,7 @@ fn bad_servers_are_refused_as_listed_by_clients_in_memory() {
 /// The same over sockets.
 fn check_clients_over_sockets(driver: Driver, transport: Transport) {
     if driver == Driver::Ring
-        && let Err(error) = ringsock::probe_ring()
+        && let Err(error) = ringsock::server::probe_ring()
     {
         let _ = writeln!(std::io::stderr(), "the ring is not tested: {error}");
         return;
@@ -254,7 +254,8 @@ const INPUTS: std::ops::RangeInclusive<u32> = 1..=82;
 /// What there is nothing to test of: the bridge is not built.
 const NOT_BUILT: [&str; 1] = ["B81"];
 
-/// Whether there is a test of this name: `behaviour::routes::name` in the tests, else in the sources.
+/// Whether there is a test of this name: `behaviour::routes::name` in the tests, else in the
+/// sources.
 fn is_test(name: &str) -> bool {
     let mut place: Vec<&str> = name.split("::").collect();
     let function = place.pop().unwrap_or_default();

@@ -1,5 +1,6 @@
-//! The client role over sockets: connections that a shard opens itself, to servers played here. Each
-//! lane is one server and the connections made to it, one after another; lanes run side by side.
+//! The client role over sockets: connections that a shard opens itself, to servers played here.
+//! Each lane is one server and the connections made to it, one after another; lanes run side by
+//! side.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,12 +10,11 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
+use ringsock::client::{Outbound, OutboundRequest};
 use ringsock::connection::ClientHandshake;
 use ringsock::protocol::handshake::{ClientRequest, Request, Status, WebSocketUrl};
-use ringsock::{
-    ClientTls, CloseInfo, Conn, Cores, Driver, Handler, Message, Outbound, OutboundRequest, Server,
-    Upgrade,
-};
+use ringsock::tls::ClientTls;
+use ringsock::{CloseInfo, Conn, Cores, Driver, Handler, Message, Server, Upgrade};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use socket2::SockRef;
 

@@ -6,8 +6,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringsock::client::Outbound;
+use ringsock::http::Request;
 use ringsock::protocol::handshake::Status;
-use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Request, Text, Upgrade};
+use ringsock::{CloseInfo, Conn, Handler, Message, Text, Upgrade};
 
 use super::channel::{Channel, MessageName, Published};
 use super::opener::{HANDSHAKES_MAX, Opener};
@@ -193,7 +195,8 @@ impl Audience {
         attendee.latency_max_ns = attendee.latency_max_ns.max(latency_ns);
     }
 
-    /// A subscriber was lost: nobody waits for it any more, and it is owed what it has not received.
+    /// A subscriber was lost: nobody waits for it any more, and it is owed what it has not
+    /// received.
     fn give_up(&mut self, subscriber: &mut Subscriber, now_ns: u64) {
         let shard = self.place.shard.shard;
         for publisher in self.plan.publishers_for(subscriber.publisher) {

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use ringsock::client::Outbound;
+use ringsock::connection::ClosedBy;
+use ringsock::http::Request;
 use ringsock::protocol::handshake::Status;
-use ringsock::{
-    CloseCode, CloseInfo, ClosedBy, Conn, Handler, Message, Outbound, Request, Upgrade,
-};
+use ringsock::{CloseCode, CloseInfo, Conn, Handler, Message, Upgrade};
 
 use super::place::Place;
 use crate::composer::Composer;
@@ -44,8 +45,8 @@ pub(crate) struct Cycles {
     refused_in_a_row: usize,
 }
 
-/// Connections of a shard that may be refused in a row before it opens no more. A server that begins
-/// anew is back sooner.
+/// Connections of a shard that may be refused in a row before it opens no more. A server that
+/// begins anew is back sooner.
 const REFUSED_MAX: usize = 10_000;
 
 impl Cycles {

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ringsock::client::Outbound;
+use ringsock::http::Request;
 use ringsock::protocol::handshake::Status;
-use ringsock::{CloseCode, CloseInfo, Conn, Handler, Message, Outbound, Request, Upgrade};
+use ringsock::{CloseCode, CloseInfo, Conn, Handler, Message, Upgrade};
 
 use super::place::Place;
 use crate::failure::{Failure, Phase};

@@ -5,7 +5,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ringsock::{Peer, ShardInfo};
+use ringsock::Peer;
+use ringsock::server::ShardInfo;
 
 use super::outstanding::{Answer, Outstanding};
 use super::pacing::{GLANCE_NS, Turn};

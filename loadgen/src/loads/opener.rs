@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use ringsock::{Outbound, ShardInfo};
+use ringsock::client::Outbound;
+use ringsock::server::ShardInfo;
 
 use crate::scoreboard::Scoreboard;
 use crate::target::Target;
@@ -46,8 +47,8 @@ impl Opener {
         self.refused_in_a_row = 0;
     }
 
-    /// A connection has been refused. After as many in a row as may be under way nobody goes on; how
-    /// many are left out then.
+    /// A connection has been refused. After as many in a row as may be under way nobody goes on;
+    /// how many are left out then.
     pub(crate) fn note_refused(&mut self) -> usize {
         self.refused_in_a_row += 1;
         let left = if self.refused_in_a_row < HANDSHAKES_MAX { 0 } else { self.left() };

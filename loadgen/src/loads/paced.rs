@@ -5,8 +5,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringsock::client::Outbound;
+use ringsock::http::Request;
 use ringsock::protocol::handshake::Status;
-use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Request, Upgrade};
+use ringsock::{CloseInfo, Conn, Handler, Message, Upgrade};
 
 use super::lanes::{Lanes, PacedPlan};
 use super::opener::{HANDSHAKES_MAX, Opener};

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use ringsock::{CloseInfo, ClosedBy, Conn, Message, ShardInfo};
+use ringsock::connection::ClosedBy;
+use ringsock::server::ShardInfo;
+use ringsock::{CloseInfo, Conn, Message};
 
 use crate::content::Content;
 use crate::failure::{Failure, Phase};

@@ -6,8 +6,10 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ringsock::client::Outbound;
+use ringsock::http::Request;
 use ringsock::protocol::handshake::Status;
-use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Peer, RemotePeer, Request, Upgrade};
+use ringsock::{CloseInfo, Conn, Handler, Message, Peer, RemotePeer, Upgrade};
 
 use super::opener::{HANDSHAKES_MAX, Opener};
 use super::pacing::{GLANCE_NS, Turn, keep_pace};
@@ -97,8 +99,8 @@ impl Settlers {
     }
 }
 
-/// The Pings of one shard, to its connections in turns, from when the run says so and whatever comes
-/// back. A Ping carries the time at which it was due.
+/// The Pings of one shard, to its connections in turns, from when the run says so and whatever
+/// comes back. A Ping carries the time at which it was due.
 struct Pinger {
     peers: Rc<RefCell<Vec<Peer>>>,
     rate: f64,

@@ -1,6 +1,6 @@
-//! Connections that read slowly or not at all, on purpose: each pauses to receive, and goes on when it
-//! may read again. They understand nothing of what they read; what others notice of them is measured
-//! elsewhere.
+//! Connections that read slowly or not at all, on purpose: each pauses to receive, and goes on when
+//! it may read again. They understand nothing of what they read; what others notice of them is
+//! measured elsewhere.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -9,10 +9,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ringsock::client::Outbound;
+use ringsock::http::Request;
 use ringsock::protocol::handshake::Status;
-use ringsock::{
-    CloseInfo, Conn, Handler, KIB, Message, Outbound, Peer, Request, SendOutcome, Text, Upgrade,
-};
+use ringsock::{CloseInfo, Conn, Handler, KIB, Message, Peer, SendOutcome, Text, Upgrade};
 
 use super::opener::{HANDSHAKES_MAX, Opener};
 use super::pacing::{GLANCE_NS, keep_pace};

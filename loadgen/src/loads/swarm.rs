@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
+use ringsock::client::Outbound;
+use ringsock::http::Request;
 use ringsock::protocol::handshake::Status;
-use ringsock::{CloseInfo, Conn, Handler, Message, Outbound, Request, SendOutcome, Upgrade};
+use ringsock::{CloseInfo, Conn, Handler, Message, SendOutcome, Upgrade};
 
 use super::opener::{HANDSHAKES_MAX, Opener};
 use super::outstanding::{Answer, Outstanding};

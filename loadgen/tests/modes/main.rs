@@ -19,7 +19,7 @@ use server::{TestServer, start_canned};
 /// The drivers that work here, by the name the command line gives them.
 fn drivers() -> Vec<(Driver, &'static str)> {
     let mut drivers = vec![(Driver::Epoll, "epoll")];
-    if ringsock::probe_ring().is_ok() {
+    if ringsock::server::probe_ring().is_ok() {
         drivers.push((Driver::Ring, "ring"));
     }
     drivers

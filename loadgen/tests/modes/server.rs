@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
+use ringsock::http::Request;
 use ringsock::protocol::handshake::Status;
 use ringsock::{
-    Binary, CloseCode, Conn, Cores, Deflate, Driver, Handler, Limits, Message, Request, Running,
+    Binary, CloseCode, Conn, Cores, Deflate, Driver, Handler, Limits, Message, Running,
     SendOutcome, Server, ServerBuilder, Text, Tls, Upgrade,
 };
 

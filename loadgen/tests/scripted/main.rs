@@ -14,7 +14,7 @@ use server::{Script, ScriptedServer};
 const TRIES: usize = 6;
 
 fn drivers() -> Vec<&'static str> {
-    if ringsock::probe_ring().is_ok() { vec!["epoll", "ring"] } else { vec!["epoll"] }
+    if ringsock::server::probe_ring().is_ok() { vec!["epoll", "ring"] } else { vec!["epoll"] }
 }
 
 /// Runs a mode; its exit code and JSON.

@@ -4,17 +4,18 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use ringsock::Policy;
+use ringsock::http::{Rejection, Request};
 use ringsock::policy::{
     Admission, AllowedHosts, AllowedOrigins, Authentication, Paths, ResponseHeaders, Secrets,
     Subprotocols,
 };
-use ringsock::{Policy, Rejection, Request};
 
 use super::settings::{Settings, Values};
 use super::value::Value;
 
-/// What `[access]` says for every path, and each `[[access.at]]` for its own. Clones are one and the
-/// same, so that a server that runs can be given other policies.
+/// What `[access]` says for every path, and each `[[access.at]]` for its own. Clones are one and
+/// the same, so that a server that runs can be given other policies.
 #[derive(Clone, Default)]
 pub(crate) struct Access {
     policies: Arc<RwLock<Vec<Policies>>>,
@@ -136,8 +137,8 @@ fn authentication(values: &Values) -> Result<Option<Authentication>, String> {
     Ok(Some(authentication))
 }
 
-/// The pairs of a file: a name, a space and a secret on each line. Lines without anything and such that
-/// begin with `#` say nothing.
+/// The pairs of a file: a name, a space and a secret on each line. Lines without anything and such
+/// that begin with `#` say nothing.
 fn secrets(path: &str, text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     for (number, line) in text.lines().map(str::trim).enumerate() {

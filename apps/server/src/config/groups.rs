@@ -1,7 +1,8 @@
 //! The engine's groups of settings, each field by its name. A field that the engine has and the
 //! list here has not is an error of the compiler, so that every one can be set.
 
-use ringsock::{Deflate, Latency, Limits};
+use ringsock::server::Latency;
+use ringsock::{Deflate, Limits};
 
 use super::value::Value;
 

@@ -12,7 +12,8 @@ mod value;
 
 use std::path::PathBuf;
 
-use ringsock::{Cores, Deflate, Driver, Latency, Limits, TrustedProxies};
+use ringsock::server::{Latency, TrustedProxies};
+use ringsock::{Cores, Deflate, Driver, Limits};
 
 use crate::apps::Apps;
 use crate::cli::ServeArguments;

@@ -3,7 +3,8 @@
 
 use std::fmt::Write;
 
-use ringsock::{Deflate, Latency, Limits};
+use ringsock::server::Latency;
+use ringsock::{Deflate, Limits};
 
 use super::groups::Group;
 use super::settings::{Form, Origin, Settings, keys, table_form, table_names};

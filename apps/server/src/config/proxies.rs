@@ -1,7 +1,7 @@
 //! Which proxies are believed when they say whom they speak for. What they say is the engine's to
 //! read.
 
-use ringsock::TrustedProxies;
+use ringsock::server::TrustedProxies;
 
 use super::settings::Settings;
 use super::value::Value;

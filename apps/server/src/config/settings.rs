@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ringsock::{Deflate, Latency, Limits};
+use ringsock::server::Latency;
+use ringsock::{Deflate, Limits};
 
 use super::groups::Group;
 

@@ -62,7 +62,7 @@ impl TlsFiles {
             }
             if self.only_tls13 { tls.only_tls13() } else { Ok(tls) }
         };
-        load().map_err(|error: ringsock::TlsError| error.to_string())
+        load().map_err(|error: ringsock::tls::TlsError| error.to_string())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::protocol::handshake::check_path;
 /// let paths = Paths::new(["/staff/{*rest}", "/rooms/{room}/log"])?;
 /// assert!(paths.include("/staff") && paths.include("/staff/a/b"));
 /// assert!(paths.include("/rooms/lobby/log/") && !paths.include("/rooms/lobby"));
-/// # Ok::<(), ringsock::BadSetting>(())
+/// # Ok::<(), ringsock::server::BadSetting>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Paths {
@@ -45,7 +45,7 @@ impl Paths {
         Ok(())
     }
 
-    /// Whether a request for this path is meant; see [`Request::path`](crate::Request::path).
+    /// Whether a request for this path is meant; see [`Request::path`](crate::http::Request::path).
     #[must_use]
     pub fn include(&self, path: &str) -> bool {
         self.patterns.at(without_slash(path)).is_ok()

@@ -10,7 +10,7 @@ use crate::protocol::handshake::{Rejection, Request, is_valid_header};
 /// ```
 /// # use ringsock::policy::ResponseHeaders;
 /// let headers = ResponseHeaders::new([("Strict-Transport-Security", "max-age=63072000")])?;
-/// # Ok::<(), ringsock::BadSetting>(())
+/// # Ok::<(), ringsock::server::BadSetting>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ResponseHeaders {

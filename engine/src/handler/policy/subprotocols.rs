@@ -9,7 +9,7 @@ use crate::protocol::handshake::{Rejection, Request, Status};
 /// ```
 /// # use ringsock::policy::Subprotocols;
 /// let policy = Subprotocols::new(["chat.v2", "chat.v1"])?.required();
-/// # Ok::<(), ringsock::BadSetting>(())
+/// # Ok::<(), ringsock::server::BadSetting>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Subprotocols {

@@ -134,7 +134,7 @@ impl<'h> Request<'h> {
     /// such parameter.
     ///
     /// ```no_run
-    /// # use ringsock::Request;
+    /// # use ringsock::http::Request;
     /// // Mounted with .route("/chat/{room}", …); for /chat/caf%C3%A9 this is "café".
     /// fn room(request: &Request<'_>) -> String {
     ///     request.param("room").unwrap_or_default().to_owned()
