@@ -57,16 +57,23 @@ fn nine_tenths_of_the_memory_held_leave_room_for_connections_and_more_does_not()
     let peer = server.connect_open();
     server.set_reading(peer, false);
     let address = "192.0.2.7:5000".parse().unwrap();
-    server.receive(peer, &client::frame(true, BINARY, &vec![1; nine_tenths - 500 - 10], 5));
-    assert_eq!(server.held_bytes(), nine_tenths - 500);
-    server.receive(peer, &client::frame(true, BINARY, &[1; 500 - 4], 5));
-    assert_eq!(server.held_bytes(), nine_tenths);
-    let other = server.connect_from(address).expect("room for one more");
-    server.reset(other);
-    server.receive(peer, &client::frame(true, BINARY, b"", 5));
-    assert!(server.held_bytes() > nine_tenths);
-    assert_eq!(server.connect_from(address), None);
-    assert_eq!((server.counters().refused_memory, server.counters().shed), (1, 0));
+    server.receive(peer, &client::frame(true, BINARY, &vec![1; nine_tenths - 5000], 5));
+    // What is held is told to the byte, but how much a message makes it more is the queue's affair.
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..200 {
+        server.receive(peer, &client::frame(true, BINARY, &[1; 50], 5));
+        let other = server.connect_from(address);
+        assert_eq!(other.is_some(), server.held_bytes() <= nine_tenths);
+        match other {
+            Some(other) => {
+                server.reset(other);
+                taken += 1;
+            }
+            None => refused += 1,
+        }
+    }
+    assert!(taken > 0 && refused > 0, "{taken} and {refused}");
+    assert_eq!((server.counters().refused_memory, server.counters().shed), (refused, 0));
     server.set_reading(peer, true);
     assert!(server.connect_from(address).is_some(), "once it is given back");
 }

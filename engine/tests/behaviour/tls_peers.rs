@@ -160,7 +160,8 @@ fn close_notify_during_the_handshake_ends_the_connection_at_once_and_costs_nothi
             socket.write_all(&records(&mut session)).unwrap();
             socket.write_all(b"\x15\x03\x03\x00\x02\x01\x00").unwrap();
             let flight = rest(&mut socket);
-            assert_eq!(flight[0], 22, "the server's part of the handshake");
+            // The server's part of the handshake, unless both came at once.
+            assert!(matches!(flight.first(), None | Some(22)), "{}", flight.escape_ascii());
         }
         process::wait_until(PATIENCE, "both connections are gone", || {
             server.controller.reports(PATIENCE, 0)[0].as_ref().is_some_and(|it| it.connections == 0)

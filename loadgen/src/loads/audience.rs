@@ -150,9 +150,11 @@ impl Audience {
         }
     }
 
-    /// A message of a closed loop is followed by another.
+    /// A message of a closed loop is followed by another, unless that would no longer count.
     fn publish_next(&mut self, publisher: usize, now_ns: u64) {
-        let wanted = self.plan.rate.is_none() && self.place.board.is_sending();
+        let board = &self.place.board;
+        let is_in_time = board.is_sending() && now_ns < board.counted_end_ns();
+        let wanted = self.plan.rate.is_none() && is_in_time;
         let times = Published::at(now_ns);
         if wanted && self.plan.channel.publish(publisher, None, times, &mut self.composer) {
             self.place.tally.sent.add(1);
