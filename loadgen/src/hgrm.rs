@@ -1,6 +1,7 @@
 //! The percentile format of HdrHistogram, which its plotters read. Values are in milliseconds.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use crate::exhibit::Exhibit;
 use crate::failure::Failure;
@@ -12,6 +13,19 @@ pub(crate) fn of(exhibit: &Exhibit) -> Result<String, Failure> {
     first
         .map(|series| text(&series.latency))
         .ok_or_else(|| Failure::usage("--hgrm: this mode has no single distribution of latencies"))
+}
+
+/// The same from when messages were really sent, which an open loop keeps beside it, and the file
+/// it belongs into: `run.hgrm` has `run-from-sent.hgrm` beside it. None beside standard output.
+pub(crate) fn uncorrected(exhibit: &Exhibit, beside: &Path) -> Option<(PathBuf, String)> {
+    let latency = exhibit.series.first()?.uncorrected.as_ref()?;
+    let mut name = beside.file_stem().filter(|name| *name != "-")?.to_owned();
+    name.push("-from-sent");
+    if let Some(extension) = beside.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    Some((beside.with_file_name(name), text(latency)))
 }
 
 fn text(latency: &Latencies) -> String {
@@ -51,6 +65,7 @@ fn text(latency: &Latencies) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exhibit::Series;
 
     #[test]
     fn the_last_line_of_the_distribution_has_everything() {
@@ -69,5 +84,27 @@ mod tests {
         let value: f64 = median[0].parse().unwrap();
         assert!((value - 50.0).abs() < 0.1, "{median:?}");
         assert!(text.contains("Total count    =          100"), "{text}");
+    }
+
+    #[test]
+    fn an_open_loop_has_a_second_distribution_beside_the_first() {
+        let mut uncorrected = Latencies::default();
+        uncorrected.record(7_000_000);
+        let series = |uncorrected| Series {
+            name: "echo".into(),
+            timeline: Vec::new(),
+            latency: Latencies::default(),
+            uncorrected,
+        };
+        let exhibit =
+            |uncorrected| Exhibit { series: vec![series(uncorrected)], ..Exhibit::default() };
+        let open = exhibit(Some(uncorrected));
+        let beside = |path: &str| super::uncorrected(&open, Path::new(path));
+        let (path, text) = beside("out/run.hgrm").unwrap();
+        assert_eq!(path, Path::new("out/run-from-sent.hgrm"));
+        assert!(text.contains("Total count    =            1"), "{text}");
+        assert_eq!(beside("run").unwrap().0, Path::new("run-from-sent"));
+        assert!(beside("-").is_none());
+        assert!(super::uncorrected(&exhibit(None), Path::new("run.hgrm")).is_none());
     }
 }

@@ -46,6 +46,9 @@ pub(crate) fn publish(outcome: &Outcome, output: &OutputArguments) -> Result<u8,
     }
     if let Some(path) = &output.hgrm {
         write_file("--hgrm", path, &hgrm::of(&outcome.exhibit)?)?;
+        if let Some((path, text)) = hgrm::uncorrected(&outcome.exhibit, path) {
+            write_file("--hgrm", &path, &text)?;
+        }
     }
     if let Some(path) = &output.html {
         write_file("--html", path, &page::of(outcome, &missed))?;

@@ -115,7 +115,8 @@ pub(crate) struct OutputArguments {
     /// Write the run over time, or the rows of a table, as CSV
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
-    /// Write the latencies in the percentile format of HdrHistogram
+    /// Write the latencies in the percentile format of HdrHistogram; those from when messages were
+    /// really sent, of an open loop, go into a second file, -from-sent behind its name
     #[arg(long, value_name = "FILE")]
     pub(crate) hgrm: Option<PathBuf>,
     /// Write a page with charts, whole in one file
