@@ -17,7 +17,7 @@ use crate::counter::Counts;
 /// instructions beside it for the shortest functions.
 const TOLERANCE: f64 = 0.03;
 const TOLERANCE_INSTRUCTIONS: f64 = 2.0;
-/// Beyond this no other machine can have made it: it fails. What lies between is told.
+/// Beyond this it fails. What lies between may be another machine's doing, and is told.
 const REGRESSION: f64 = 0.15;
 const REGRESSION_INSTRUCTIONS: f64 = 10.0;
 
@@ -42,7 +42,7 @@ pub(crate) enum Change {
     NotRecorded,
     Same,
     Better,
-    /// More than the record says, but no more than another machine may make of it.
+    /// More than the record says, but not so much that it must be the code's doing.
     Worse,
     Regressed,
 }
