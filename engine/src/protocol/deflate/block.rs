@@ -1,15 +1,15 @@
-//! Writes blocks (RFC 1951 section 3.2): tokens in whichever of the three forms is shortest. It
+//! Writes blocks (RFC 1951 section 3.2): sequences in whichever of the three forms is shortest. It
 //! ends no stream: no block is marked as the last.
 
-use super::bits::BitWriter;
+use super::bits::{BitRoom, BitWriter};
 use super::huffman::Code;
-use super::matches::Token;
+use super::matches::Sequence;
 
 /// Bytes of data in one block, at most what a stored one can hold.
 pub(super) const BLOCK_BYTES_MAX: usize = 32 * 1024;
-/// Tokens below which a code of the block's own is not tried: its description alone takes more
-/// than it can save.
-const OWN_CODE_TOKENS_MIN: usize = 48;
+/// Literals and matches below which a code of the block's own is not tried: its description alone
+/// takes more than it can save.
+const OWN_CODE_SYMBOLS_MIN: u32 = 48;
 
 const LITERALS: usize = 286;
 const DISTANCES: usize = 30;
@@ -20,27 +20,61 @@ const LENGTH_CODE_BITS_MAX: usize = 7;
 pub(super) const LENGTH_ORDER: [usize; LENGTH_SYMBOLS] =
     [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/// For each match length less 3: the symbol less 257 and its extra bits (section 3.2.5).
-const LENGTH_CODES: [(u8, u8); 256] = {
-    let mut codes = [(0, 0); 256];
+/// A symbol of section 3.2.5: it stands for values from `base` on, counted from 0, and the
+/// difference follows it in so many bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Value {
+    symbol: u8,
+    extra_bits: u8,
+    base: u16,
+}
+
+impl Value {
+    /// The one for this value: each further 2^`shift` symbols stand for twice as many values as
+    /// those before.
+    const fn of(value: usize, shift: u32) -> Self {
+        if value < 2 << shift {
+            return Self { symbol: value as u8, extra_bits: 0, base: value as u16 };
+        }
+        let extra_bits = value.ilog2() - shift;
+        let upper = value >> extra_bits;
+        Self {
+            symbol: ((extra_bits as usize) << shift) as u8 + upper as u8,
+            extra_bits: extra_bits as u8,
+            base: (upper << extra_bits) as u16,
+        }
+    }
+}
+
+/// For each match length less 3; symbols less 257.
+const LENGTH_VALUES: [Value; 256] = {
+    let mut values = [Value::of(0, 2); 256];
     let mut length = 0;
     while length < 255 {
-        codes[length] = value_code(length, 2);
+        values[length] = Value::of(length, 2);
         length += 1;
     }
-    codes[255] = (28, 0);
-    codes
+    values[255] = Value { symbol: 28, extra_bits: 0, base: 255 };
+    values
 };
 
-/// The symbol for a value counted from 0 and how many of its lower bits follow it: each further
-/// 2^`shift` symbols stand for twice as many values as those before.
-const fn value_code(value: usize, shift: u32) -> (u8, u8) {
-    if value < 2 << shift {
-        return (value as u8, 0);
+/// For each distance less 1. From 256 on distances with the same upper bits have the same symbol:
+/// those are in the second half.
+const DISTANCE_VALUES: [Value; 512] = {
+    let mut values = [Value::of(0, 1); 512];
+    let mut index = 0;
+    while index < 256 {
+        values[index] = Value::of(index, 1);
+        values[256 + index] = Value::of(index << 7, 1);
+        index += 1;
     }
-    let extra_bits = value.ilog2() - shift;
-    let upper = value >> extra_bits;
-    ((((extra_bits as usize) << shift) + upper) as u8, extra_bits as u8)
+    values
+};
+
+#[inline]
+fn distance_value(distance: usize) -> Value {
+    let index = if distance < 256 { distance } else { 256 + (distance >> 7) };
+    DISTANCE_VALUES[index % DISTANCE_VALUES.len()]
 }
 
 /// What the symbols of one block occur how often.
@@ -53,24 +87,45 @@ struct Frequencies {
 }
 
 impl Frequencies {
-    fn of(tokens: &[Token]) -> Self {
+    fn of(sequences: &[Sequence], bytes: &[u8]) -> Self {
         let mut counted =
             Self { literals: [0; LITERALS], distances: [0; DISTANCES], extra_bits: 0 };
         counted.literals[END_OF_BLOCK] = 1;
-        for token in tokens {
-            match token.as_match() {
-                None => counted.literals[token.byte()] += 1,
-                Some((length, distance)) => {
-                    let (length_code, length_extra) = LENGTH_CODES[length];
-                    let (distance_code, distance_extra) = value_code(distance, 1);
-                    counted.literals[257 + usize::from(length_code)] += 1;
-                    counted.distances[usize::from(distance_code)] += 1;
-                    counted.extra_bits += u64::from(length_extra) + u64::from(distance_extra);
-                }
+        let (mut at, mut extra_bits) = (0, 0);
+        for sequence in sequences {
+            let literals_end = at + sequence.literals();
+            for &byte in &bytes[at..literals_end] {
+                counted.literals[usize::from(byte)] += 1;
             }
+            let Some((length, distance)) = sequence.as_match() else { continue };
+            let (length_value, distance_value) = (LENGTH_VALUES[length], distance_value(distance));
+            counted.literals[257 + usize::from(length_value.symbol)] += 1;
+            counted.distances[usize::from(distance_value.symbol)] += 1;
+            extra_bits += u32::from(length_value.extra_bits + distance_value.extra_bits);
+            at = literals_end + length + 3;
         }
+        counted.extra_bits = extra_bits.into();
         counted
     }
+
+    /// Literals and matches, and the end of the block.
+    fn symbols(&self) -> u32 {
+        sum(&self.literals)
+    }
+
+    /// What the code of section 3.2.6 takes for it: 8 bits for most symbols, 9 for literals from
+    /// 144 on, 7 up to the length 114, 5 for distances.
+    fn fixed_cost(&self) -> u64 {
+        let longer = sum(&self.literals[144..256]);
+        let shorter = sum(&self.literals[256..280]);
+        let distances = sum(&self.distances);
+        u64::from(8 * self.symbols() + longer - shorter + 5 * distances) + self.extra_bits
+    }
+}
+
+/// A block has at most 32 KiB, so nothing wraps; said so, it is added up four at a time.
+fn sum(numbers: &[u32]) -> u32 {
+    numbers.iter().fold(0, |sum, &number| sum.wrapping_add(number))
 }
 
 /// The two codes of a block.
@@ -97,52 +152,56 @@ impl Codes {
         Self { literals, distances }
     }
 
-    fn cost(&self, frequencies: &Frequencies) -> u64 {
-        self.literals.cost(&frequencies.literals)
-            + self.distances.cost(&frequencies.distances)
-            + frequencies.extra_bits
-    }
-
-    fn write(&self, writer: &mut BitWriter<'_>, tokens: &[Token]) {
-        for token in tokens {
-            let Some((length, distance)) = token.as_match() else {
-                let byte = token.byte();
-                let count = u32::from(self.literals.lengths[byte]);
-                writer.put(self.literals.bits[byte].into(), count);
-                continue;
-            };
-            let (length_code, length_extra) = LENGTH_CODES[length];
-            let (distance_code, distance_extra) = value_code(distance, 1);
-            let symbol = 257 + usize::from(length_code);
-            let mut bits = u64::from(self.literals.bits[symbol]);
-            let mut count = u32::from(self.literals.lengths[symbol]);
-            bits |= lower_bits(length, length_extra) << count;
-            count += u32::from(length_extra);
-            let symbol = usize::from(distance_code);
-            bits |= u64::from(self.distances.bits[symbol]) << count;
-            count += u32::from(self.distances.lengths[symbol]);
-            bits |= lower_bits(distance, distance_extra) << count;
-            // At most 15 + 5 + 15 + 13 bits.
-            writer.put(bits, count + u32::from(distance_extra));
+    /// The best for these frequencies, and what the block takes with them.
+    fn own(frequencies: &mut Frequencies) -> (Self, u64) {
+        // Section 3.2.7 has a form for a code of no or one distance, which not every decoder
+        // reads: two always have a length.
+        for code in 0..2 {
+            frequencies.distances[code] = frequencies.distances[code].max(1);
         }
-        let count = u32::from(self.literals.lengths[END_OF_BLOCK]);
-        writer.put(self.literals.bits[END_OF_BLOCK].into(), count);
+        let (literals, literals_cost) = Code::for_frequencies(&frequencies.literals, 15);
+        let (distances, distances_cost) = Code::for_frequencies(&frequencies.distances, 15);
+        (Self { literals, distances }, literals_cost + distances_cost + frequencies.extra_bits)
     }
-}
 
-fn lower_bits(value: usize, count: u8) -> u64 {
-    value as u64 & ((1 << count) - 1)
+    /// Writes the sequences of these bytes and the end of the block.
+    fn write<'r>(&self, room: BitRoom<'r>, sequences: &[Sequence], bytes: &[u8]) -> BitRoom<'r> {
+        let (mut room, mut at) = (room.own(), 0);
+        for sequence in sequences {
+            let literals_end = at + sequence.literals();
+            for &byte in &bytes[at..literals_end] {
+                let (bits, count) = self.literals.get(byte.into());
+                room.put(bits, count);
+            }
+            let Some((length, distance)) = sequence.as_match() else { continue };
+            let value = LENGTH_VALUES[length];
+            let (mut bits, mut count) = self.literals.get(257 + usize::from(value.symbol));
+            bits |= (length as u64 - u64::from(value.base)).wrapping_shl(count);
+            count += u32::from(value.extra_bits);
+            let value = distance_value(distance);
+            let (distance_bits, distance_count) = self.distances.get(value.symbol.into());
+            bits |= distance_bits.wrapping_shl(count);
+            count += distance_count;
+            bits |= (distance as u64 - u64::from(value.base)).wrapping_shl(count);
+            // At most 15 + 5 + 15 + 13 bits.
+            room.put(bits, count + u32::from(value.extra_bits));
+            at = literals_end + length + 3;
+        }
+        let (bits, count) = self.literals.get(END_OF_BLOCK);
+        room.put(bits, count);
+        room
+    }
 }
 
 /// The lengths of a block's own codes as section 3.2.7 sends them.
 #[derive(Debug)]
 struct Description {
-    /// Symbols of the code for code lengths, each with the extra bits that follow it.
-    items: Vec<(u8, u8)>,
+    lengths: RunLengths,
     code: Code<LENGTH_SYMBOLS>,
     literals: usize,
     distances: usize,
     lengths_sent: usize,
+    cost: u64,
 }
 
 impl Description {
@@ -155,37 +214,33 @@ impl Description {
         let mut all = [0; LITERALS + DISTANCES];
         all[..literals].copy_from_slice(&codes.literals.lengths[..literals]);
         all[literals..literals + distances].copy_from_slice(&codes.distances.lengths[..distances]);
-        let items = run_lengths(&all[..literals + distances]);
+        let lengths = RunLengths::of(&all[..literals + distances]);
         let mut frequencies = [0; LENGTH_SYMBOLS];
-        for (symbol, _) in &items {
+        let mut extra_bits = 0;
+        for (symbol, _) in lengths.items() {
             frequencies[usize::from(*symbol)] += 1;
+            extra_bits += u64::from(extra_bits_of(*symbol));
         }
-        let code = Code::for_frequencies(&frequencies, LENGTH_CODE_BITS_MAX);
+        let (code, code_cost) = Code::for_frequencies(&frequencies, LENGTH_CODE_BITS_MAX);
         let last = LENGTH_ORDER.iter().rposition(|&symbol| code.lengths[symbol] > 0);
         let lengths_sent = last.map_or(4, |last| last + 1).max(4);
-        Self { items, code, literals, distances, lengths_sent }
+        let cost = 14 + 3 * lengths_sent as u64 + code_cost + extra_bits;
+        Self { lengths, code, literals, distances, lengths_sent, cost }
     }
 
-    fn cost(&self) -> u64 {
-        let items = self.items.iter().map(|&(symbol, _)| {
-            u64::from(self.code.lengths[usize::from(symbol)]) + u64::from(extra_bits_of(symbol))
-        });
-        14 + 3 * self.lengths_sent as u64 + items.sum::<u64>()
-    }
-
-    fn write(&self, writer: &mut BitWriter<'_>) {
-        writer.put(self.literals as u64 - 257, 5);
-        writer.put(self.distances as u64 - 1, 5);
-        writer.put(self.lengths_sent as u64 - 4, 4);
+    fn write<'r>(&self, mut room: BitRoom<'r>) -> BitRoom<'r> {
+        room.put(self.literals as u64 - 257, 5);
+        room.put(self.distances as u64 - 1, 5);
+        room.put(self.lengths_sent as u64 - 4, 4);
         for &symbol in &LENGTH_ORDER[..self.lengths_sent] {
-            writer.put(self.code.lengths[symbol].into(), 3);
+            room.put(self.code.lengths[symbol].into(), 3);
         }
-        for &(symbol, extra) in &self.items {
-            let index = usize::from(symbol);
-            let count = u32::from(self.code.lengths[index]);
-            let bits = u64::from(self.code.bits[index]) | u64::from(extra) << count;
-            writer.put(bits, count + extra_bits_of(symbol));
+        for &(symbol, extra) in self.lengths.items() {
+            let (bits, count) = self.code.get(symbol.into());
+            let bits = bits | u64::from(extra).wrapping_shl(count);
+            room.put(bits, count + extra_bits_of(symbol));
         }
+        room
     }
 }
 
@@ -200,13 +255,28 @@ fn extra_bits_of(symbol: u8) -> u32 {
 }
 
 /// Lengths with their repetitions as symbols 16 to 18.
-fn run_lengths(lengths: &[u8]) -> Vec<(u8, u8)> {
-    let mut items = Vec::with_capacity(lengths.len());
-    for run in lengths.chunk_by(|left, right| left == right) {
-        let mut left = run.len();
-        let value = run[0];
+#[derive(Debug)]
+struct RunLengths {
+    /// Symbols of the code for code lengths, each with what its extra bits say.
+    items: [(u8, u8); LITERALS + DISTANCES],
+    count: usize,
+}
+
+impl RunLengths {
+    fn of(lengths: &[u8]) -> Self {
+        let mut all = Self { items: [(0, 0); LITERALS + DISTANCES], count: 0 };
+        let mut rest = lengths;
+        while let Some(&value) = rest.first() {
+            let run = rest.iter().position(|&length| length != value).unwrap_or(rest.len());
+            all.push_run(value, run);
+            rest = &rest[run..];
+        }
+        all
+    }
+
+    fn push_run(&mut self, value: u8, mut left: usize) {
         if value > 0 {
-            items.push((value, 0));
+            self.push(value, 0);
             left -= 1;
         }
         while left >= 3 {
@@ -216,12 +286,20 @@ fn run_lengths(lengths: &[u8]) -> Vec<(u8, u8)> {
                 _ => (16, 3, 6),
             };
             let taken = left.min(most);
-            items.push((symbol, (taken - least) as u8));
+            self.push(symbol, (taken - least) as u8);
             left -= taken;
         }
-        items.extend(std::iter::repeat_n((value, 0), left));
+        (0..left).for_each(|_| self.push(value, 0));
     }
-    items
+
+    fn push(&mut self, symbol: u8, extra: u8) {
+        self.items[self.count] = (symbol, extra);
+        self.count += 1;
+    }
+
+    fn items(&self) -> &[(u8, u8)] {
+        &self.items[..self.count]
+    }
 }
 
 /// Writes blocks; holds the code that never changes.
@@ -235,40 +313,38 @@ impl BlockWriter {
         Self { fixed: Codes::fixed() }
     }
 
-    /// Writes one block: `tokens` stand for `bytes`, at most [`BLOCK_BYTES_MAX`].
-    pub(super) fn write(&self, writer: &mut BitWriter<'_>, tokens: &[Token], bytes: &[u8]) {
-        let mut frequencies = Frequencies::of(tokens);
-        let fixed_cost = self.fixed.cost(&frequencies);
+    /// Writes one block: `sequences` stand for `bytes`, at most [`BLOCK_BYTES_MAX`].
+    pub(super) fn write(&self, writer: &mut BitWriter<'_>, sequences: &[Sequence], bytes: &[u8]) {
+        let mut frequencies = Frequencies::of(sequences, bytes);
+        let fixed_cost = frequencies.fixed_cost();
         let stored_cost = u64::from((writer.bits_to_alignment() + 5) % 8) + 32;
         let stored_cost = stored_cost + 8 * bytes.len() as u64;
-        if tokens.len() >= OWN_CODE_TOKENS_MIN {
-            // Section 3.2.7 has a form for a code of no or one distance, which not every decoder
-            // reads: two always have a length.
-            for code in 0..2 {
-                frequencies.distances[code] = frequencies.distances[code].max(1);
-            }
-            let codes = Codes {
-                literals: Code::for_frequencies(&frequencies.literals, 15),
-                distances: Code::for_frequencies(&frequencies.distances, 15),
-            };
+        if frequencies.symbols() > OWN_CODE_SYMBOLS_MIN {
+            let (codes, cost) = Codes::own(&mut frequencies);
             let description = Description::of(&codes);
-            let cost = codes.cost(&frequencies) + description.cost();
+            let cost = cost + description.cost;
             if cost < fixed_cost && cost < stored_cost {
-                writer.put(0b100, 3);
-                description.write(writer);
-                return codes.write(writer, tokens);
+                return writer.write(3 + cost, |mut room| {
+                    room.put(0b100, 3);
+                    codes.write(description.write(room), sequences, bytes)
+                });
             }
         }
         if fixed_cost <= stored_cost {
-            writer.put(0b010, 3);
-            return self.fixed.write(writer, tokens);
+            return writer.write(3 + fixed_cost, |mut room| {
+                room.put(0b010, 3);
+                self.fixed.write(room, sequences, bytes)
+            });
         }
-        writer.put(0, 3);
-        writer.align();
-        let length = bytes.len() as u16;
-        writer.bytes(&length.to_le_bytes());
-        writer.bytes(&(!length).to_le_bytes());
-        writer.bytes(bytes);
+        writer.write(3 + stored_cost, |mut room| {
+            room.put(0, 3);
+            let mut room = room.align();
+            let length = bytes.len() as u16;
+            room.bytes(&length.to_le_bytes());
+            room.bytes(&(!length).to_le_bytes());
+            room.bytes(bytes);
+            room
+        });
     }
 }
 
@@ -278,26 +354,44 @@ mod tests {
 
     #[test]
     fn lengths_and_distances_have_the_symbols_of_the_rfc() {
-        let length = |bytes: usize| LENGTH_CODES[bytes - 3];
-        assert_eq!(
-            [length(3), length(10), length(11), length(12)],
-            [(0, 0), (7, 0), (8, 1), (8, 1)]
-        );
-        assert_eq!([length(114), length(115), length(257)], [(22, 4), (23, 4), (27, 5)]);
-        assert_eq!([length(130), length(131), length(258)], [(23, 4), (24, 5), (28, 0)]);
-        let distance = |bytes: usize| value_code(bytes - 1, 1);
-        assert_eq!(
-            [distance(1), distance(4), distance(5), distance(6)],
-            [(0, 0), (3, 0), (4, 1), (4, 1)]
-        );
-        assert_eq!([distance(256), distance(257), distance(32_768)], [(15, 6), (16, 7), (29, 13)]);
+        let of = |value: Value| (value.symbol, value.extra_bits, value.base);
+        let length = |bytes: usize| of(LENGTH_VALUES[bytes - 3]);
+        assert_eq!([length(3), length(10)], [(0, 0, 0), (7, 0, 7)]);
+        assert_eq!([length(11), length(12)], [(8, 1, 8), (8, 1, 8)]);
+        assert_eq!([length(114), length(115)], [(22, 4, 96), (23, 4, 112)]);
+        assert_eq!([length(257), length(258)], [(27, 5, 224), (28, 0, 255)]);
+        let distance = |bytes: usize| of(distance_value(bytes - 1));
+        assert_eq!([distance(1), distance(4)], [(0, 0, 0), (3, 0, 3)]);
+        assert_eq!([distance(5), distance(6)], [(4, 1, 4), (4, 1, 4)]);
+        assert_eq!([distance(256), distance(257)], [(15, 6, 192), (16, 7, 256)]);
+        assert_eq!(distance(32_768), (29, 13, 24_576));
     }
 
     #[test]
     fn repeated_lengths_are_sent_as_runs() {
-        let zeros = [0; 150];
-        assert_eq!(run_lengths(&zeros), [(18, 127), (18, 1)]);
-        assert_eq!(run_lengths(&[5; 9]), [(5, 0), (16, 3), (5, 0), (5, 0)]);
-        assert_eq!(run_lengths(&[0, 0, 3, 0, 0, 0]), [(0, 0), (0, 0), (3, 0), (17, 0)]);
+        let items = |lengths: &[u8]| RunLengths::of(lengths).items().to_vec();
+        assert_eq!(items(&[0; 150]), [(18, 127), (18, 1)]);
+        assert_eq!(items(&[5; 9]), [(5, 0), (16, 3), (5, 0), (5, 0)]);
+        assert_eq!(items(&[0, 0, 3, 0, 0, 0]), [(0, 0), (0, 0), (3, 0), (17, 0)]);
+    }
+
+    #[test]
+    fn every_distance_has_the_symbol_of_its_value() {
+        for distance in 0..32 * 1024 {
+            assert_eq!(distance_value(distance), Value::of(distance, 1), "{distance}");
+        }
+    }
+
+    #[test]
+    fn the_fixed_code_costs_what_it_writes() {
+        let bytes: Vec<u8> = (0..=255).chain(0..=255).chain(*b"abc").collect();
+        let sequences = [Sequence::new(256, 256, 256), Sequence::new(1, 115, 3), Sequence::last(2)];
+        let bytes = [&bytes[..], &[0; 120][..]].concat();
+        let cost = Frequencies::of(&sequences, &bytes).fixed_cost();
+        let mut out = Vec::new();
+        let mut writer = BitWriter::new(&mut out);
+        writer.write(cost, |room| Codes::fixed().write(room, &sequences, &bytes));
+        writer.finish();
+        assert_eq!(out.len() as u64, cost.div_ceil(8));
     }
 }

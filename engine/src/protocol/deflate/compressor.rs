@@ -7,7 +7,7 @@
 
 use super::bits::BitWriter;
 use super::block::{BLOCK_BYTES_MAX, BlockWriter};
-use super::matches::{Matcher, Token};
+use super::matches::{Matcher, Sequence};
 use super::{WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 
 /// Longest message that is compressed: positions are counted in 32 bits.
@@ -20,7 +20,7 @@ const SHARED_HASH_BITS: u32 = 13;
 pub struct Compressor {
     matcher: Matcher,
     blocks: BlockWriter,
-    tokens: Vec<Token>,
+    sequences: Vec<Sequence>,
     keeps_longer: bool,
 }
 
@@ -35,7 +35,7 @@ impl Compressor {
     #[must_use]
     pub fn new() -> Self {
         let matcher = Matcher::new(SHARED_HASH_BITS);
-        Self { matcher, blocks: BlockWriter::new(), tokens: Vec::new(), keeps_longer: false }
+        Self { matcher, blocks: BlockWriter::new(), sequences: Vec::new(), keeps_longer: false }
     }
 
     /// The same, but messages that become longer are compressed as well.
@@ -54,8 +54,9 @@ impl Compressor {
         }
         let window_bytes = window_bytes(window_bits);
         let before = out.len();
-        let (tokens, blocks) = (&mut self.tokens, &self.blocks);
-        write_message(&mut self.matcher, blocks, tokens, message, 0, window_bytes, out);
+        let (sequences, blocks) = (&mut self.sequences, &self.blocks);
+        self.matcher.narrow_to(message.len());
+        write_message(&mut self.matcher, blocks, sequences, message, 0, window_bytes, out);
         self.matcher.forget(message.len());
         self.keeps_longer || keep_if_shorter(out, before, message.len())
     }
@@ -75,10 +76,10 @@ impl Compressor {
         let window_bytes = window_bytes(context.window_bits);
         context.make_room(message.len());
         let (before, from) = (out.len(), context.history.len());
-        let (tokens, blocks) = (&mut self.tokens, &self.blocks);
+        let (sequences, blocks) = (&mut self.sequences, &self.blocks);
         let (matcher, history) = (&mut context.matcher, &mut context.history);
         history.extend_from_slice(message);
-        write_message(matcher, blocks, tokens, history, from, window_bytes, out);
+        write_message(matcher, blocks, sequences, history, from, window_bytes, out);
         let kept = self.keeps_longer || keep_if_shorter(out, before, message.len());
         if !kept {
             history.truncate(from);
@@ -166,7 +167,7 @@ fn hash_bits(window_bits: u8) -> u32 {
 fn write_message(
     matcher: &mut Matcher,
     blocks: &BlockWriter,
-    tokens: &mut Vec<Token>,
+    sequences: &mut Vec<Sequence>,
     data: &[u8],
     from: usize,
     window_bytes: usize,
@@ -176,13 +177,16 @@ fn write_message(
     let mut at = from;
     while at < data.len() {
         let end = data.len().min(at + BLOCK_BYTES_MAX);
-        tokens.clear();
-        matcher.find(data, at, end, window_bytes, tokens);
-        blocks.write(&mut writer, tokens, &data[at..end]);
+        sequences.clear();
+        matcher.find(data, at, end, window_bytes, sequences);
+        blocks.write(&mut writer, sequences, &data[at..end]);
         at = end;
     }
-    writer.put(0, 3);
-    writer.align();
+    writer.write(3, |mut room| {
+        room.put(0, 3);
+        room
+    });
+    writer.finish();
 }
 
 fn keep_if_shorter(out: &mut Vec<u8>, before: usize, message_bytes: usize) -> bool {

@@ -238,20 +238,23 @@ mod tests {
     use crate::protocol::MessageKind;
     use crate::protocol::deflate::bits::BitWriter;
     use crate::protocol::deflate::block::BlockWriter;
-    use crate::protocol::deflate::matches::Token;
+    use crate::protocol::deflate::matches::Sequence;
     use crate::protocol::deflate::{Compressor, Inflater};
 
     /// A message that refers back exactly so far, in blocks of the form that its size calls for.
     fn referring(distance: usize) -> Vec<u8> {
-        let mut tokens: Vec<Token> =
-            (0..distance).map(|at| Token::literal((at * 7 % 251) as u8)).collect();
-        tokens.push(Token::of_match(4, distance));
+        let mut bytes: Vec<u8> = (0..distance).map(|at| (at * 7 % 251) as u8).collect();
+        // Stored blocks have no references: whatever this is compared with is longer.
+        bytes.resize(60_000, 0);
+        let sequences = [Sequence::new(distance, 4, distance), Sequence::last(0)];
         let mut out = Vec::new();
         let mut writer = BitWriter::new(&mut out);
-        // Stored blocks have no references: whatever this is compared with is longer.
-        BlockWriter::new().write(&mut writer, &tokens, &[0; 60_000]);
-        writer.put(0, 3);
-        writer.align();
+        BlockWriter::new().write(&mut writer, &sequences, &bytes);
+        writer.write(3, |mut room| {
+            room.put(0, 3);
+            room
+        });
+        writer.finish();
         out
     }
 

@@ -2,12 +2,14 @@
 //! position, into a table of where four bytes were seen last; it never searches further, because a
 //! server compresses far more often than a file is written.
 
-/// Bytes that are hashed, and the shortest match taken.
-const HASHED_BYTES: usize = 4;
+/// Bytes that are compared at once. Four of them are hashed, and are the shortest match taken.
+const WORD_BYTES: usize = 8;
 /// Longest match (section 3.2.5).
 pub(super) const MATCH_BYTES_MAX: usize = 258;
 /// Farthest a match may lie back (section 3.2.5).
 pub(super) const DISTANCE_MAX: usize = 32 * 1024;
+/// Entries that are used however short the data.
+const HASHES_MIN: usize = 256;
 /// Positions of literals in a row after which some are skipped: what does not repeat is not
 /// looked at byte by byte.
 const SKIP_AFTER_SHIFT: u32 = 6;
@@ -15,33 +17,48 @@ const SKIP_AFTER_SHIFT: u32 = 6;
 const BASE_MIN: u32 = 1 << 16;
 const BASE_MAX: u32 = 1 << 31;
 
-/// A literal, or a match.
+/// Bytes that stand for themselves, and the match that follows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Token(u32);
+pub(super) struct Sequence {
+    /// How many literals.
+    literals: u16,
+    /// Of the match; 0 where none follows.
+    length: u16,
+    /// Less 1: the farthest, 32 KiB, fits.
+    distance: u16,
+}
 
-impl Token {
-    const MATCH: u32 = 1 << 31;
-
-    pub(super) fn literal(byte: u8) -> Self {
-        Self(u32::from(byte))
+impl Sequence {
+    /// Literals and a match; at most as many as a block has bytes.
+    pub(super) fn new(literals: usize, length: usize, distance: usize) -> Self {
+        Self {
+            literals: literals as u16,
+            length: length as u16,
+            distance: distance.wrapping_sub(1) as u16,
+        }
     }
 
-    pub(super) fn of_match(length: usize, distance: usize) -> Self {
-        Self(Self::MATCH | (length as u32 - 3) << 16 | (distance as u32 - 1))
+    /// Literals that no match follows: the last of a block.
+    pub(super) fn last(literals: usize) -> Self {
+        Self::new(literals, 0, 1)
     }
 
-    /// The length less 3 and the distance less 1, if it is a match.
+    #[inline]
+    pub(super) fn literals(self) -> usize {
+        self.literals.into()
+    }
+
+    /// The length less 3 and the distance less 1 of the match.
     #[inline]
     pub(super) fn as_match(self) -> Option<(usize, usize)> {
-        (self.0 & Self::MATCH != 0)
-            .then_some((((self.0 >> 16) & 255) as usize, (self.0 & 0x7fff) as usize))
+        (self.length > 0).then(|| (usize::from(self.length) - 3, self.distance.into()))
     }
+}
 
-    /// The byte, if it is a literal.
-    #[inline]
-    pub(super) fn byte(self) -> usize {
-        (self.0 & 255) as usize
-    }
+/// Where the same four bytes stand, and in which bits the eight there differ.
+struct Found {
+    at: usize,
+    differing: u64,
 }
 
 /// Where four bytes were seen last.
@@ -51,6 +68,7 @@ impl Token {
 #[derive(Debug)]
 pub(super) struct Matcher {
     last_seen: Box<[u32]>,
+    /// Of the part that is in use, as a power of two.
     hash_bits: u32,
     base: u32,
 }
@@ -61,67 +79,71 @@ impl Matcher {
         Self { last_seen: vec![0; 1 << hash_bits].into(), hash_bits, base: BASE_MIN }
     }
 
-    /// Appends the tokens for `data[from..to]`, with matches back to `distance_max` bytes, within
-    /// `data`.
+    /// Uses no more of the table than pays for so many bytes: what was not touched need not come
+    /// from farther caches. What was noted before is not found any more.
+    pub(super) fn narrow_to(&mut self, bytes: usize) {
+        let whole = self.last_seen.len().ilog2();
+        self.hash_bits = bytes.max(HASHES_MIN).ilog2().min(whole);
+    }
+
+    /// Appends the sequences for `data[from..to]`, at most a block, with matches back to
+    /// `distance_max` bytes, within `data`.
     pub(super) fn find(
         &mut self,
         data: &[u8],
         from: usize,
         to: usize,
         distance_max: usize,
-        tokens: &mut Vec<Token>,
+        sequences: &mut Vec<Sequence>,
     ) {
         let data = &data[..to];
         let mut at = from;
         let mut literals_from = from;
-        while at + HASHED_BYTES <= to {
-            let four = four_at(data, at);
-            let Some(candidate) = self.look(at, four, distance_max, data) else {
+        // The last seven bytes are found as the end of a match or not at all.
+        while let Some(word) = word_at(data, at) {
+            let Some(found) = self.look(data, at, word, distance_max) else {
                 at += 1 + ((at - literals_from) >> SKIP_AFTER_SHIFT);
                 continue;
             };
-            let length = HASHED_BYTES
-                + common_prefix(
-                    &data[at + HASHED_BYTES..to.min(at + MATCH_BYTES_MAX)],
-                    &data[candidate + HASHED_BYTES..],
-                );
-            push_literals(tokens, &data[literals_from..at]);
-            tokens.push(Token::of_match(length, at - candidate));
-            let end = at + length;
+            let length = match found.differing {
+                0 => {
+                    let most = &data[..to.min(at + MATCH_BYTES_MAX)];
+                    WORD_BYTES
+                        + common_prefix(&most[at + WORD_BYTES..], &data[found.at + WORD_BYTES..])
+                }
+                differing => same_bytes(differing),
+            };
+            sequences.push(Sequence::new(at - literals_from, length, at - found.at));
             // What the match covers is found again by its second and its last bytes.
-            self.note(data, at + 1);
-            self.note(data, end - 2);
-            at = end;
-            literals_from = end;
+            self.note(at + 1, (word >> 8) as u32);
+            at += length;
+            if let Some(four) = four_at(data, at - 2) {
+                self.note(at - 2, four);
+            }
+            literals_from = at;
         }
-        push_literals(tokens, &data[literals_from..]);
+        sequences.push(Sequence::last(to - literals_from));
     }
 
     /// Notes this position and tells where the same four bytes stood before.
     #[inline]
-    fn look(&mut self, at: usize, four: u32, distance_max: usize, data: &[u8]) -> Option<usize> {
-        let here = self.base + at as u32;
-        let slot = self.slot(four);
-        let distance = here.wrapping_sub(std::mem::replace(&mut self.last_seen[slot], here));
-        let distance = distance as usize;
+    fn look(&mut self, data: &[u8], at: usize, word: u64, distance_max: usize) -> Option<Found> {
+        let distance = self.note(at, word as u32);
         if distance.wrapping_sub(1) >= distance_max || distance > at {
             return None;
         }
         let candidate = at - distance;
-        (four_at(data, candidate) == four).then_some(candidate)
+        let differing = word ^ word_at(data, candidate)?;
+        (differing as u32 == 0).then_some(Found { at: candidate, differing })
     }
 
+    /// Notes that these four bytes stand here, and tells how far back something was noted in the
+    /// same place: farther than data can reach where nothing was.
     #[inline]
-    fn note(&mut self, data: &[u8], at: usize) {
-        if at + HASHED_BYTES <= data.len() {
-            let slot = self.slot(four_at(data, at));
-            self.last_seen[slot] = self.base + at as u32;
-        }
-    }
-
-    #[inline]
-    fn slot(&self, four: u32) -> usize {
-        (four.wrapping_mul(0x9e37_79b1) >> (32 - self.hash_bits)) as usize
+    fn note(&mut self, at: usize, four: u32) -> usize {
+        let here = self.base.wrapping_add(at as u32);
+        let slot = four.wrapping_mul(0x9e37_79b1).wrapping_shr(32 - self.hash_bits);
+        here.wrapping_sub(std::mem::replace(&mut self.last_seen[slot as usize], here)) as usize
     }
 
     /// Counts positions from `bytes` further on: what was at index `bytes` is at index 0 from now.
@@ -145,28 +167,30 @@ impl Matcher {
 }
 
 #[inline]
-fn four_at(data: &[u8], at: usize) -> u32 {
-    let mut four = [0; 4];
-    four.copy_from_slice(&data[at..at + 4]);
-    u32::from_le_bytes(four)
+fn four_at(data: &[u8], at: usize) -> Option<u32> {
+    data.get(at..)?.first_chunk().map(|four| u32::from_le_bytes(*four))
 }
 
-fn push_literals(tokens: &mut Vec<Token>, bytes: &[u8]) {
-    tokens.extend(bytes.iter().map(|&byte| Token::literal(byte)));
+#[inline]
+fn word_at(data: &[u8], at: usize) -> Option<u64> {
+    data.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
 }
 
-/// How many bytes both begin with.
+/// How many bytes are the same before these bits differ.
+#[inline]
+fn same_bytes(differing: u64) -> usize {
+    differing.trailing_zeros() as usize / 8
+}
+
+/// How many bytes both begin with; the left ones are not more.
 #[inline]
 fn common_prefix(left: &[u8], right: &[u8]) -> usize {
     let mut length = 0;
-    let (left_words, _) = left.as_chunks::<8>();
-    let (right_words, _) = right.as_chunks::<8>();
-    for (left, right) in left_words.iter().zip(right_words) {
-        let differing = u64::from_le_bytes(*left) ^ u64::from_le_bytes(*right);
-        if differing != 0 {
-            return length + differing.trailing_zeros() as usize / 8;
+    while let (Some(one), Some(other)) = (word_at(left, length), word_at(right, length)) {
+        if one != other {
+            return length + same_bytes(one ^ other);
         }
-        length += 8;
+        length += WORD_BYTES;
     }
     let rest = left[length..].iter().zip(&right[length..]);
     length + rest.take_while(|(left, right)| left == right).count()
@@ -176,31 +200,28 @@ fn common_prefix(left: &[u8], right: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    /// What tokens stand for.
-    fn expand(tokens: &[Token], before: &[u8]) -> Vec<u8> {
-        let mut out = before.to_vec();
-        for token in tokens {
-            match token.as_match() {
-                Some((length, distance)) => {
-                    for _ in 0..length + 3 {
-                        out.push(out[out.len() - distance - 1]);
-                    }
-                }
-                None => out.push(token.byte() as u8),
+    /// What sequences of these bytes stand for.
+    fn expand(sequences: &[Sequence], bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for sequence in sequences {
+            out.extend_from_slice(&bytes[out.len()..][..sequence.literals()]);
+            let Some((length, distance)) = sequence.as_match() else { continue };
+            for _ in 0..length + 3 {
+                out.push(out[out.len() - distance - 1]);
             }
         }
-        out.split_off(before.len())
+        out
     }
 
     #[test]
-    fn tokens_stand_for_the_bytes_they_were_made_from() {
+    fn sequences_stand_for_the_bytes_they_were_made_from() {
         let mut matcher = Matcher::new(8);
         let text = b"abcabcabcabc, and again: abcabcabcabc; ".repeat(40);
         for distance_max in [1, 3, 30, 250, 32_768] {
-            let mut tokens = Vec::new();
-            matcher.find(&text, 0, text.len(), distance_max, &mut tokens);
-            assert_eq!(expand(&tokens, b""), text, "{distance_max}");
-            let far = tokens.iter().filter_map(|token| token.as_match());
+            let mut sequences = Vec::new();
+            matcher.find(&text, 0, text.len(), distance_max, &mut sequences);
+            assert_eq!(expand(&sequences, &text), text, "{distance_max}");
+            let far = sequences.iter().filter_map(|sequence| sequence.as_match());
             assert!(far.clone().all(|(_, distance)| distance < distance_max));
             assert_eq!(far.count() > 0, distance_max >= 3, "{distance_max}");
             matcher.forget(text.len());
@@ -214,10 +235,21 @@ mod tests {
         matcher.find(b"only once here", 0, 14, 100, &mut first);
         matcher.forget(14);
         matcher.find(b"only once here", 0, 14, 100, &mut second);
-        assert_eq!((first.len(), second.len()), (14, 14));
+        assert_eq!(
+            (&first[..], &second[..]),
+            (&[Sequence::last(14)][..], &[Sequence::last(14)][..])
+        );
         let mut kept = Vec::new();
         matcher.find(b"only once hereonly once here", 14, 28, 100, &mut kept);
-        assert_eq!(kept, [Token::of_match(14, 14)]);
+        assert_eq!(kept, [Sequence::new(0, 14, 14), Sequence::last(0)]);
+    }
+
+    #[test]
+    fn the_longest_and_the_farthest_match_and_a_block_of_literals_have_room() {
+        let widest = Sequence::new(32 * 1024, MATCH_BYTES_MAX, DISTANCE_MAX);
+        assert_eq!((widest.literals(), widest.as_match()), (32_768, Some((255, 32_767))));
+        assert_eq!(Sequence::new(0, 3, 1).as_match(), Some((0, 0)));
+        assert_eq!(Sequence::last(7).as_match(), None);
     }
 
     #[test]
@@ -225,9 +257,9 @@ mod tests {
         let mut matcher = Matcher::new(4);
         let text = b"abcdabcd";
         for _ in 0..10 {
-            let mut tokens = Vec::new();
-            matcher.find(text, 0, 8, 100, &mut tokens);
-            assert_eq!(expand(&tokens, b""), text);
+            let mut sequences = Vec::new();
+            matcher.find(text, 0, 8, 100, &mut sequences);
+            assert_eq!(expand(&sequences, text), text);
             matcher.forget(1 << 29);
         }
     }
