@@ -27,7 +27,7 @@ mod topics;
 mod upgrade;
 
 use crate::connection::CloseInfo;
-use crate::protocol::handshake::Request;
+use crate::protocol::handshake::{Negotiated, Request};
 
 pub(crate) use addresses::{AddressKey, Addresses, Bucket, Excess};
 pub use admission::{Admission, Policy};
@@ -165,6 +165,13 @@ pub trait Handler: Sized + 'static {
     /// Called exactly once for each [`on_open`](Self::on_open), when nothing more will be received.
     fn on_close(&mut self, conn: &mut Conn<'_, Self::State>, info: CloseInfo<'_>) {
         let _ = (conn, info);
+    }
+
+    /// What the server of an outbound connection chose of what was offered to it, the subprotocol
+    /// above all; [`on_open`](Self::on_open) follows. No connection keeps it: a state may. Not
+    /// called where [the answer is not read](crate::connection::ClientHandshake::without_verification).
+    fn on_negotiated(&mut self, state: &mut Self::State, negotiated: &Negotiated) {
+        let _ = (state, negotiated);
     }
 
     /// An outbound connection could not be opened; its state comes back.

@@ -6,7 +6,7 @@ use std::any::Any;
 
 use super::{Chunk, Conn, Handler, Message, Outbound, Upgrade};
 use crate::connection::CloseInfo;
-use crate::protocol::handshake::{Request, Status};
+use crate::protocol::handshake::{Negotiated, Request, Status};
 
 /// A connection's state with the number of its route.
 pub(crate) struct RoutedState {
@@ -85,6 +85,12 @@ impl Handler for RoutedHandler {
         }
     }
 
+    fn on_negotiated(&mut self, state: &mut RoutedState, negotiated: &Negotiated) {
+        if let Some(mount) = self.mounts.get_mut(usize::from(state.route)) {
+            mount.on_negotiated(state, negotiated);
+        }
+    }
+
     fn on_connect_failed(
         &mut self,
         outbound: &mut Outbound<RoutedState>,
@@ -108,6 +114,7 @@ pub(crate) trait Mounted {
     fn on_drain(&mut self, conn: &mut Conn<'_, RoutedState>);
     fn on_gap(&mut self, conn: &mut Conn<'_, RoutedState>, topic: &str, messages: u64);
     fn on_close(&mut self, conn: &mut Conn<'_, RoutedState>, info: CloseInfo<'_>);
+    fn on_negotiated(&mut self, state: &mut RoutedState, negotiated: &Negotiated);
     fn on_connect_failed(
         &mut self,
         outbound: &mut Outbound<RoutedState>,
@@ -198,6 +205,12 @@ impl<H: Handler> Mounted for Mount<H> {
 
     fn on_close(&mut self, conn: &mut Conn<'_, RoutedState>, info: CloseInfo<'_>) {
         self.call(conn, |handler, conn| handler.on_close(conn, info));
+    }
+
+    fn on_negotiated(&mut self, state: &mut RoutedState, negotiated: &Negotiated) {
+        if let Some(state) = state.state.downcast_mut::<H::State>() {
+            self.handler.on_negotiated(state, negotiated);
+        }
     }
 
     fn on_connect_failed(

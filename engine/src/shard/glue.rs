@@ -15,7 +15,7 @@ use crate::handler::{
     Token, Upgrade, complete,
 };
 use crate::protocol::MessageKind;
-use crate::protocol::handshake::{Rejection, Request, RequestContext, Status};
+use crate::protocol::handshake::{Negotiated, Rejection, Request, RequestContext, Status};
 use crate::pubsub::Hub;
 
 /// Whom a socket comes from; `None` when it is gone.
@@ -193,6 +193,12 @@ impl<H: Handler> Application for Glue<'_, H> {
                 Decision::Later
             }
             None => complete(decision, admission),
+        }
+    }
+
+    fn negotiated(&mut self, negotiated: Negotiated) {
+        if let Some(state) = self.state {
+            self.handler.on_negotiated(state, &negotiated);
         }
     }
 

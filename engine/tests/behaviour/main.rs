@@ -30,6 +30,7 @@ mod latency;
 mod later;
 mod ledger;
 mod limit_values;
+mod negotiated;
 mod nodes;
 mod out_of_files;
 mod peers;
