@@ -31,6 +31,7 @@ mod scoreboard;
 mod server_process;
 mod stamp;
 mod statistics;
+mod subprotocols;
 mod table;
 mod table_csv;
 mod target;

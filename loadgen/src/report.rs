@@ -8,6 +8,7 @@ use crate::expect::Figures;
 use crate::latency::LatencySummary;
 use crate::output::{duration_text, grouped, mib};
 use crate::scoreboard::{Scoreboard, Totals};
+use crate::subprotocols::Subprotocols;
 use crate::usage::{ProcessUse, Window};
 
 /// What a mode hands back.
@@ -166,7 +167,7 @@ pub(crate) fn costs(window: &Window, unit: Unit, count: u64) -> (Option<ServerUs
 }
 
 /// What was checked over the whole run, warm-up included.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Checked {
     pub(crate) sent: u64,
     pub(crate) received: u64,
@@ -174,13 +175,17 @@ pub(crate) struct Checked {
     pub(crate) compared: u64,
     /// Connections on which compression was agreed.
     pub(crate) compressed_connections: u64,
+    /// What was chosen of the subprotocols that were offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) subprotocols: Option<Subprotocols>,
 }
 
 impl Checked {
     /// Of a run with these sums.
-    pub(crate) fn of(totals: &Totals) -> Self {
-        let Totals { sent, received, compared, compressed, .. } = *totals;
-        Self { sent, received, compared, compressed_connections: compressed }
+    pub(crate) fn of(board: &Scoreboard, totals: &Totals) -> Self {
+        let Totals { sent, received, compared, compressed: compressed_connections, .. } = *totals;
+        let subprotocols = board.subprotocols();
+        Self { sent, received, compared, compressed_connections, subprotocols }
     }
 }
 
@@ -304,6 +309,7 @@ pub(crate) fn check_lines(checked: &Checked, errors: &Errors) -> String {
         let connections = grouped(checked.compressed_connections as f64);
         text += &format!("deflate   agreed on {connections} connections\n");
     }
+    text += &checked.subprotocols.as_ref().map(Subprotocols::line).unwrap_or_default();
     if !errors.is_empty() {
         text += &format!("WRONG     {}\n", errors.text());
     }
@@ -357,7 +363,7 @@ mod tests {
 
     #[test]
     fn faults_are_told_only_when_there_are_some() {
-        let mut checked = Checked { sent: 10, received: 9, compared: 1, compressed_connections: 0 };
+        let mut checked = Checked { sent: 10, received: 9, compared: 1, ..Checked::default() };
         let mut errors = Errors::default();
         assert!(!check_lines(&checked, &errors).contains("deflate"));
         checked.compressed_connections = 2;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::failure::Failure;
 use crate::readings::Readings;
+use crate::subprotocols::Subprotocols;
 
 /// What a run is doing. Stages only advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,9 +83,15 @@ pub(crate) struct Tally {
     /// Whole cycles of a connection, from its beginning to its end.
     pub(crate) cycles: Counter,
     readings: Mutex<Readings>,
+    subprotocols: Mutex<Subprotocols>,
 }
 
 impl Tally {
+    /// A server has chosen a subprotocol, or none, of those that were offered.
+    pub(crate) fn note_subprotocol(&self, chosen: Option<&str>) {
+        lock(&self.subprotocols).note(chosen);
+    }
+
     /// Adds a latency. The lock is the shard's own but for an instant now and then.
     #[inline]
     pub(crate) fn record(&self, nanoseconds: u64) {
@@ -301,6 +308,15 @@ impl Scoreboard {
         totals
     }
 
+    /// What was chosen of the subprotocols that were offered; `None` where none were.
+    pub(crate) fn subprotocols(&self) -> Option<Subprotocols> {
+        let mut all = Subprotocols::default();
+        for tally in lock(&self.tallies).iter() {
+            all.merge(&lock(&tally.subprotocols));
+        }
+        (!all.is_empty()).then_some(all)
+    }
+
     /// Adds to `all` what the shards have measured since the last time. Each shard goes on with
     /// the empty histograms of `spares`, and is not kept waiting.
     pub(crate) fn harvest(&self, all: &mut Readings, spares: &mut Vec<Readings>) {
@@ -342,6 +358,15 @@ mod tests {
         assert_eq!(all.latency.count(), 2);
         board.harvest(&mut all, &mut spares);
         assert_eq!(all.latency.count(), 2, "nothing is counted twice");
+    }
+
+    #[test]
+    fn subprotocols_are_told_only_where_some_were_offered() {
+        let board = Scoreboard::new();
+        let tallies = [board.join(), board.join()];
+        assert_eq!(board.subprotocols(), None);
+        tallies.iter().for_each(|tally| tally.note_subprotocol(None));
+        assert_eq!(board.subprotocols().map(|all| all.none()), Some(2));
     }
 
     #[test]

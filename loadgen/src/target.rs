@@ -116,6 +116,11 @@ impl Target {
         self.greeting.deflate.is_some()
     }
 
+    /// Whether connections offer subprotocols.
+    pub(crate) fn offers_subprotocols(&self) -> bool {
+        !self.greeting.subprotocols.is_empty()
+    }
+
     /// The address as given.
     pub(crate) fn url(&self) -> String {
         self.url.to_string()

@@ -47,6 +47,12 @@ pub(crate) fn doubts(window: &Window, demanded_rate: Option<f64>, recorded: &Rec
             grouped(recorded.uncompressed as f64)
         ));
     }
+    if recorded.without_subprotocol > 0 {
+        doubts.warn(format!(
+            "the server chose none of the subprotocols offered on {} connections: they go on without",
+            grouped(recorded.without_subprotocol as f64)
+        ));
+    }
     if recorded.unanswered > 0 {
         doubts.warn(format!(
             "{} messages had no answer: they count in the latency with their age at the end of the \
@@ -172,6 +178,7 @@ mod tests {
             "own lateness",
             "demanded",
             "did not agree to --deflate on 3 connections",
+            "none of the subprotocols offered on 2 connections",
             "had no answer",
         ];
         let doubts = doubts(window, rate, recorded);
@@ -226,6 +233,13 @@ mod tests {
     fn a_server_that_does_not_compress_is_told_apart() {
         let recorded = Recorded { uncompressed: 3, ..Recorded::default() };
         let told = ["did not agree to --deflate on 3 connections"];
+        assert_eq!(found(&window(0.1, None, 0.0), None, &recorded), told);
+    }
+
+    #[test]
+    fn connections_without_a_subprotocol_are_told_where_one_was_offered() {
+        let recorded = Recorded { without_subprotocol: 2, ..Recorded::default() };
+        let told = ["none of the subprotocols offered on 2 connections"];
         assert_eq!(found(&window(0.1, None, 0.0), None, &recorded), told);
     }
 

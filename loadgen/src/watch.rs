@@ -23,6 +23,8 @@ pub(crate) struct Recorded {
     pub(crate) unanswered: u64,
     /// Connections on which compression was offered and not agreed.
     pub(crate) uncompressed: u64,
+    /// Connections on which subprotocols were offered and none was agreed.
+    pub(crate) without_subprotocol: u64,
 }
 
 /// The main thread's view of a run.
@@ -136,6 +138,8 @@ impl Watch {
         board.harvest(&mut self.all, &mut self.spares);
         let unanswered = self.all.settle(board.nanoseconds());
         let uncompressed = board.totals().uncompressed;
-        Recorded { readings: self.all, timeline: self.timeline, unanswered, uncompressed }
+        let without_subprotocol = board.subprotocols().map_or(0, |all| all.none());
+        let (readings, timeline) = (self.all, self.timeline);
+        Recorded { readings, timeline, unanswered, uncompressed, without_subprotocol }
     }
 }

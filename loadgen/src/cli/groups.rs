@@ -46,7 +46,8 @@ pub(crate) struct ServerArguments {
     headers: Vec<(String, String)>,
     #[command(flatten)]
     compression: CompressionArguments,
-    /// Offer this subprotocol
+    /// Offer this subprotocol, or several with an option for each; what the server chose on how many
+    /// connections is told
     #[arg(long = "subprotocol", value_name = "NAME", help_heading = "Handshake")]
     subprotocols: Vec<String>,
     /// A file with a token on each line; connections take them in turns, as bearer tokens or where
@@ -109,7 +110,8 @@ fn tokens(path: &Path) -> Result<Vec<String>, Failure> {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Results")]
 pub(crate) struct OutputArguments {
-    /// Write the result as JSON to this file; - is standard output, without the text
+    /// Write the result as JSON to this file, with the histograms of latencies; - is standard output,
+    /// without the text
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Write the run over time, or the rows of a table, as CSV

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ringsock::client::Outbound;
 use ringsock::http::Request;
-use ringsock::protocol::handshake::Status;
+use ringsock::protocol::handshake::{Negotiated, Status};
 use ringsock::{CloseInfo, Conn, Handler, Message, Text, Upgrade};
 
 use super::channel::{Channel, MessageName, Published};
@@ -244,6 +244,10 @@ impl Handler for Audience {
 
     fn on_upgrade(&mut self, _: &Request<'_>) -> Upgrade<Subscriber> {
         Upgrade::reject(Status::NOT_FOUND, "nothing is served here")
+    }
+
+    fn on_negotiated(&mut self, _: &mut Subscriber, negotiated: &Negotiated) {
+        self.place.note_negotiated(&self.plan.target, negotiated);
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Subscriber>) {

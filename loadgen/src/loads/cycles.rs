@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ringsock::client::Outbound;
 use ringsock::connection::ClosedBy;
 use ringsock::http::Request;
-use ringsock::protocol::handshake::Status;
+use ringsock::protocol::handshake::{Negotiated, Status};
 use ringsock::{CloseCode, CloseInfo, Conn, Handler, Message, Upgrade};
 
 use super::place::Place;
@@ -90,6 +90,10 @@ impl Handler for Cycles {
 
     fn on_upgrade(&mut self, _: &Request<'_>) -> Upgrade<Cycle> {
         Upgrade::reject(Status::NOT_FOUND, "nothing is served here")
+    }
+
+    fn on_negotiated(&mut self, _: &mut Cycle, negotiated: &Negotiated) {
+        self.place.note_negotiated(&self.plan.target, negotiated);
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Cycle>) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ringsock::client::Outbound;
 use ringsock::http::Request;
-use ringsock::protocol::handshake::Status;
+use ringsock::protocol::handshake::{Negotiated, Status};
 use ringsock::{CloseInfo, Conn, Handler, Message, Upgrade};
 
 use super::lanes::{Lanes, PacedPlan};
@@ -54,6 +54,10 @@ impl Handler for Paced {
 
     fn on_upgrade(&mut self, _: &Request<'_>) -> Upgrade<PacedLink> {
         Upgrade::reject(Status::NOT_FOUND, "nothing is served here")
+    }
+
+    fn on_negotiated(&mut self, _: &mut PacedLink, negotiated: &Negotiated) {
+        self.place.note_negotiated(&self.plan.target, negotiated);
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, PacedLink>) {

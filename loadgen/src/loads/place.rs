@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use ringsock::connection::ClosedBy;
+use ringsock::protocol::handshake::Negotiated;
 use ringsock::server::ShardInfo;
 use ringsock::{CloseInfo, Conn, Message};
 
@@ -22,6 +23,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// A server has answered the handshake of a connection, which is open next.
+    pub(crate) fn note_negotiated(&self, target: &Target, negotiated: &Negotiated) {
+        if target.offers_subprotocols() {
+            self.tally.note_subprotocol(negotiated.subprotocol.as_deref());
+        }
+    }
+
     /// A connection is open, with what was agreed on it.
     pub(crate) fn welcome<S>(&self, target: &Target, conn: &Conn<'_, S>) {
         match conn.compression() {

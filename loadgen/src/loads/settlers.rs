@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ringsock::client::Outbound;
 use ringsock::http::Request;
-use ringsock::protocol::handshake::Status;
+use ringsock::protocol::handshake::{Negotiated, Status};
 use ringsock::{CloseInfo, Conn, Handler, Message, Peer, RemotePeer, Upgrade};
 
 use super::opener::{HANDSHAKES_MAX, Opener};
@@ -157,6 +157,10 @@ impl Handler for Settlers {
 
     fn on_upgrade(&mut self, _: &Request<'_>) -> Upgrade<Settler> {
         Upgrade::reject(Status::NOT_FOUND, "nothing is served here")
+    }
+
+    fn on_negotiated(&mut self, _: &mut Settler, negotiated: &Negotiated) {
+        self.place.note_negotiated(&self.plan.target, negotiated);
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Settler>) {

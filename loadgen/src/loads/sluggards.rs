@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ringsock::client::Outbound;
 use ringsock::http::Request;
-use ringsock::protocol::handshake::Status;
+use ringsock::protocol::handshake::{Negotiated, Status};
 use ringsock::{CloseInfo, Conn, Handler, KIB, Message, Peer, SendOutcome, Text, Upgrade};
 
 use super::opener::{HANDSHAKES_MAX, Opener};
@@ -130,6 +130,10 @@ impl Handler for Sluggards {
 
     fn on_upgrade(&mut self, _: &Request<'_>) -> Upgrade<Sluggard> {
         Upgrade::reject(Status::NOT_FOUND, "nothing is served here")
+    }
+
+    fn on_negotiated(&mut self, _: &mut Sluggard, negotiated: &Negotiated) {
+        self.place.note_negotiated(&self.plan.target, negotiated);
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Sluggard>) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ringsock::client::Outbound;
 use ringsock::http::Request;
-use ringsock::protocol::handshake::Status;
+use ringsock::protocol::handshake::{Negotiated, Status};
 use ringsock::{CloseInfo, Conn, Handler, Message, SendOutcome, Upgrade};
 
 use super::opener::{HANDSHAKES_MAX, Opener};
@@ -98,6 +98,10 @@ impl Handler for Swarm {
 
     fn on_upgrade(&mut self, _: &Request<'_>) -> Upgrade<Link> {
         Upgrade::reject(Status::NOT_FOUND, "nothing is served here")
+    }
+
+    fn on_negotiated(&mut self, _: &mut Link, negotiated: &Negotiated) {
+        self.place.note_negotiated(&self.plan.target, negotiated);
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Link>) {

@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
         latency_us: recorded.readings.latency.summary(),
         server,
         client,
-        checked: Checked::of(&totals),
+        checked: Checked::of(&board, &totals),
         errors: Errors::new(&board, &totals, totals.sent),
         warnings: warnings.clone(),
         timeline: recorded.timeline.clone(),

@@ -102,7 +102,7 @@ impl EchoWork {
             pipeline,
             window,
             recorded,
-            checked: Checked::of(&totals),
+            checked: Checked::of(&board, &totals),
             errors: Errors::new(&board, &totals, due.unwrap_or(totals.sent)),
             doubts,
             anon_bytes_after_hold,

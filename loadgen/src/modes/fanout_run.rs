@@ -110,7 +110,7 @@ pub(crate) fn run(
         published: channel.published(),
         due: totals.due,
         audience: plan.audience(totals.opened),
-        checked: Checked::of(&totals),
+        checked: Checked::of(&board, &totals),
         errors: Errors::new(&board, &totals, totals.due),
         doubts,
     })

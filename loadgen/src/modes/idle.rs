@@ -148,7 +148,7 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
         pings_lost: totals.pings.saturating_sub(totals.pongs),
         opening: Use::of(&opening, opened),
         holding: Use::of(&holding, opened),
-        checked: Checked::of(&totals),
+        checked: Checked::of(&board, &totals),
         errors: Errors::new(&board, &totals, opened),
         warnings: warnings(&opening, &holding, &recorded, memory.as_ref()),
         server: memory,

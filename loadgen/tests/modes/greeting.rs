@@ -114,6 +114,46 @@ fn subprotocols_headers_and_tokens_open_doors() {
 }
 
 #[test]
+fn subprotocols_that_a_server_chose_are_told_and_so_is_when_it_chose_none() {
+    let warning = "chose none of the subprotocols offered on 3 connections";
+    for driver in drivers() {
+        let server = TestServer::start(driver.0);
+        let (echo, chosen) = (server.url("/"), server.url("/v2-for-some"));
+        let (fan_out, short) = (server.url("/fanout"), ["--duration", "0.2", "--warmup", "0"]);
+        let (paced, closed) = (&["--rate", "100"][..], &["--pipeline", "2"][..]);
+        for (mode, url, words, agreed, none) in [
+            ("echo", &chosen, closed, Some(2.0), 1.0),
+            ("echo", &chosen, paced, Some(2.0), 1.0),
+            ("echo", &echo, closed, None, 3.0),
+            ("fanout", &fan_out, paced, None, 3.0),
+        ] {
+            let offers = ["--subprotocol", "v1", "--subprotocol", "v2", "--json", "-"];
+            let fixed = [mode, url, "--driver", driver.1, "--connections", "3"];
+            let finished = ringload(&[&fixed[..], &offers, &short, words].concat());
+            let json = finished.json();
+            assert_eq!(finished.status.code(), Some(0), "{json:#}");
+            let told = &json["checked"]["subprotocols"];
+            assert_eq!(told["agreed"]["v2"].as_f64(), agreed, "{mode}: {json:#}");
+            assert_eq!(number(told, "/none"), none, "{mode}: {json:#}");
+            let warns = json["warnings"].to_string().contains(warning);
+            assert_eq!(warns, agreed.is_none(), "{json:#}");
+        }
+        let words = ["echo", &chosen, "--driver", driver.1, "--messages", "5"];
+        let three = ["--connections", "3", "--subprotocol", "v2"];
+        let text = ringload(&[&words[..], &three].concat()).stdout;
+        assert!(text.contains("protocol  v2 on 2 connections, none on 1 connections"), "{text}");
+        let beware = "beware    the server chose none of the subprotocols offered on 1 connections";
+        assert!(text.contains(beware), "{text}");
+        // Who offers none is told nothing, nor who does not read the answer.
+        for trust in [&[][..], &["--subprotocol", "v2", "--trust-peer"]] {
+            let finished = ringload(&[&words[..], trust, &["--json", "-"]].concat());
+            let json = finished.json();
+            assert!(json["checked"]["subprotocols"].is_null(), "{json:#}");
+        }
+    }
+}
+
+#[test]
 fn compressed_echoes_are_right_and_whether_the_server_agreed_is_told() {
     let template = "{connection} says hello hello hello hello hello hello {sequence}";
     for driver in drivers() {

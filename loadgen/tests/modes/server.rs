@@ -15,7 +15,8 @@ use ringsock::{
 /// What a connection does, by its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Behaviour {
-    /// `/`: sends everything back; so does `/members` to those whom it lets in.
+    /// `/`: sends everything back; so does `/members` to those whom it lets in, and `/v2-for-some`,
+    /// which chooses the subprotocol `v2` on all connections but each third.
     Echo,
     /// `/corrupt`: changes a byte of the tenth message.
     Corrupt,
@@ -36,7 +37,11 @@ enum Behaviour {
 }
 
 /// The handler; it keeps how many messages each connection has sent.
-struct Subject;
+#[derive(Default)]
+struct Subject {
+    /// Connections on which there was a subprotocol to be chosen.
+    chosen: u32,
+}
 
 impl Handler for Subject {
     type State = (Behaviour, u32);
@@ -52,6 +57,15 @@ impl Handler for Subject {
             "/fanout-twice" => Behaviour::FanoutTwice,
             "/members" if is_member(request) => {
                 return Upgrade::accept((Behaviour::Echo, 0)).subprotocol("v2");
+            }
+            "/v2-for-some" => {
+                self.chosen += 1;
+                let upgrade = Upgrade::accept((Behaviour::Echo, 0));
+                return if self.chosen.is_multiple_of(3) {
+                    upgrade
+                } else {
+                    upgrade.subprotocol("v2")
+                };
             }
             "/getCaseCount" => Behaviour::CaseCount,
             "/runCase" => Behaviour::Case,
@@ -123,9 +137,10 @@ impl TestServer {
         Self::start_built(Server::builder(), driver)
     }
 
-    /// Starts one that accepts permessage-deflate.
+    /// Starts one that accepts permessage-deflate, with context takeover where that is asked for.
     pub(crate) fn start_compressing(driver: Driver) -> Self {
-        Self::start_built(Server::builder().deflate(Deflate::default()), driver)
+        let takeover: Deflate = "takeover".parse().unwrap();
+        Self::start_built(Server::builder().deflate(takeover), driver)
     }
 
     /// Starts one that lets so many connections in.
@@ -146,7 +161,7 @@ impl TestServer {
             .cores(Cores::List(vec![first_core()]))
             .driver(driver)
             .listen("127.0.0.1:0")
-            .and_then(|server| server.start(|_shard| Subject))
+            .and_then(|server| server.start(|_shard| Subject::default()))
             .unwrap();
         Self { running: Some(running), scheme: "ws" }
     }
