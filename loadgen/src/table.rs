@@ -53,9 +53,14 @@ impl Cell {
         ns.map_or_else(Self::none, |ns| Self { shown: duration_text(ns), raw: format!("{ns:.1}") })
     }
 
+    /// A word for people where other rows have a number, and nothing for programs.
+    pub(crate) fn words(shown: impl Into<String>) -> Self {
+        Self { shown: shown.into(), raw: String::new() }
+    }
+
     /// What is not known.
     pub(crate) fn none() -> Self {
-        Self { shown: "-".to_owned(), raw: String::new() }
+        Self::words("-")
     }
 }
 

@@ -188,7 +188,7 @@ fn table(load: LoadKind, report: &MatrixReport) -> Table {
         vec![
             Cell::count(row.payload_bytes as f64),
             Cell::count(row.connections as f64),
-            row.demanded_rate.map_or_else(|| Cell::text("max"), Cell::count),
+            row.demanded_rate.map_or_else(|| Cell::words("max"), Cell::count),
             Cell::count(row.rate_per_second),
             Cell::us(row.latency_us.p50),
             Cell::us(row.latency_us.p99),

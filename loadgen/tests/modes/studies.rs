@@ -52,10 +52,15 @@ fn a_matrix_of_fan_outs_has_plain_numbers_for_programs_and_is_held_against_condi
         let text = std::fs::read_to_string(&csv).unwrap();
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
         assert_eq!(lines.len(), 5, "{text}");
-        let rate = lines[0].iter().position(|name| *name == "received_per_second").unwrap();
-        for row in &lines[1..] {
+        let column = |name: &str| lines[0].iter().position(|known| *known == name).unwrap();
+        let (rate, demanded) = (column("received_per_second"), column("demanded_per_second"));
+        for (number, row) in lines[1..].iter().enumerate() {
             assert_eq!(row.len(), lines[0].len(), "{text}");
             assert!(row[rate].parse::<f64>().is_ok_and(|rate| rate > 0.0), "{text}");
+            // A closed loop demands no rate.
+            assert_eq!(row[demanded], ["", "200"][number % 2], "{text}");
+            let is_plain = |cell: &&str| cell.is_empty() || cell.parse::<f64>().is_ok();
+            assert!(row.iter().all(is_plain), "{text}");
         }
     }
     std::fs::remove_file(csv).unwrap();
