@@ -2,7 +2,9 @@
 //! What a latency is measured from is decided where it is recorded.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::ser::Error;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
 /// The longest time told apart; longer ones count as this.
 const LATENCY_NS_MAX: u64 = 120_000_000_000;
@@ -96,12 +98,20 @@ impl Latencies {
             p999: at(0.999),
             p9999: at(0.9999),
             max: self.max_ns() as f64 / 1000.0,
+            buckets: self.buckets().collect(),
         }
+    }
+
+    /// The buckets of the histogram that are not empty: up to how many microseconds, and how many.
+    fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        self.histogram
+            .iter_recorded()
+            .map(|step| (step.value_iterated_to() as f64 / 1000.0, step.count_at_value()))
     }
 }
 
 /// Quantiles in microseconds; zeros if nothing was collected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct LatencySummary {
     pub(crate) count: u64,
     pub(crate) mean: f64,
@@ -111,6 +121,16 @@ pub(crate) struct LatencySummary {
     pub(crate) p999: f64,
     pub(crate) p9999: f64,
     pub(crate) max: f64,
+    /// What they were made from, so that several runs can be merged: the buckets that are not
+    /// empty, whose bounds are the same in all runs.
+    #[serde(serialize_with = "in_one_line")]
+    pub(crate) buckets: Vec<(f64, u64)>,
+}
+
+/// Keeps a long list from having a line for each of its numbers.
+fn in_one_line<S: Serializer>(buckets: &[(f64, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    let line = serde_json::to_string(buckets).and_then(RawValue::from_string);
+    line.map_err(S::Error::custom)?.serialize(serializer)
 }
 
 #[cfg(test)]
@@ -135,6 +155,36 @@ mod tests {
             assert!((told - exact).abs() / exact < 0.001, "{quantile}: {told} is not {exact}");
         }
         assert!((summary.max - 10_000.0).abs() < 10.0);
+    }
+
+    #[test]
+    fn buckets_of_several_runs_are_merged_into_the_quantiles_of_all() {
+        let (mut one, mut other) = (Latencies::default(), Latencies::default());
+        (1..=5_000).for_each(|step| one.record(step * step));
+        (1..=700).for_each(|step| other.record_times(step * 7_777, 3));
+        let mut buckets = [one.summary().buckets, other.summary().buckets].concat();
+        one.merge(&other);
+        let all = one.summary();
+        assert_eq!(buckets.iter().map(|(_, count)| count).sum::<u64>(), all.count);
+        buckets.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
+        for (quantile, told) in [(0.5, all.p50), (0.99, all.p99), (0.9999, all.p9999)] {
+            let rank = (quantile * all.count as f64).ceil() as u64;
+            let mut so_far = 0;
+            let found = buckets.iter().find(|(_, count)| {
+                so_far += count;
+                so_far >= rank
+            });
+            assert_eq!(found.map(|(us, _)| *us), Some(told), "{quantile}");
+        }
+        assert_eq!(buckets.last().map(|(us, _)| *us), Some(all.max));
+    }
+
+    #[test]
+    fn buckets_stand_in_one_line_of_json() {
+        let mut latencies = Latencies::default();
+        [1_500, 1_500, 82_100].into_iter().for_each(|ns| latencies.record(ns));
+        let json = serde_json::to_string_pretty(&latencies.summary()).unwrap();
+        assert!(json.contains("\"buckets\": [[1.5,2],[82.111,1]]\n"), "{json}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Runs the binary, for a bounded time.
 
+use std::io::Read;
 use std::process::{Command, ExitStatus, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -39,6 +40,8 @@ pub(crate) fn ringload_with(variables: &[(&str, &str)], words: &[&str]) -> Finis
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    // Results are longer than what a pipe holds.
+    let (stdout, stderr) = (read(child.stdout.take()), read(child.stderr.take()));
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
         if began.elapsed() > TIME_MAX {
@@ -46,10 +49,11 @@ pub(crate) fn ringload_with(variables: &[(&str, &str)], words: &[&str]) -> Finis
         }
         thread::sleep(Duration::from_millis(5));
     }
-    let output = child.wait_with_output().unwrap();
-    Finished {
-        status: output.status,
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    let status = child.wait().unwrap();
+    Finished { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+/// Reads a pipe to its end.
+fn read(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    thread::spawn(move || std::io::read_to_string(pipe.unwrap()).unwrap())
 }

@@ -3,7 +3,9 @@
 
 mod server;
 
+use std::io::Read;
 use std::process::{Command, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -27,19 +29,25 @@ fn ringload(words: &[&str]) -> (i32, Value) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    // Results are longer than what a pipe holds.
+    let (text, errors) = (read(child.stdout.take()), read(child.stderr.take()));
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
         if began.elapsed() > Duration::from_secs(60) {
             child.kill().unwrap();
         }
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let status = child.wait().unwrap();
+    let (text, errors) = (text.join().unwrap(), errors.join().unwrap());
     let json =
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{errors}"));
-    (output.status.code().unwrap(), json)
+    (status.code().unwrap(), json)
+}
+
+/// Reads a pipe to its end.
+fn read(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    thread::spawn(move || std::io::read_to_string(pipe.unwrap()).unwrap())
 }
 
 fn number(json: &Value, pointer: &str) -> f64 {
