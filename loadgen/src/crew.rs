@@ -22,6 +22,7 @@ use crate::scoreboard::{Scoreboard, Stage, Totals};
 use crate::target::Target;
 use crate::usage::{Sample, Window};
 use crate::watch::Watch;
+use crate::wire::WireSample;
 
 /// Time from the order to begin until the first message of an open loop is due, so that all shards
 /// have read the order.
@@ -40,6 +41,8 @@ const DRAIN_WINDOW: Duration = Duration::from_millis(1);
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// Time after which shards are ended whatever their connections do.
 const END_MAX: Duration = Duration::from_secs(6);
+/// Time for a shard to say what it has sent and received; without an answer it is not told.
+const REPORT_MAX: Duration = Duration::from_secs(1);
 /// Times that a connection may stay silent when it is asked for a sign of life.
 const SILENCES_MAX: u32 = 100;
 /// Memory of each shard for the compression contexts of its connections.
@@ -340,6 +343,10 @@ impl Crew {
             client: ProcessSample::of_self(),
             totals: self.board.totals(),
             taken: Instant::now(),
+            wire: self
+                .running
+                .as_ref()
+                .and_then(|running| WireSample::of(&running.controller().reports(REPORT_MAX, 0))),
         }
     }
 }

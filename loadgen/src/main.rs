@@ -40,6 +40,7 @@ mod timeline;
 mod truth;
 mod usage;
 mod watch;
+mod wire;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -366,6 +366,7 @@ mod tests {
         let mut checked = Checked { sent: 10, received: 9, compared: 1, ..Checked::default() };
         let mut errors = Errors::default();
         assert!(!check_lines(&checked, &errors).contains("deflate"));
+        assert!(!check_lines(&checked, &errors).contains("protocol"));
         checked.compressed_connections = 2;
         assert!(check_lines(&checked, &errors).contains("deflate   agreed on 2 connections"));
         assert!(!check_lines(&checked, &errors).contains("WRONG"));

@@ -56,10 +56,12 @@ pub(crate) struct Tally {
     pub(crate) unopened: Counter,
     /// Connections that ended although nobody here ended them.
     pub(crate) lost: Counter,
-    /// Messages sent.
-    pub(crate) sent: Counter,
-    /// Messages received.
-    pub(crate) received: Counter,
+    /// Messages sent, and the bytes of their payloads.
+    sent: Counter,
+    sent_bytes: Counter,
+    /// Messages received, and the bytes of their payloads.
+    received: Counter,
+    received_bytes: Counter,
     /// Messages received whose bytes were compared and right.
     pub(crate) compared: Counter,
     /// Messages received that were not what was due.
@@ -87,6 +89,20 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// A message was sent.
+    #[inline]
+    pub(crate) fn note_sent(&self, payload_bytes: usize) {
+        self.sent.add(1);
+        self.sent_bytes.add(payload_bytes as u64);
+    }
+
+    /// A message was received that was due.
+    #[inline]
+    pub(crate) fn note_received(&self, payload_bytes: usize) {
+        self.received_bytes.add(payload_bytes as u64);
+        self.received.add(1);
+    }
+
     /// A server has chosen a subprotocol, or none, of those that were offered.
     pub(crate) fn note_subprotocol(&self, chosen: Option<&str>) {
         lock(&self.subprotocols).note(chosen);
@@ -114,7 +130,10 @@ pub(crate) struct Totals {
     pub(crate) unopened: u64,
     pub(crate) lost: u64,
     pub(crate) sent: u64,
+    /// Of the payloads of those.
+    pub(crate) sent_bytes: u64,
     pub(crate) received: u64,
+    pub(crate) received_bytes: u64,
     pub(crate) compared: u64,
     pub(crate) wrong: u64,
     pub(crate) duplicated: u64,
@@ -138,8 +157,9 @@ pub(crate) struct Scoreboard {
     /// From when on and until when messages are counted, by when they were due.
     counted_ns: [AtomicU64; 2],
     tallies: Mutex<Vec<Arc<Tally>>>,
-    /// Messages that no shard counted as sent, because another thread sent them.
-    sent_from_outside: AtomicU64,
+    /// Messages that no shard counted as sent, because another thread sent them, and the bytes of
+    /// their payloads.
+    sent_from_outside: [AtomicU64; 2],
     failure: Mutex<Option<Failure>>,
     /// Why the first connection could not be opened that was not.
     refusal: Mutex<Option<Failure>>,
@@ -155,7 +175,7 @@ impl Scoreboard {
             schedule_began_ns: AtomicU64::new(0),
             counted_ns: [AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)],
             tallies: Mutex::default(),
-            sent_from_outside: AtomicU64::new(0),
+            sent_from_outside: [AtomicU64::new(0), AtomicU64::new(0)],
             failure: Mutex::default(),
             refusal: Mutex::default(),
             first_fault: Mutex::default(),
@@ -271,9 +291,20 @@ impl Scoreboard {
         lock(&self.first_fault).clone()
     }
 
-    /// Counts messages that are sent from outside the shards.
-    pub(crate) fn add_sent(&self, messages: u64) {
-        self.sent_from_outside.fetch_add(messages, Ordering::Relaxed);
+    /// Counts messages that are sent from outside the shards, each with a payload of so many bytes.
+    pub(crate) fn add_sent(&self, messages: u64, payload_bytes: usize) {
+        let [sent, sent_bytes] = &self.sent_from_outside;
+        sent.fetch_add(messages, Ordering::Relaxed);
+        sent_bytes.fetch_add(messages * payload_bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What was chosen of the subprotocols that were offered; `None` where none were.
+    pub(crate) fn subprotocols(&self) -> Option<Subprotocols> {
+        let mut all = Subprotocols::default();
+        for tally in lock(&self.tallies).iter() {
+            all.merge(&lock(&tally.subprotocols));
+        }
+        (!all.is_empty()).then_some(all)
     }
 
     /// The sums at this moment. What comes back is read before what was sent, so that nothing that
@@ -283,6 +314,7 @@ impl Scoreboard {
         let tallies = lock(&self.tallies);
         for tally in tallies.iter() {
             totals.received += tally.received.get();
+            totals.received_bytes += tally.received_bytes.get();
             totals.cycles += tally.cycles.get();
             totals.pongs += tally.pongs.get();
             totals.unsent += tally.unsent.get();
@@ -297,6 +329,7 @@ impl Scoreboard {
             totals.unopened += tally.unopened.get();
             totals.lost += tally.lost.get();
             totals.sent += tally.sent.get();
+            totals.sent_bytes += tally.sent_bytes.get();
             totals.compared += tally.compared.get();
             totals.wrong += tally.wrong.get();
             totals.duplicated += tally.duplicated.get();
@@ -304,17 +337,10 @@ impl Scoreboard {
             totals.due += tally.due.get();
             totals.pings += tally.pings.get();
         }
-        totals.sent += self.sent_from_outside.load(Ordering::Relaxed);
+        let [sent, sent_bytes] = &self.sent_from_outside;
+        totals.sent += sent.load(Ordering::Relaxed);
+        totals.sent_bytes += sent_bytes.load(Ordering::Relaxed);
         totals
-    }
-
-    /// What was chosen of the subprotocols that were offered; `None` where none were.
-    pub(crate) fn subprotocols(&self) -> Option<Subprotocols> {
-        let mut all = Subprotocols::default();
-        for tally in lock(&self.tallies).iter() {
-            all.merge(&lock(&tally.subprotocols));
-        }
-        (!all.is_empty()).then_some(all)
     }
 
     /// Adds to `all` what the shards have measured since the last time. Each shard goes on with
@@ -344,15 +370,16 @@ mod tests {
         let board = Scoreboard::new();
         for amount in [1, 10] {
             let tally = board.join();
-            tally.sent.add(amount);
-            tally.sent.add(amount);
-            tally.received.add(amount);
+            tally.note_sent(amount as usize);
+            tally.note_sent(amount as usize);
+            tally.note_received(amount as usize);
             tally.record(amount * 1000);
         }
         let totals = board.totals();
-        assert_eq!((totals.sent, totals.received, totals.lost), (22, 11, 0));
-        board.add_sent(3);
-        assert_eq!(board.totals().sent, 25);
+        assert_eq!((totals.sent, totals.received, totals.lost), (4, 2, 0));
+        assert_eq!((totals.sent_bytes, totals.received_bytes), (22, 11));
+        board.add_sent(3, 100);
+        assert_eq!((board.totals().sent, board.totals().sent_bytes), (7, 322));
         let (mut all, mut spares) = (Readings::default(), Vec::new());
         board.harvest(&mut all, &mut spares);
         assert_eq!(all.latency.count(), 2);

@@ -53,6 +53,14 @@ impl Cell {
         ns.map_or_else(Self::none, |ns| Self { shown: duration_text(ns), raw: format!("{ns:.1}") })
     }
 
+    /// Bytes, on an average, which may not be known.
+    pub(crate) fn bytes(bytes: Option<f64>) -> Self {
+        bytes.map_or_else(Self::none, |bytes| Self {
+            shown: format!("{bytes:.1} B"),
+            raw: format!("{bytes:.3}"),
+        })
+    }
+
     /// A word for people where other rows have a number, and nothing for programs.
     pub(crate) fn words(shown: impl Into<String>) -> Self {
         Self { shown: shown.into(), raw: String::new() }
@@ -102,6 +110,8 @@ mod tests {
             Cell::ns(Some(1234.5)),
             Cell::ns(None),
             Cell::number("99.5 %", 0.995),
+            Cell::words("max"),
+            Cell::bytes(Some(26.0)),
         ];
         let columns = [
             ("name", "name"),
@@ -110,13 +120,18 @@ mod tests {
             ("CPU", "cpu_ns"),
             ("more", "more_ns"),
             ("reach", "reach"),
+            ("demanded", "demanded_per_second"),
+            ("wire", "wire_bytes"),
         ];
         let table = Table::new("some", &columns, vec![row]);
         let raw: Vec<String> = table.raw().map(|cells| cells.join("|")).collect();
-        assert_eq!(raw[0], "name|messages_per_second|p50_us|cpu_ns|more_ns|reach");
-        assert_eq!(raw[1], "a|14145|45.300|1234.5||0.995");
+        assert_eq!(
+            raw[0],
+            "name|messages_per_second|p50_us|cpu_ns|more_ns|reach|demanded_per_second|wire_bytes"
+        );
+        assert_eq!(raw[1], "a|14145|45.300|1234.5||0.995||26.000");
         assert!(
-            table.text().contains("14,145  45.3 µs  1.23 µs     -  99.5 %"),
+            table.text().contains("14,145  45.3 µs  1.23 µs     -  99.5 %       max  26.0 B"),
             "{}",
             table.text()
         );

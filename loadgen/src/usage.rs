@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::procfs::{ProcessSample, ThreadSample};
 use crate::scoreboard::Totals;
+use crate::wire::{WireSample, WireUse};
 
 /// Both processes and the counts at one moment.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(crate) struct Sample {
     pub(crate) server: Option<ProcessSample>,
     pub(crate) client: ProcessSample,
     pub(crate) totals: Totals,
+    /// `None` if a shard did not tell.
+    pub(crate) wire: Option<WireSample>,
     pub(crate) taken: Instant,
 }
 
@@ -69,11 +72,13 @@ pub(crate) struct Window {
     /// The server's process was there at the beginning and not at the end.
     pub(crate) server_ended: bool,
     pub(crate) client: ProcessUse,
+    pub(crate) wire: Option<WireUse>,
 }
 
 impl Window {
     pub(crate) fn between(before: &Sample, after: &Sample) -> Self {
         let server = before.server.as_ref().zip(after.server.as_ref());
+        let wire = before.wire.as_ref().zip(after.wire.as_ref());
         Self {
             seconds: after.taken.duration_since(before.taken).as_secs_f64(),
             sent: after.totals.sent - before.totals.sent,
@@ -82,6 +87,9 @@ impl Window {
             server_ended: before.server.is_some() && after.server.is_none(),
             server: server.map(|(before, after)| ProcessUse::between(before, after)),
             client: ProcessUse::between(&before.client, &after.client),
+            wire: wire.map(|(first, last)| {
+                WireUse::between((first, &before.totals), (last, &after.totals))
+            }),
         }
     }
 

@@ -156,8 +156,9 @@ impl Audience {
         let is_in_time = board.is_sending() && now_ns < board.counted_end_ns();
         let wanted = self.plan.rate.is_none() && is_in_time;
         let times = Published::at(now_ns);
-        if wanted && self.plan.channel.publish(publisher, None, times, &mut self.composer) {
-            self.place.tally.sent.add(1);
+        let channel = &self.plan.channel;
+        if wanted && let Some(bytes) = channel.publish(publisher, None, times, &mut self.composer) {
+            self.place.tally.note_sent(bytes);
         }
     }
 
@@ -292,7 +293,7 @@ impl Handler for Audience {
             }
         }
         attendee.received += 1;
-        self.place.tally.received.add(1);
+        self.place.tally.note_received(message.bytes().len());
         if let Some(times) = self.deliver(name, now_ns) {
             self.record(attendee, times, now_ns);
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ringsock::protocol::HEADER_BYTES_MAX;
-use ringsock::{MIB, Message, Peer, RemotePeer};
+use ringsock::{MIB, Message, Outgoing, Peer, RemotePeer};
 
 use super::pending::{PENDING_MAX, Pending};
 use crate::composer::Composer;
@@ -181,24 +181,26 @@ impl Channel {
     }
 
     /// Publishes the next message of a publisher, from any shard, or through `near` from its own.
-    /// `false` when it cannot be: too many wait already, or the publisher has gone.
+    /// The bytes of its payload; `None` when it cannot be: too many wait already, or the publisher
+    /// has gone.
     pub(crate) fn publish(
         &self,
         publisher: usize,
         near: Option<Peer>,
         times: Published,
         composer: &mut Composer,
-    ) -> bool {
+    ) -> Option<usize> {
         let lane = &self.lanes[publisher];
         let mut desk = self.desk(publisher);
         let sequence = lane.next.load(Ordering::Relaxed);
         if sequence.saturating_sub(lane.seen_end.load(Ordering::Relaxed)) >= self.unseen_max {
-            return false;
+            return None;
         }
         let stamp = MessageName { publisher, sequence }.stamp();
         // Before it is sent: whoever receives it must know that it was published.
         lane.next.store(sequence + 1, Ordering::Release);
         let letter = composer.letter(&self.content.pattern, publisher as u32, stamp);
+        let payload_bytes = letter.bytes().len();
         let is_sent = match (near, &desk.publisher) {
             (Some(near), _) => near.send(letter).is_ok(),
             (None, Some(remote)) => remote.send(letter).is_ok(),
@@ -208,7 +210,7 @@ impl Channel {
             true => desk.push(times, PENDING_MAX / self.lanes.len()),
             false => lane.next.store(sequence, Ordering::Release),
         }
-        is_sent
+        is_sent.then_some(payload_bytes)
     }
 
     /// Messages of a publisher so far.

@@ -8,7 +8,7 @@ use ringsock::client::Outbound;
 use ringsock::connection::ClosedBy;
 use ringsock::http::Request;
 use ringsock::protocol::handshake::{Negotiated, Status};
-use ringsock::{CloseCode, CloseInfo, Conn, Handler, Message, Upgrade};
+use ringsock::{CloseCode, CloseInfo, Conn, Handler, Message, Outgoing, Upgrade};
 
 use super::place::Place;
 use crate::composer::Composer;
@@ -72,9 +72,10 @@ impl Cycles {
 
     fn send(&mut self, conn: &mut Conn<'_, Cycle>) {
         let (number, sequence) = (conn.state().number, conn.state().received);
+        let letter = self.composer.letter(&self.plan.content.pattern, number, sequence);
+        self.place.tally.note_sent(letter.bytes().len());
         // When it cannot be queued, the connection is ending, which is counted there.
-        let _ = conn.send(self.composer.letter(&self.plan.content.pattern, number, sequence));
-        self.place.tally.sent.add(1);
+        let _ = conn.send(letter);
     }
 }
 
@@ -106,7 +107,7 @@ impl Handler for Cycles {
         let cycle = conn.state_mut();
         let (number, sequence) = (cycle.number, cycle.received);
         cycle.received += 1;
-        self.place.tally.received.add(1);
+        self.place.tally.note_received(message.bytes().len());
         self.place.judge(&self.plan.content, (number, sequence), &message);
         if sequence + 1 < self.plan.messages {
             self.send(conn);

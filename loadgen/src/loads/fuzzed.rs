@@ -119,7 +119,7 @@ impl Handler for FuzzedClient {
     }
 
     fn on_message(&mut self, conn: &mut Conn<'_, Errand>, message: Message<'_>) {
-        self.place.tally.received.add(1);
+        self.place.tally.note_received(message.bytes().len());
         match *conn.state() {
             Errand::Run(_) => {
                 // When it cannot be queued, the connection is ending, which the server sees.

@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ringsock::Peer;
 use ringsock::server::ShardInfo;
+use ringsock::{Outgoing, Peer};
 
 use super::outstanding::{Answer, Outstanding};
 use super::pacing::{GLANCE_NS, Turn};
@@ -236,10 +236,10 @@ impl Lanes {
         let lane = &mut self.lanes[lane];
         let sequence = lane.outstanding.next();
         lane.outstanding.push(Times { due_ns, sent_ns: now_ns });
+        let letter = self.composer.letter(&self.plan.content.pattern, lane.number, sequence);
+        place.tally.note_sent(letter.bytes().len());
         // One that has gone is reported by its end.
-        let _ =
-            lane.peer.send(self.composer.letter(&self.plan.content.pattern, lane.number, sequence));
-        place.tally.sent.add(1);
+        let _ = lane.peer.send(letter);
         if place.board.is_counted(due_ns) {
             place.tally.readings().record_lag(now_ns.saturating_sub(due_ns));
         }

@@ -81,12 +81,12 @@ impl Handler for Paced {
                     tally.readings().record_paced(from_due, from_sent);
                 }
                 tally.reordered.add(u64::from(late));
-                tally.received.add(1);
+                tally.note_received(message.bytes().len());
                 self.place.judge(&self.plan.content, (number, sequence), &message);
             }
             Answer::Again => tally.duplicated.add(1),
             Answer::Garbled { sequence } => {
-                tally.received.add(1);
+                tally.note_received(message.bytes().len());
                 self.place.find_garbled(&self.plan.content, (number, sequence), &message);
             }
             Answer::Unasked => self.place.find_unasked(number),

@@ -98,10 +98,11 @@ impl Publishers {
         self.turn = (self.turn + 1) % self.own.len();
         let times = Published { due_ns, published_ns: now_ns };
         let channel = &self.plan.channel;
-        if !channel.publish(publisher, Some(peer), times, &mut self.composer) {
+        let published = channel.publish(publisher, Some(peer), times, &mut self.composer);
+        let Some(payload_bytes) = published else {
             return self.leave_unsent(due_ns, place);
-        }
-        place.tally.sent.add(1);
+        };
+        place.tally.note_sent(payload_bytes);
         if place.board.is_counted(due_ns) {
             place.tally.readings().record_lag(now_ns.saturating_sub(due_ns));
         }

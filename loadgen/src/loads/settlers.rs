@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ringsock::client::Outbound;
 use ringsock::http::Request;
 use ringsock::protocol::handshake::{Negotiated, Status};
-use ringsock::{CloseInfo, Conn, Handler, Message, Peer, RemotePeer, Upgrade};
+use ringsock::{CloseInfo, Conn, Handler, Message, Outgoing, Peer, RemotePeer, Upgrade};
 
 use super::opener::{HANDSHAKES_MAX, Opener};
 use super::pacing::{GLANCE_NS, Turn, keep_pace};
@@ -175,9 +175,10 @@ impl Handler for Settlers {
             let mut pacers = self.plan.pacers.lock().unwrap_or_else(PoisonError::into_inner);
             pacers.push(conn.peer().remote());
         }
+        let letter = self.composer.letter(&self.plan.content.pattern, number, 0);
+        self.place.tally.note_sent(letter.bytes().len());
         // When it cannot be queued, the connection is ending, which is counted there.
-        let _ = conn.send(self.composer.letter(&self.plan.content.pattern, number, 0));
-        self.place.tally.sent.add(1);
+        let _ = conn.send(letter);
     }
 
     fn on_message(&mut self, conn: &mut Conn<'_, Settler>, message: Message<'_>) {
@@ -186,7 +187,7 @@ impl Handler for Settlers {
         if !std::mem::replace(&mut settler.settled, true) {
             let began_ns = settler.began_ns;
             self.arrived += 1;
-            self.place.tally.received.add(1);
+            self.place.tally.note_received(message.bytes().len());
             self.place.tally.record(self.place.board.nanoseconds().saturating_sub(began_ns));
             self.place.judge(&self.plan.content, (number, 0), &message);
         } else if !settler.pacer {

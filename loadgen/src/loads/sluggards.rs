@@ -155,7 +155,7 @@ impl Handler for Sluggards {
     }
 
     fn on_message(&mut self, conn: &mut Conn<'_, Sluggard>, message: Message<'_>) {
-        self.place.tally.received.add(1);
+        self.place.tally.note_received(message.bytes().len());
         if !self.place.board.is_sending() {
             return;
         }

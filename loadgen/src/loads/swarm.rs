@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ringsock::client::Outbound;
 use ringsock::http::Request;
 use ringsock::protocol::handshake::{Negotiated, Status};
-use ringsock::{CloseInfo, Conn, Handler, Message, SendOutcome, Upgrade};
+use ringsock::{CloseInfo, Conn, Handler, Message, Outgoing, SendOutcome, Upgrade};
 
 use super::opener::{HANDSHAKES_MAX, Opener};
 use super::outstanding::{Answer, Outstanding};
@@ -80,11 +80,12 @@ impl Swarm {
                 return;
             }
             let letter = self.composer.letter(&plan.content.pattern, number, sequence);
+            let payload_bytes = letter.bytes().len();
             if conn.send(letter) != SendOutcome::Queued {
                 return;
             }
             conn.state_mut().outstanding.push(now);
-            self.place.tally.sent.add(1);
+            self.place.tally.note_sent(payload_bytes);
         }
     }
 }
@@ -126,12 +127,12 @@ impl Handler for Swarm {
                 self.place.tally.reordered.add(u64::from(late));
                 self.fill(conn, now);
                 // Afterwards, so that whoever counts never sees nothing under way.
-                self.place.tally.received.add(1);
+                self.place.tally.note_received(message.bytes().len());
                 self.place.judge(&self.plan.content, (number, sequence), &message);
             }
             Answer::Garbled { sequence } => {
                 self.fill(conn, now);
-                self.place.tally.received.add(1);
+                self.place.tally.note_received(message.bytes().len());
                 self.place.find_garbled(&self.plan.content, (number, sequence), &message);
             }
             Answer::Again => self.place.tally.duplicated.add(1),

@@ -22,6 +22,7 @@ use crate::report::{
 use crate::schedule::Arrivals;
 use crate::timeline::Point;
 use crate::watch::Watch;
+use crate::wire::{WireUse, wire_line};
 
 /// The JSON form.
 #[derive(Debug, Serialize)]
@@ -52,6 +53,7 @@ struct EchoReport {
     schedule_lag_us: Option<LatencySummary>,
     server: Option<ServerUse>,
     client: ClientUse,
+    wire: Option<WireUse>,
     #[serde(skip_serializing_if = "Option::is_none")]
     anon_bytes_after_hold: Option<u64>,
     checked: Checked,
@@ -146,6 +148,7 @@ fn report(url: String, kind: MessageKind, pace: Option<Pace>, measured: Measured
         schedule_lag_us: readings.lag.as_ref().map(|all| all.summary()),
         server,
         client,
+        wire: window.wire,
         anon_bytes_after_hold: measured.anon_bytes_after_hold,
         checked: measured.checked,
         errors,
@@ -233,5 +236,6 @@ fn text(report: &EchoReport) -> String {
         text += &latency_line_named("lag", lag);
     }
     text += &use_lines(report.server.as_ref(), &report.client);
+    text += &wire_line(report.wire.as_ref(), report.checked.compressed_connections > 0);
     text + &check_lines(&report.checked, &report.errors)
 }

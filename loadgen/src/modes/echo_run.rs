@@ -165,7 +165,10 @@ impl Line {
     fn begin(&self, board: &Scoreboard, began_ns: u64) {
         match self {
             Self::Open => board.begin_schedule(began_ns),
-            Self::Closed(plan) => board.add_sent(plan.line.begin(&plan.content, began_ns)),
+            Self::Closed(plan) => {
+                let sent = plan.line.begin(&plan.content, began_ns);
+                board.add_sent(sent, plan.content.pattern.bytes_of(0));
+            }
         }
     }
 

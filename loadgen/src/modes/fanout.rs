@@ -22,6 +22,7 @@ use crate::report::{
 use crate::table::{Cell, Table};
 use crate::timeline::Point;
 use crate::watch::Watch;
+use crate::wire::{WireUse, wire_line};
 
 /// The JSON form.
 #[derive(Debug, Serialize)]
@@ -54,6 +55,8 @@ struct FanoutReport {
     completion_us: Option<LatencySummary>,
     server: Option<ServerUse>,
     client: ClientUse,
+    /// Messages sent are those published, messages received the deliveries.
+    wire: Option<WireUse>,
     reach: Reach,
     /// What each of them got, over the whole run.
     subscribers: AttendanceSummary,
@@ -119,6 +122,7 @@ fn report(arguments: &FanoutArguments, url: String, measured: FanoutMeasured) ->
         completion_us: readings.completion.as_ref().map(|all| all.summary()),
         server,
         client,
+        wire: window.wire,
         reach: Reach {
             published,
             deliveries_due: due,
@@ -230,6 +234,7 @@ fn text(report: &FanoutReport) -> String {
         }
     }
     text += &use_lines(report.server.as_ref(), &report.client);
+    text += &wire_line(report.wire.as_ref(), report.checked.compressed_connections > 0);
     text += &format!(
         "reach     {} of {} deliveries, {:.4} %\n",
         grouped(report.reach.deliveries as f64),

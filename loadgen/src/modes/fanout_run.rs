@@ -122,8 +122,9 @@ fn publish_first(plan: &FanoutPlan, crew: &Crew, now_ns: u64) {
     let mut composer = channel.content().composer();
     for publisher in 0..channel.publishers() {
         for _ in 0..plan.pipeline {
-            if channel.publish(publisher, None, Published::at(now_ns), &mut composer) {
-                crew.board().add_sent(1);
+            let times = Published::at(now_ns);
+            if let Some(bytes) = channel.publish(publisher, None, times, &mut composer) {
+                crew.board().add_sent(1, bytes);
             }
         }
     }

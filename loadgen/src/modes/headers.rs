@@ -20,6 +20,7 @@ use crate::report::{Checked, ClientUse, Errors, Outcome, ServerUse, Unit, costs}
 use crate::table::{Cell, Table};
 use crate::truth;
 use crate::watch::Watch;
+use crate::wire::WireUse;
 
 /// Both ends of each size class, and common sizes between.
 const PAYLOADS_BYTES: [usize; 8] = [0, 20, 125, 126, 1000, 65_535, 65_536, MIB];
@@ -55,6 +56,7 @@ struct Row {
     latency_us: LatencySummary,
     server: Option<ServerUse>,
     client: ClientUse,
+    wire: Option<WireUse>,
     checked: Checked,
     errors: Errors,
 }
@@ -159,6 +161,8 @@ fn table(report: &HeadersReport) -> Table {
         ("p50", "p50_us"),
         ("p99", "p99_us"),
         ("server CPU a message", "server_cpu_ns_per_message"),
+        ("wire to server", "wire_sent_bytes_per_message"),
+        ("wire to client", "wire_received_bytes_per_message"),
     ];
     let cells = |row: &Row| {
         vec![
@@ -171,6 +175,8 @@ fn table(report: &HeadersReport) -> Table {
             Cell::us(row.latency_us.p50),
             Cell::us(row.latency_us.p99),
             Cell::ns(row.server.map(|server| server.cost.ns())),
+            Cell::bytes(row.wire.map(|wire| wire.sent.bytes_per_message)),
+            Cell::bytes(row.wire.map(|wire| wire.received.bytes_per_message)),
         ]
     };
     Table::new("Echoes by payload", &columns, report.rows.iter().map(cells).collect())
@@ -203,6 +209,7 @@ fn row(measured: Measured) -> Row {
         latency_us: recorded.readings.latency.summary(),
         server,
         client,
+        wire: window.wire,
         checked,
         errors,
     }

@@ -17,6 +17,7 @@ use crate::schedule::Arrivals;
 use crate::table::{Cell, Table};
 use crate::target::Target;
 use crate::truth;
+use crate::wire::WireUse;
 
 /// Payload bytes of one row that are under way at once; rows with more have fewer connections.
 const UNDER_WAY_BYTES_MAX: usize = 256 << 20;
@@ -49,6 +50,7 @@ struct Row {
     latency_us: LatencySummary,
     server: Option<ServerUse>,
     client: ClientUse,
+    wire: Option<WireUse>,
     errors: Errors,
     warnings: Vec<String>,
 }
@@ -140,6 +142,7 @@ fn row(demanded_rate: Option<f64>, tried: Tried) -> Row {
         latency_us: tried.latency(),
         server,
         client,
+        wire: tried.window.wire,
         errors: tried.errors,
         warnings: tried.doubts.warnings,
     }
@@ -182,6 +185,8 @@ fn table(load: LoadKind, report: &MatrixReport) -> Table {
         ("p99.9", "p999_us"),
         ("max", "max_us"),
         ("server CPU", "server_cpu_ns"),
+        ("wire out", "wire_sent_bytes_per_message"),
+        ("wire in", "wire_received_bytes_per_message"),
         ("wrong", "faults"),
     ];
     let cells = |row: &Row| {
@@ -195,6 +200,8 @@ fn table(load: LoadKind, report: &MatrixReport) -> Table {
             Cell::us(row.latency_us.p999),
             Cell::us(row.latency_us.max),
             Cell::ns(row.server.map(|server| server.cost.ns())),
+            Cell::bytes(row.wire.map(|wire| wire.sent.bytes_per_message)),
+            Cell::bytes(row.wire.map(|wire| wire.received.bytes_per_message)),
             Cell::count(row.errors.kinds().iter().map(|(_, count, _)| *count as f64).sum()),
         ]
     };

@@ -6,6 +6,7 @@ mod greeting;
 mod program;
 mod server;
 mod studies;
+mod wire;
 
 use std::net::TcpListener;
 use std::process::Command;
