@@ -8,6 +8,7 @@ installed. What ringload reports about wrong servers is tested in loadgen/tests/
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -103,14 +104,20 @@ def others():
     return found
 
 
+def run_against(command, mode, *words, server=()):
+    """Has ringload start a server with these words, run a mode and end the server: exit code, result, and both as text."""
+    port = free_port()
+    line = shlex.join(str(word) for word in (*command, port, *server))
+    code, result, errors = ringload(mode, f"ws://127.0.0.1:{port}/", "--server-cmd", line, "--json", "-", *words)
+    # Of histograms nobody reads why a check failed.
+    told = re.sub(r', "buckets": \[(\[[^]]*\](, )?)*\]', "", json.dumps(result))
+    return code, result, f"exit code {code}: {errors}{told[:1500]}"
+
+
 def against(name, command, sums):
     """The modes that a server of others can answer. ringload starts and ends it itself."""
     def run(mode, *words, server=()):
-        port = free_port()
-        line = shlex.join(str(word) for word in (*command, port, *server))
-        url = f"ws://127.0.0.1:{port}/"
-        code, result, errors = ringload(mode, url, "--server-cmd", line, "--json", "-", *words)
-        return code, result, f"exit code {code}: {errors}{json.dumps(result)[:1500]}"
+        return run_against(command, mode, *words, server=server)
 
     for kind, payload in (("--text", 20), ("--binary", 70_000)):
         code, result, why = run("echo", kind, "--payload", payload, "--connections", 20, "--messages", 50, "--verify", "all")
@@ -124,6 +131,54 @@ def against(name, command, sums):
     code, result, why = run("fanout", "--connections", 20, "--publishers", 2, "--rate", 100, "--duration", 1, server=["fan-out"])
     sums.check(code == 0 and result["reach"]["share"] == 1.0 and result["completion_us"]["count"] > 50,
                f"{name}: fan-out of two publishers reaches everybody", why)
+
+
+def compressed(name, command, sums):
+    """Echoes and broadcasts with permessage-deflate: agreed everywhere, right, nothing lost, and smaller than the payload."""
+    document = environment.ARTIFACTS / "ringload" / "document.json"
+    document.parent.mkdir(parents=True, exist_ok=True)
+    document.write_text(json.dumps([{"number": number, "name": f"subscriber {number}", "open": True} for number in range(80)]))
+    template = '{"connection": "{connection}", "sequence": "{sequence}", "text": "hello hello hello"}'
+    gains = {}
+    for settings in ("no-takeover", "takeover"):
+        for sort, payload in (("file", ["--payload-file", document]), ("template", ["--template", template])):
+            code, result, why = run_against(command, "echo", f"--deflate={settings},threshold=0", *payload, "--connections", 10,
+                                            "--messages", 50, "--verify", "all", "--text", server=["deflate"])
+            checked = result["checked"] if code == 0 else {}
+            good = checked.get("compared") == 500 and checked["compressed_connections"] == 10
+            good = good and not any("--deflate" in warning for warning in result["warnings"])
+            sums.check(good, f"{name}: 500 compressed echoes of a {sort} are right, {settings}", why)
+            if code != 0:
+                continue
+            wire = result["wire"]
+            gains[settings, sort] = [wire[way]["payload_to_wire"] for way in ("sent", "received")]
+            good = all(wire[way]["messages"] == 500 for way in wire) and min(gains[settings, sort]) > 1.0
+            sums.check(good, f"{name}: its wire carries less than the payload both ways, {settings}, {sort}", str(wire))
+        code, result, why = run_against(command, "fanout", f"--deflate={settings},threshold=0", "--payload-file", document, "--connections", 10,
+                                        "--rate", 100, "--duration", 1, "--verify", "all", server=["fan-out", "deflate"])
+        good = code == 0 and result["reach"]["share"] == 1.0 and result["checked"]["compressed_connections"] == 10
+        sums.check(good and result["wire"]["sent"]["payload_to_wire"] > 1.0, f"{name}: compressed broadcasts reach everybody, {settings}", why)
+    return gains
+
+
+def takes_over(name, command, sums):
+    """What is said again and again is shorter where both sides remember it."""
+    gains = compressed(name, command, sums)
+    if name != "bun" and len(gains) == 4:  # Bun answers that it forgets.
+        fresh, remembered = gains["no-takeover", "template"], gains["takeover", "template"]
+        good = all(more > 1.3 * less for less, more in zip(fresh, remembered))
+        sums.check(good, f"{name}: takeover gains more than none, both ways", f"{fresh} and {remembered}")
+
+
+def subprotocols(name, command, sums):
+    """ws and Bun choose the first that is offered, websockets v2 where it is told to and otherwise none."""
+    first, second, none = {"agreed": {"v1": 10}, "none": 0}, {"agreed": {"v2": 10}, "none": 0}, {"agreed": {}, "none": 10}
+    words = ["echo", "--subprotocol", "v1", "--subprotocol", "v2", "--connections", 10, "--messages", 5]
+    for server, due in [(["subprotocol"], second), ([], none)] if name == "websockets" else [([], first)]:
+        code, result, why = run_against(command, *words, server=server)
+        good = code == 0 and result["checked"]["subprotocols"] == due
+        is_told = good and any("chose none of the subprotocols" in warning for warning in result["warnings"])
+        sums.check(good and is_told == (due is none), f"{name}: the subprotocols agreed are told, {due}", why)
 
 
 def stopped_server(driver, sums):
@@ -285,6 +340,8 @@ def main():
         pages(sums)
         for name, command in others().items():
             against(name, command, sums)
+            takes_over(name, command, sums)
+            subprotocols(name, command, sums)
     except (ServerFailed, environment.SetupError, subprocess.SubprocessError) as error:
         sums.check(False, "ringload from outside", str(error))
     print(f"{sums.passed} passed, {sums.failed} failed")

@@ -1,6 +1,7 @@
-"""Echo, or fan-out with "fan-out" as second argument, on websockets.
+"""Echo, or fan-out with "fan-out" among the arguments, on websockets. With "deflate" it compresses, with
+"subprotocol" it chooses v2.
 
-usage: python websockets_server.py PORT [fan-out]
+usage: python websockets_server.py PORT [fan-out] [deflate] [subprotocol]
 """
 
 import asyncio
@@ -33,7 +34,11 @@ async def fan_out(socket):
 
 async def main(port, *words):
     handler = fan_out if "fan-out" in words else echo
-    async with serve(handler, "127.0.0.1", int(port), compression=None) as server:
+    options = {
+        "compression": "deflate" if "deflate" in words else None,
+        "subprotocols": ["v2"] if "subprotocol" in words else None,
+    }
+    async with serve(handler, "127.0.0.1", int(port), **options) as server:
         await server.serve_forever()
 
 
