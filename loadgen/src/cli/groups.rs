@@ -236,6 +236,16 @@ pub(crate) struct FanoutOptions {
     pub(crate) join: Option<String>,
 }
 
+/// How connections are opened.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Pace")]
+pub(crate) struct OpeningArguments {
+    /// Connections opened a second, before anything is counted; as fast as the server answers without
+    /// it. The server has to answer Pings. In slow not of the slow ones
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "trust_peer")]
+    pub(crate) ramp: Option<usize>,
+}
+
 /// An open loop.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Pace")]

@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use groups::{
-    EngineArguments, FanoutOptions, MessageArguments, OutputArguments, ServerArguments,
+    EngineArguments, FanoutOptions, MessageArguments, OpeningArguments, OutputArguments,
+    ServerArguments,
 };
 pub(crate) use modes::{
     ChurnArguments, EchoArguments, FanoutArguments, FuzzingArguments, HeadersArguments,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::groups::{
-    CompressionArguments, EngineArguments, FanoutOptions, MessageArguments, OutputArguments,
-    RateArguments, ServerArguments,
+    CompressionArguments, EngineArguments, FanoutOptions, MessageArguments, OpeningArguments,
+    OutputArguments, RateArguments, ServerArguments,
 };
 use super::values::{milliseconds, payload, positive, seconds, span};
 use crate::loads::Pace;
@@ -45,6 +45,8 @@ pub(crate) struct EchoArguments {
     #[command(flatten)]
     pub(crate) rate: RateArguments,
     #[command(flatten)]
+    pub(crate) opening: OpeningArguments,
+    #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]
     pub(crate) engine: EngineArguments,
@@ -73,6 +75,8 @@ pub(crate) struct HeadersArguments {
     /// Seconds that are counted for each payload
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = span)]
     pub(crate) seconds_per_row: Duration,
+    #[command(flatten)]
+    pub(crate) opening: OpeningArguments,
     #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]
@@ -126,9 +130,8 @@ pub(crate) struct IdleArguments {
     /// Seconds to keep them open once all are there
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) hold: Duration,
-    /// Connections opened a second; as fast as the server answers without it
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) ramp: Option<usize>,
+    #[command(flatten)]
+    pub(crate) opening: OpeningArguments,
     #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]
@@ -161,6 +164,8 @@ pub(crate) struct FanoutArguments {
     pub(crate) fanout: FanoutOptions,
     #[command(flatten)]
     pub(crate) rate: RateArguments,
+    #[command(flatten)]
+    pub(crate) opening: OpeningArguments,
     #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::groups::{
-    EngineArguments, FanoutOptions, MessageArguments, OutputArguments, RateArguments,
-    ServerArguments,
+    EngineArguments, FanoutOptions, MessageArguments, OpeningArguments, OutputArguments,
+    RateArguments, ServerArguments,
 };
 use super::values::{count_or_max, payload, positive, rate, share, span};
 use crate::expect::Expectation;
@@ -54,6 +54,8 @@ pub(crate) struct MatrixArguments {
     #[command(flatten)]
     pub(crate) fanout: FanoutOptions,
     #[command(flatten)]
+    pub(crate) opening: OpeningArguments,
+    #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]
     pub(crate) engine: EngineArguments,
@@ -97,6 +99,8 @@ pub(crate) struct SearchArguments {
     pub(crate) seconds_per_step: Duration,
     #[command(flatten)]
     pub(crate) fanout: FanoutOptions,
+    #[command(flatten)]
+    pub(crate) opening: OpeningArguments,
     #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]
@@ -147,6 +151,8 @@ pub(crate) struct CompareArguments {
     #[command(flatten)]
     pub(crate) fanout: FanoutOptions,
     #[command(flatten)]
+    pub(crate) opening: OpeningArguments,
+    #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]
     pub(crate) engine: EngineArguments,
@@ -181,6 +187,8 @@ pub(crate) struct SlowArguments {
     pub(crate) duration: Duration,
     #[command(flatten)]
     pub(crate) fanout: FanoutOptions,
+    #[command(flatten)]
+    pub(crate) opening: OpeningArguments,
     #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]

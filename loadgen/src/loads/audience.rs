@@ -12,7 +12,7 @@ use ringsock::protocol::handshake::{Negotiated, Status};
 use ringsock::{CloseInfo, Conn, Handler, Message, Text, Upgrade};
 
 use super::channel::{Channel, MessageName, Published};
-use super::opener::{HANDSHAKES_MAX, Opener};
+use super::opener::Opener;
 use super::pacing::keep_pace;
 use super::pending::{PENDING_MAX, Pending};
 use super::place::Place;
@@ -28,6 +28,8 @@ use crate::target::Target;
 pub(crate) struct FanoutPlan {
     pub(crate) target: Arc<Target>,
     pub(crate) connections: usize,
+    /// Connections opened a second, if that was asked for.
+    pub(crate) ramp: Option<usize>,
     pub(crate) channel: Channel,
     /// Messages of each publisher that are to be under way in a closed loop.
     pub(crate) pipeline: usize,
@@ -94,7 +96,8 @@ pub(crate) struct Audience {
 
 impl Audience {
     pub(crate) fn new(plan: &Arc<FanoutPlan>, place: Place) -> Self {
-        let opener = Opener::new(&plan.target, &place.board, place.shard, plan.connections);
+        let size = (plan.connections, plan.ramp);
+        let opener = Opener::new(&plan.target, &place.board, place.shard, size);
         let pending = (0..plan.channel.publishers()).map(|_| Pending::default()).collect();
         Self {
             plan: Arc::clone(plan),
@@ -108,9 +111,9 @@ impl Audience {
         }
     }
 
-    fn open(&mut self, outbound: &mut Outbound<Subscriber>, count: usize) {
+    fn open(&mut self, outbound: &mut Outbound<Subscriber>) {
         let publishers = self.pending.len();
-        self.opener.open(outbound, count, |number| {
+        self.opener.open(outbound, |number| {
             let trackers = match publishers {
                 1 => Trackers::One(Tracker::default()),
                 _ => Trackers::Many(vec![Tracker::default(); publishers].into()),
@@ -240,7 +243,8 @@ impl Handler for Audience {
                 publishers.borrow_mut().publish_due(&place)
             }));
         }
-        self.open(outbound, HANDSHAKES_MAX);
+        self.opener.begin(&self.place);
+        self.open(outbound);
     }
 
     fn on_upgrade(&mut self, _: &Request<'_>) -> Upgrade<Subscriber> {
@@ -264,10 +268,10 @@ impl Handler for Audience {
         for publisher in self.plan.publishers_for(publisher) {
             self.plan.channel.subscribe(publisher, self.place.shard.shard);
         }
-        self.opener.note_opened();
+        self.opener.note_opened(conn.peer());
         // Afterwards: who sees that all are open may publish.
         self.place.welcome(&self.plan.target, conn);
-        self.open(conn.outbound(), 1);
+        self.open(conn.outbound());
     }
 
     fn on_message(&mut self, conn: &mut Conn<'_, Subscriber>, message: Message<'_>) {
@@ -307,8 +311,10 @@ impl Handler for Audience {
         }
     }
 
-    /// A connection that was silent is asked for a sign of life, and this is it.
-    fn on_pong(&mut self, _: &mut Conn<'_, Subscriber>, _: &[u8]) {
+    /// A connection that was silent is asked for a sign of life, and this is it; or another is due
+    /// to be opened.
+    fn on_pong(&mut self, conn: &mut Conn<'_, Subscriber>, _: &[u8]) {
+        self.open(conn.outbound());
         self.look_for_overdue(self.place.board.nanoseconds());
     }
 
@@ -336,6 +342,6 @@ impl Handler for Audience {
         self.place.miss(&self.plan.target, subscriber.attendee.number, reason);
         let left_out = self.opener.note_refused();
         self.place.tally.unopened.add(left_out as u64);
-        self.open(outbound, 1);
+        self.open(outbound);
     }
 }

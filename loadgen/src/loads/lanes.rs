@@ -33,6 +33,8 @@ pub(crate) enum Pace {
 pub(crate) struct PacedPlan {
     pub(crate) target: Arc<Target>,
     pub(crate) connections: usize,
+    /// Connections opened a second, if that was asked for.
+    pub(crate) ramp: Option<usize>,
     pub(crate) content: Content,
     pub(crate) pace: Pace,
     /// Answers that a connection's peer may owe before messages wait.

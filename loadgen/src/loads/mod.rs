@@ -13,6 +13,7 @@ mod pacing;
 mod pending;
 mod place;
 mod publishers;
+mod ramp;
 mod settlers;
 mod sluggards;
 mod starting_line;

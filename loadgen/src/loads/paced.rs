@@ -11,7 +11,7 @@ use ringsock::protocol::handshake::{Negotiated, Status};
 use ringsock::{CloseInfo, Conn, Handler, Message, Upgrade};
 
 use super::lanes::{Lanes, PacedPlan};
-use super::opener::{HANDSHAKES_MAX, Opener};
+use super::opener::Opener;
 use super::outstanding::Answer;
 use super::pacing::keep_pace;
 use super::place::Place;
@@ -33,13 +33,14 @@ pub(crate) struct Paced {
 
 impl Paced {
     pub(crate) fn new(plan: &Arc<PacedPlan>, place: Place) -> Self {
-        let opener = Opener::new(&plan.target, &place.board, place.shard, plan.connections);
+        let size = (plan.connections, plan.ramp);
+        let opener = Opener::new(&plan.target, &place.board, place.shard, size);
         let lanes = Rc::new(RefCell::new(Lanes::new(plan, place.shard)));
         Self { plan: Arc::clone(plan), place: Rc::new(place), opener, lanes }
     }
 
-    fn open(&mut self, outbound: &mut Outbound<PacedLink>, count: usize) {
-        self.opener.open(outbound, count, |number| PacedLink { number, lane: usize::MAX });
+    fn open(&mut self, outbound: &mut Outbound<PacedLink>) {
+        self.opener.open(outbound, |number| PacedLink { number, lane: usize::MAX });
     }
 }
 
@@ -49,7 +50,8 @@ impl Handler for Paced {
     fn on_start(&mut self, outbound: &mut Outbound<PacedLink>) {
         let (lanes, place) = (Rc::clone(&self.lanes), Rc::clone(&self.place));
         ringsock::spawn(keep_pace(Rc::clone(&place), move || lanes.borrow_mut().send_due(&place)));
-        self.open(outbound, HANDSHAKES_MAX);
+        self.opener.begin(&self.place);
+        self.open(outbound);
     }
 
     fn on_upgrade(&mut self, _: &Request<'_>) -> Upgrade<PacedLink> {
@@ -63,9 +65,9 @@ impl Handler for Paced {
     fn on_open(&mut self, conn: &mut Conn<'_, PacedLink>) {
         let number = conn.state().number;
         conn.state_mut().lane = self.lanes.borrow_mut().join(conn.peer(), number);
-        self.opener.note_opened();
+        self.opener.note_opened(conn.peer());
         self.place.welcome(&self.plan.target, conn);
-        self.open(conn.outbound(), 1);
+        self.open(conn.outbound());
     }
 
     fn on_message(&mut self, conn: &mut Conn<'_, PacedLink>, message: Message<'_>) {
@@ -93,7 +95,10 @@ impl Handler for Paced {
         }
     }
 
+    /// A connection that was silent is asked for a sign of life, and this is it; or another is due
+    /// to be opened.
     fn on_pong(&mut self, conn: &mut Conn<'_, PacedLink>, _: &[u8]) {
+        self.open(conn.outbound());
         let now_ns = self.place.board.nanoseconds();
         let before_ns = self.plan.content.overdue_before(now_ns);
         let lane = conn.state().lane;
@@ -118,6 +123,6 @@ impl Handler for Paced {
         self.place.miss(&self.plan.target, link.number, reason);
         let left_out = self.opener.note_refused();
         self.place.tally.unopened.add(left_out as u64);
-        self.open(outbound, 1);
+        self.open(outbound);
     }
 }

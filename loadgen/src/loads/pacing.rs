@@ -9,6 +9,8 @@ use crate::failure::Failure;
 
 /// The longest time between two looks at the stage of the run.
 pub(super) const GLANCE_NS: u64 = 5_000_000;
+/// Said instead of a time when there is nothing to do any more.
+pub(super) const NEVER_NS: u64 = u64::MAX;
 /// Messages that fall due in one turn before what has come is received: a load generator that only
 /// sends while it is behind would measure how long it does not listen.
 const TURN_MESSAGES_MAX: usize = 64;
@@ -35,7 +37,8 @@ impl Turn {
     }
 }
 
-/// Calls `act` until the run closes its connections, each time after as many nanoseconds as it said.
+/// Calls `act` until the run closes its connections, each time after as many nanoseconds as it said,
+/// or until it says never.
 pub(super) async fn keep_pace(place: Rc<Place>, mut act: impl FnMut() -> u64) {
     let failed = |error: std::io::Error| {
         place.board.fail(Failure::usage(format!("the machine gives no timer: {error}")));
@@ -45,7 +48,11 @@ pub(super) async fn keep_pace(place: Rc<Place>, mut act: impl FnMut() -> u64) {
         Err(error) => return failed(error),
     };
     while !place.board.is_closing() {
-        if let Err(error) = alarm.sleep(act()).await {
+        let pause_ns = act();
+        if pause_ns == NEVER_NS {
+            return;
+        }
+        if let Err(error) = alarm.sleep(pause_ns).await {
             return failed(error);
         }
     }

@@ -1,17 +1,16 @@
 //! The idle load of one shard: connections that echo one message and then stay, and are pinged now
-//! and then if that is wanted. How fast they may be opened is said by the main thread.
+//! and then if that is wanted. How long they stay is said by the main thread.
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ringsock::client::Outbound;
 use ringsock::http::Request;
 use ringsock::protocol::handshake::{Negotiated, Status};
-use ringsock::{CloseInfo, Conn, Handler, Message, Outgoing, Peer, RemotePeer, Upgrade};
+use ringsock::{CloseInfo, Conn, Handler, Message, Outgoing, Peer, Upgrade};
 
-use super::opener::{HANDSHAKES_MAX, Opener};
+use super::opener::Opener;
 use super::pacing::{GLANCE_NS, Turn, keep_pace};
 use super::place::Place;
 use crate::composer::Composer;
@@ -19,32 +18,16 @@ use crate::content::Content;
 use crate::schedule::{Arrivals, Schedule, Share};
 use crate::target::Target;
 
-/// What every connection does, and how many there may be.
+/// What every connection does, and how many there are.
 #[derive(Debug)]
 pub(crate) struct IdlePlan {
     pub(crate) target: Arc<Target>,
     pub(crate) connections: usize,
     pub(crate) content: Content,
-    /// Connections that may have been opened by now, of all shards.
-    pub(crate) allowed: AtomicUsize,
+    /// Connections opened a second, if that was asked for.
+    pub(crate) ramp: Option<usize>,
     /// Pings a second over all connections, while they are kept open.
     pub(crate) ping_rate: Option<f64>,
-    /// One connection of each shard.
-    pub(crate) pacers: Mutex<Vec<RemotePeer>>,
-}
-
-impl IdlePlan {
-    /// Lets more connections be opened. A shard looks at the number when something happens on its
-    /// connections, so one of them is made to echo a message again.
-    pub(crate) fn allow(&self, connections: usize) {
-        self.allowed.store(connections.min(self.connections), Ordering::Relaxed);
-        let mut composer = self.content.composer();
-        let pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
-        for pacer in pacers.iter() {
-            // One that has gone is reported by its end.
-            let _ = pacer.send(composer.letter(&self.content.pattern, 0, 0));
-        }
-    }
 }
 
 /// One connection.
@@ -54,8 +37,6 @@ pub(crate) struct Settler {
     began_ns: u64,
     /// Whether its message has come back.
     settled: bool,
-    /// Whether it is the one whose echoes pace the shard.
-    pacer: bool,
 }
 
 /// One shard's connections.
@@ -66,36 +47,21 @@ pub(crate) struct Settlers {
     /// The connections to be pinged.
     peers: Rc<RefCell<Vec<Peer>>>,
     opener: Opener,
-    share: usize,
-    /// Those whose message has come back, or will not.
-    arrived: usize,
 }
 
 impl Settlers {
     pub(crate) fn new(plan: &Arc<IdlePlan>, place: Place) -> Self {
-        let opener = Opener::new(&plan.target, &place.board, place.shard, plan.connections);
-        let share = opener.left();
+        let size = (plan.connections, plan.ramp);
+        let opener = Opener::new(&plan.target, &place.board, place.shard, size);
         let composer = plan.content.composer();
         let (plan, place) = (Arc::clone(plan), Rc::new(place));
-        Self { plan, place, composer, peers: Rc::default(), opener, share, arrived: 0 }
+        Self { plan, place, composer, peers: Rc::default(), opener }
     }
 
-    /// Opens as many as are allowed and are not yet under way.
+    /// Opens as many as may be opened. One counts as under way until it has its echo.
     fn open(&mut self, outbound: &mut Outbound<Settler>) {
-        let started = self.share - self.opener.left();
-        let under_way = started - self.arrived;
-        let allowed = self.plan.allowed.load(Ordering::Relaxed);
-        // The share of a shard, rounded up so that none has to wait for the others.
-        let allowed = allowed.div_ceil(self.place.shard.shards);
-        let count = allowed.saturating_sub(started).min(HANDSHAKES_MAX.saturating_sub(under_way));
         let began_ns = self.place.board.nanoseconds();
-        let step = self.place.shard.shards as u32;
-        self.opener.open(outbound, count, |number| Settler {
-            number,
-            began_ns,
-            settled: false,
-            pacer: number < step,
-        });
+        self.opener.open(outbound, |number| Settler { number, began_ns, settled: false });
     }
 }
 
@@ -152,6 +118,7 @@ impl Handler for Settlers {
             let mut pinger = Pinger { peers, rate, schedule: None, turn: 0 };
             ringsock::spawn(keep_pace(Rc::clone(&place), move || pinger.ping_due(&place)));
         }
+        self.opener.begin(&self.place);
         self.open(outbound);
     }
 
@@ -165,16 +132,10 @@ impl Handler for Settlers {
 
     fn on_open(&mut self, conn: &mut Conn<'_, Settler>) {
         self.place.welcome(&self.plan.target, conn);
-        self.opener.note_opened();
         if self.plan.ping_rate.is_some() {
             self.peers.borrow_mut().push(conn.peer());
         }
-        let settler = conn.state();
-        let number = settler.number;
-        if settler.pacer {
-            let mut pacers = self.plan.pacers.lock().unwrap_or_else(PoisonError::into_inner);
-            pacers.push(conn.peer().remote());
-        }
+        let number = conn.state().number;
         let letter = self.composer.letter(&self.plan.content.pattern, number, 0);
         self.place.tally.note_sent(letter.bytes().len());
         // When it cannot be queued, the connection is ending, which is counted there.
@@ -186,17 +147,21 @@ impl Handler for Settlers {
         let number = settler.number;
         if !std::mem::replace(&mut settler.settled, true) {
             let began_ns = settler.began_ns;
-            self.arrived += 1;
+            self.opener.note_opened(conn.peer());
             self.place.tally.note_received(message.bytes().len());
             self.place.tally.record(self.place.board.nanoseconds().saturating_sub(began_ns));
             self.place.judge(&self.plan.content, (number, 0), &message);
-        } else if !settler.pacer {
+        } else {
             self.place.find_unasked(number);
         }
         self.open(conn.outbound());
     }
 
     fn on_pong(&mut self, conn: &mut Conn<'_, Settler>, payload: &[u8]) {
+        // A sign of life after a silence, or another is due to be opened.
+        if payload.is_empty() {
+            return self.open(conn.outbound());
+        }
         let now_ns = self.place.board.nanoseconds();
         match payload.try_into().map(u64::from_be_bytes) {
             Ok(due_ns) if due_ns <= now_ns => {
@@ -212,7 +177,7 @@ impl Handler for Settlers {
 
     fn on_close(&mut self, conn: &mut Conn<'_, Settler>, info: CloseInfo<'_>) {
         if !conn.state().settled {
-            self.arrived += 1;
+            self.opener.note_ended();
             self.place.tally.forfeited.add(1);
         }
         self.place.lose(conn.state().number, info);
@@ -228,7 +193,6 @@ impl Handler for Settlers {
         self.place.miss(&self.plan.target, settler.number, reason);
         let left_out = self.opener.note_refused();
         self.place.tally.unopened.add(left_out as u64);
-        self.arrived += 1 + left_out;
         self.open(outbound);
     }
 }

@@ -14,7 +14,7 @@ use ringsock::http::Request;
 use ringsock::protocol::handshake::{Negotiated, Status};
 use ringsock::{CloseInfo, Conn, Handler, KIB, Message, Peer, SendOutcome, Text, Upgrade};
 
-use super::opener::{HANDSHAKES_MAX, Opener};
+use super::opener::Opener;
 use super::pacing::{GLANCE_NS, keep_pace};
 use super::place::Place;
 use crate::composer::Composer;
@@ -93,15 +93,16 @@ pub(crate) struct Sluggards {
 
 impl Sluggards {
     pub(crate) fn new(plan: &Arc<SluggishPlan>, place: Place) -> Self {
-        let opener = Opener::new(&plan.target, &place.board, place.shard, plan.connections);
+        // Without a ramp: who does not read hears of nothing that is due.
+        let size = (plan.connections, None);
+        let opener = Opener::new(&plan.target, &place.board, place.shard, size);
         let composer = plan.content.composer();
         let (plan, place, naps) = (Arc::clone(plan), Rc::new(place), Rc::default());
         Self { plan, place, opener, composer, naps }
     }
 
-    fn open(&mut self, outbound: &mut Outbound<Sluggard>, count: usize) {
-        let state = |number| Sluggard { number, index: 0, sent: 0 };
-        self.opener.open(outbound, count, state);
+    fn open(&mut self, outbound: &mut Outbound<Sluggard>) {
+        self.opener.open(outbound, |number| Sluggard { number, index: 0, sent: 0 });
     }
 
     fn send(&mut self, conn: &mut Conn<'_, Sluggard>) {
@@ -125,7 +126,7 @@ impl Handler for Sluggards {
     fn on_start(&mut self, outbound: &mut Outbound<Sluggard>) {
         let (naps, place) = (Rc::clone(&self.naps), Rc::clone(&self.place));
         ringsock::spawn(keep_pace(Rc::clone(&place), move || naps.borrow_mut().wake(&place)));
-        self.open(outbound, HANDSHAKES_MAX);
+        self.open(outbound);
     }
 
     fn on_upgrade(&mut self, _: &Request<'_>) -> Upgrade<Sluggard> {
@@ -149,9 +150,9 @@ impl Handler for Sluggards {
         if self.plan.bytes_per_second == 0 {
             conn.pause_receive();
         }
-        self.opener.note_opened();
+        self.opener.note_opened(conn.peer());
         self.place.welcome(&self.plan.target, conn);
-        self.open(conn.outbound(), 1);
+        self.open(conn.outbound());
     }
 
     fn on_message(&mut self, conn: &mut Conn<'_, Sluggard>, message: Message<'_>) {
@@ -184,6 +185,6 @@ impl Handler for Sluggards {
         self.place.miss(&self.plan.target, sluggard.number, reason);
         let left_out = self.opener.note_refused();
         self.place.tally.unopened.add(left_out as u64);
-        self.open(outbound, 1);
+        self.open(outbound);
     }
 }

@@ -2,6 +2,7 @@
 //! is a closed loop: a message is sent for each that comes back. The first one is not sent here but
 //! by whoever begins the run.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ringsock::client::Outbound;
@@ -9,7 +10,7 @@ use ringsock::http::Request;
 use ringsock::protocol::handshake::{Negotiated, Status};
 use ringsock::{CloseInfo, Conn, Handler, Message, Outgoing, SendOutcome, Upgrade};
 
-use super::opener::{HANDSHAKES_MAX, Opener};
+use super::opener::Opener;
 use super::outstanding::{Answer, Outstanding};
 use super::place::Place;
 use super::starting_line::StartingLine;
@@ -22,6 +23,8 @@ use crate::target::Target;
 pub(crate) struct EchoPlan {
     pub(crate) target: Arc<Target>,
     pub(crate) connections: usize,
+    /// Connections opened a second, if that was asked for.
+    pub(crate) ramp: Option<usize>,
     pub(crate) content: Content,
     /// Messages under way on each connection.
     pub(crate) pipeline: usize,
@@ -52,21 +55,21 @@ impl Link {
 /// One shard's connections.
 pub(crate) struct Swarm {
     plan: Arc<EchoPlan>,
-    place: Place,
+    place: Rc<Place>,
     opener: Opener,
     composer: Composer,
 }
 
 impl Swarm {
     pub(crate) fn new(plan: &Arc<EchoPlan>, place: Place) -> Self {
-        let opener = Opener::new(&plan.target, &place.board, place.shard, plan.connections);
+        let size = (plan.connections, plan.ramp);
+        let opener = Opener::new(&plan.target, &place.board, place.shard, size);
         let composer = plan.content.composer();
-        Self { plan: Arc::clone(plan), place, opener, composer }
+        Self { plan: Arc::clone(plan), place: Rc::new(place), opener, composer }
     }
 
-    fn open(&mut self, outbound: &mut Outbound<Link>, count: usize) {
-        self.opener
-            .open(outbound, count, |number| Link { number, outstanding: Outstanding::default() });
+    fn open(&mut self, outbound: &mut Outbound<Link>) {
+        self.opener.open(outbound, |number| Link { number, outstanding: Outstanding::default() });
     }
 
     /// Sends until as many messages as wanted are under way.
@@ -94,7 +97,8 @@ impl Handler for Swarm {
     type State = Link;
 
     fn on_start(&mut self, outbound: &mut Outbound<Link>) {
-        self.open(outbound, HANDSHAKES_MAX);
+        self.opener.begin(&self.place);
+        self.open(outbound);
     }
 
     fn on_upgrade(&mut self, _: &Request<'_>) -> Upgrade<Link> {
@@ -106,11 +110,11 @@ impl Handler for Swarm {
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Link>) {
-        self.opener.note_opened();
+        self.opener.note_opened(conn.peer());
         self.plan.line.arrive(conn.peer().remote(), conn.state().number);
         // Afterwards: who sees that all are open may let them begin.
         self.place.welcome(&self.plan.target, conn);
-        self.open(conn.outbound(), 1);
+        self.open(conn.outbound());
     }
 
     fn on_message(&mut self, conn: &mut Conn<'_, Link>, message: Message<'_>) {
@@ -140,8 +144,10 @@ impl Handler for Swarm {
         }
     }
 
-    /// A connection that was silent is asked for a sign of life, and this is it.
+    /// A connection that was silent is asked for a sign of life, and this is it; or another is due
+    /// to be opened.
     fn on_pong(&mut self, conn: &mut Conn<'_, Link>, _: &[u8]) {
+        self.open(conn.outbound());
         let now = self.place.board.nanoseconds();
         let link = conn.state_mut();
         link.note_beginning(self.plan.line.began_ns());
@@ -166,6 +172,6 @@ impl Handler for Swarm {
         self.place.miss(&self.plan.target, link.number, reason);
         let left_out = self.opener.note_refused();
         self.place.tally.unopened.add(left_out as u64);
-        self.open(outbound, 1);
+        self.open(outbound);
     }
 }

@@ -157,6 +157,7 @@ impl Side {
             server: &arguments.server,
             message: &arguments.message,
             engine: &arguments.engine,
+            opening: &arguments.opening,
         };
         let tried = study.run(Trial {
             target: Arc::clone(&self.target),

@@ -100,6 +100,7 @@ pub(crate) fn run(arguments: &EchoArguments) -> Result<Outcome, Failure> {
     let work = EchoWork {
         target: Arc::new(server.target()?),
         connections: arguments.connections,
+        ramp: arguments.opening.ramp,
         content,
         pipeline: arguments.pipeline,
         pace,

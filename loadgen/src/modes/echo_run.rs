@@ -26,6 +26,8 @@ const UNDER_WAY_MAX: usize = 1000;
 pub(crate) struct EchoWork {
     pub(crate) target: Arc<Target>,
     pub(crate) connections: usize,
+    /// Connections opened a second, if that was asked for.
+    pub(crate) ramp: Option<usize>,
     pub(crate) content: Content,
     /// Messages under way on each connection.
     pub(crate) pipeline: Option<usize>,
@@ -123,11 +125,11 @@ impl EchoWork {
         span: Span,
         pipeline: usize,
     ) -> Result<(Crew, Line), Failure> {
-        let Self { target, connections, content, pace, messages, .. } = self;
+        let Self { target, connections, ramp, content, pace, messages, .. } = self;
         let load = LoadSize::new(connections, &content, pipeline);
         if let Some(pace) = pace {
             let under_way_max = pipeline;
-            let plan = PacedPlan { target, connections, content, pace, under_way_max };
+            let plan = PacedPlan { target, connections, ramp, content, pace, under_way_max };
             let plan = Arc::new(plan);
             let shared = Arc::clone(&plan);
             let crew = Crew::start(engine, &plan.target, span.server_pid, load, move |place| {
@@ -136,7 +138,7 @@ impl EchoWork {
             return Ok((crew, Line::Open));
         }
         let line = StartingLine::default();
-        let plan = EchoPlan { target, connections, content, pipeline, messages, line };
+        let plan = EchoPlan { target, connections, ramp, content, pipeline, messages, line };
         let plan = Arc::new(plan);
         let shared = Arc::clone(&plan);
         let crew = Crew::start(engine, &plan.target, span.server_pid, load, move |place| {

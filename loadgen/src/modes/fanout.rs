@@ -81,6 +81,7 @@ pub(crate) fn run(arguments: &FanoutArguments) -> Result<Outcome, Failure> {
     let setup = FanoutSetup {
         target: Arc::new(arguments.server.target()?),
         connections: arguments.connections,
+        ramp: arguments.opening.ramp,
         publishers: arguments.fanout.publishers,
         content: arguments.message.content(arguments.payload, &arguments.server)?,
         pipeline: arguments.pipeline,

@@ -37,6 +37,8 @@ pub(crate) struct FanoutMeasured {
 pub(crate) struct FanoutSetup {
     pub(crate) target: Arc<Target>,
     pub(crate) connections: usize,
+    /// Connections opened a second, if that was asked for.
+    pub(crate) ramp: Option<usize>,
     pub(crate) publishers: usize,
     pub(crate) content: Content,
     pub(crate) pipeline: usize,
@@ -60,6 +62,7 @@ impl FanoutSetup {
         Ok(FanoutPlan {
             target: self.target,
             connections: self.connections,
+            ramp: self.ramp,
             channel: Channel::new(self.content, self.publishers),
             pipeline: self.pipeline,
             rate: self.rate,

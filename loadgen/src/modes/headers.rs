@@ -91,6 +91,7 @@ pub(crate) fn run(arguments: &HeadersArguments) -> Result<Outcome, Failure> {
         let work = EchoWork {
             target: Arc::clone(&target),
             connections: arguments.connections.min((UNDER_WAY_BYTES_MAX / under_way).max(1)),
+            ramp: arguments.opening.ramp,
             content: arguments.message.content(payload_bytes, server)?,
             pipeline: Some(arguments.pipeline),
             pace: None,

@@ -2,8 +2,7 @@
 //! server in memory and CPU time and how soon they answer Pings. No other load is made while they
 //! stay.
 
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,8 +28,6 @@ use crate::watch::{Recorded, Watch};
 
 /// Time for the server to give back what only opening needed.
 const SETTLE_TIME: Duration = Duration::from_millis(500);
-/// Time between two steps of a ramp.
-const RAMP_STEP: Duration = Duration::from_millis(20);
 
 /// The JSON form.
 #[derive(Debug, Serialize)]
@@ -93,16 +90,14 @@ struct ServerMemory {
 pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
     let server = &arguments.server;
     let connections = arguments.connections;
-    let allowed = arguments.ramp.map_or(connections, |rate| step_of(rate, RAMP_STEP));
     let plan = Arc::new(IdlePlan {
         target: Arc::new(server.target()?),
         connections,
         content: arguments.message.content(arguments.payload, server)?,
-        allowed: AtomicUsize::new(allowed),
+        ramp: arguments.opening.ramp,
         ping_rate: arguments
             .ping_interval
             .map(|interval| connections as f64 / interval.as_secs_f64()),
-        pacers: Mutex::default(),
     });
     let before = server.server_pid.map(sample_server).transpose()?;
     let shared = Arc::clone(&plan);
@@ -114,7 +109,7 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
             Settlers::new(&shared, place)
         })?;
     let first = crew.sample();
-    open_all(&crew, &plan, arguments.ramp, &mut watch)?;
+    open_all(&crew, &plan, &mut watch)?;
     let opened = crew.opened()?;
     let opening_seconds = began.elapsed().as_secs_f64();
     let opening = crew.counted_since(&first);
@@ -261,26 +256,9 @@ fn cards(report: &IdleReport) -> Vec<Card> {
     cards
 }
 
-/// Connections that a ramp of `rate` a second allows in `span`, at least one.
-fn step_of(rate: usize, span: Duration) -> usize {
-    ((rate as f64 * span.as_secs_f64()) as usize).max(1)
-}
-
-fn open_all(
-    crew: &Crew,
-    plan: &IdlePlan,
-    ramp: Option<usize>,
-    watch: &mut Watch,
-) -> Result<(), Failure> {
-    let began = Instant::now();
-    let mut stepped = began;
+/// Waits until every connection has its echo, or will not have it.
+fn open_all(crew: &Crew, plan: &IdlePlan, watch: &mut Watch) -> Result<(), Failure> {
     crew.wait_until(Phase::Handshake, watch, |totals| {
-        if let Some(rate) = ramp
-            && stepped.elapsed() >= RAMP_STEP
-        {
-            stepped = Instant::now();
-            plan.allow(step_of(rate, began.elapsed() + RAMP_STEP));
-        }
         totals.received + totals.forfeited + totals.unopened >= plan.connections as u64
     })
 }
@@ -371,13 +349,6 @@ fn use_line(name: &str, used: &Use) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_ramp_always_allows_something() {
-        assert_eq!(step_of(1, RAMP_STEP), 1);
-        assert_eq!(step_of(10_000, RAMP_STEP), 200);
-        assert_eq!(step_of(100, Duration::from_secs(3)), 300);
-    }
 
     #[test]
     fn memory_that_shrank_is_no_figure_and_is_warned_of() {

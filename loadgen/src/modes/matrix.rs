@@ -63,6 +63,7 @@ pub(crate) fn run(arguments: &MatrixArguments) -> Result<Outcome, Failure> {
         server: &arguments.server,
         message: &arguments.message,
         engine: &arguments.engine,
+        opening: &arguments.opening,
     };
     let target = Arc::new(arguments.server.target()?);
     let (mut rows, mut driver, mut stopped) = (Vec::new(), String::new(), None);

@@ -97,6 +97,7 @@ pub(crate) fn run(arguments: &SearchArguments) -> Result<Outcome, Failure> {
         server: &arguments.server,
         message: &arguments.message,
         engine: &arguments.engine,
+        opening: &arguments.opening,
     };
     let mut search = Search { study, arguments, target, steps: Vec::new() };
     let first = match arguments.raise {

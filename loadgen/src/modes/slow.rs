@@ -143,6 +143,7 @@ fn measure(
         server: &arguments.server,
         message: &arguments.message,
         engine: &arguments.engine,
+        opening: &arguments.opening,
     };
     let server_pid = arguments.server.server_pid;
     let tried = study.run(Trial {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::echo_run::{EchoWork, Span};
 use super::fanout_run::{self, FanoutSetup};
-use crate::cli::{EngineArguments, FanoutOptions, LoadKind, MessageArguments, ServerArguments};
+use crate::cli::{
+    EngineArguments, FanoutOptions, LoadKind, MessageArguments, OpeningArguments, ServerArguments,
+};
 use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::latency::LatencySummary;
@@ -26,6 +28,7 @@ pub(super) struct Study<'a> {
     pub(super) server: &'a ServerArguments,
     pub(super) message: &'a MessageArguments,
     pub(super) engine: &'a EngineArguments,
+    pub(super) opening: &'a OpeningArguments,
 }
 
 /// What is run.
@@ -74,6 +77,7 @@ impl Study<'_> {
         let work = EchoWork {
             target: trial.target,
             connections: trial.connections,
+            ramp: self.opening.ramp,
             content: self.message.content(trial.payload, self.server)?,
             pipeline: trial.pipeline,
             pace: trial.rate.map(|(rate, arrivals)| Pace::Rate(rate, arrivals)),
@@ -105,6 +109,7 @@ impl Study<'_> {
         let setup = FanoutSetup {
             target: trial.target,
             connections: trial.connections,
+            ramp: self.opening.ramp,
             publishers: self.fanout.publishers,
             content,
             pipeline: trial.pipeline.unwrap_or(1),

@@ -97,6 +97,7 @@ fn the_run_over_time_has_the_whole_of_it() {
 fn headers_take_six_paths_and_all_are_right() {
     for driver in drivers() {
         let words = ["--connections", "2", "--seconds-per-row", "0.1", "--verify", "all"];
+        let words = [&words[..], &["--ramp", "50"]].concat();
         let (code, json) = run(driver, "headers", "/", &words);
         assert_eq!(code, 0, "{json:#}");
         let rows = json["rows"].as_array().unwrap();
@@ -145,6 +146,15 @@ fn idle_connections_echo_once_and_are_told_in_bytes() {
             }
         }
     }
+}
+
+#[test]
+fn signs_of_life_of_idle_connections_are_no_fault() {
+    // They are asked for after a silence that is shorter than the hold.
+    let words = ["--connections", "3", "--hold", "0.6", "--answer-timeout", "0.1"];
+    let (code, json) = run((Driver::Epoll, "epoll"), "idle", "/", &words);
+    assert_eq!(code, 0, "{json:#}");
+    assert_sound(&json);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Servers that do wrong on purpose and know exactly what they did: what the binary reports must be
 //! the same. Both drivers make the load.
 
+mod pace;
 mod server;
 
 use std::io::Read;
@@ -312,19 +313,6 @@ fn expectations_decide_the_exit_code() {
         let words = [&words[..], &["--expect", expectation]].concat();
         let (code, json) = echo(&server, "epoll", &words);
         assert_eq!(code, due, "{expectation}: {json:#}");
-    }
-}
-
-#[test]
-fn think_time_separates_an_answer_from_the_next_message() {
-    for driver in drivers() {
-        let server = ScriptedServer::start(Script::default());
-        let words = ["--connections", "10", "--think", "50", "--duration", "1"];
-        let (code, json) = echo(&server, driver, &words);
-        assert_eq!(code, 0, "{json:#}");
-        // Ten connections, each at most twenty times a second.
-        let rate = number(&json, "/rate_per_second");
-        assert!((100.0..=205.0).contains(&rate), "{driver}: {rate}");
     }
 }
 

@@ -39,12 +39,21 @@ pub(crate) struct Account {
     pub(crate) swapped: u64,
 }
 
+/// When it happened.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Moments {
+    /// Each connection, in the order in which they came.
+    pub(crate) connected: Vec<Instant>,
+    pub(crate) first_message: Option<Instant>,
+}
+
 #[derive(Debug, Default)]
 struct Counts {
     received: AtomicU64,
     lost: AtomicU64,
     repeated: AtomicU64,
     swapped: AtomicU64,
+    moments: Mutex<Moments>,
 }
 
 /// A running server; its threads end with its connections.
@@ -76,6 +85,7 @@ impl ScriptedServer {
                 let first_leaves_at = script.first_leaves_at.filter(|_| index == 0);
                 let script = Script { first_leaves_at, ..script };
                 let (socket, counts) = (socket.unwrap(), Arc::clone(&shared));
+                counts.moments.lock().unwrap().connected.push(Instant::now());
                 let members = members.clone();
                 thread::spawn(move || serve(socket, script, &members, &counts));
             }
@@ -85,6 +95,10 @@ impl ScriptedServer {
 
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/", self.address)
+    }
+
+    pub(crate) fn moments(&self) -> Moments {
+        self.counts.moments.lock().unwrap().clone()
     }
 
     pub(crate) fn did(&self) -> Account {
@@ -158,8 +172,10 @@ fn read(socket: &mut TcpStream, arrived: &Sender<Arrival>, members: &Members, co
             8 => Arrival::Close,
             9 => Arrival::Ping(payload),
             _ => {
+                let now = Instant::now();
                 counts.received.fetch_add(1, Ordering::SeqCst);
-                Arrival::Message(Instant::now(), payload)
+                counts.moments.lock().unwrap().first_message.get_or_insert(now);
+                Arrival::Message(now, payload)
             }
         };
         if let (Arrival::Message(..), Some(members)) = (&arrival, members) {
