@@ -1,6 +1,7 @@
 //! The shards that make the load, and the main thread's view of them: starts them, waits, measures
 //! a window, ends them. What they do on their connections is the modes' business.
 
+use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::thread;
@@ -19,6 +20,7 @@ use crate::loads::Place;
 use crate::output::mib;
 use crate::procfs::ProcessSample;
 use crate::scoreboard::{Scoreboard, Stage, Totals};
+use crate::system_calls::SystemCalls;
 use crate::target::Target;
 use crate::usage::{Sample, Window};
 use crate::watch::Watch;
@@ -60,6 +62,17 @@ pub(crate) struct Crew {
     board: Arc<Scoreboard>,
     target: Target,
     server_pid: Option<u32>,
+    /// Counts those of the server, if that was asked for.
+    system_calls: RefCell<Option<SystemCalls>>,
+}
+
+/// What is watched of a server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Watched {
+    /// Its process, if that is known.
+    pub(crate) process: Option<u32>,
+    /// Whether all its system calls are counted.
+    pub(crate) counts_calls: bool,
 }
 
 /// What a message waits for.
@@ -128,7 +141,7 @@ impl Crew {
     pub(crate) fn start<H, F>(
         engine: &EngineArguments,
         target: &Target,
-        server_pid: Option<u32>,
+        server: Watched,
         load: LoadSize,
         factory: F,
     ) -> Result<Self, Failure>
@@ -137,9 +150,9 @@ impl Crew {
         F: Fn(Place) -> H + Send + Sync + 'static,
     {
         load.check()?;
-        if let Some(process) = server_pid {
-            sample_server(process)?;
-        }
+        server.process.map(sample_server).transpose()?;
+        let counted = server.process.filter(|_| server.counts_calls);
+        let system_calls = RefCell::new(counted.map(SystemCalls::attach).transpose()?);
         let board = Scoreboard::new();
         let shared = Arc::clone(&board);
         let running = Server::builder()
@@ -153,7 +166,8 @@ impl Crew {
             .map_err(|error| Failure::usage(error.to_string()))?;
         stay_on(&engine.cores);
         let driver = running.driver().to_string();
-        Ok(Self { running: Some(running), driver, board, target: target.clone(), server_pid })
+        let (running, target, server_pid) = (Some(running), target.clone(), server.process);
+        Ok(Self { running, driver, board, target, server_pid, system_calls })
     }
 
     /// The driver that the load runs on.
@@ -250,13 +264,24 @@ impl Crew {
         if interrupt::is_interrupted() {
             return Err(Failure::interrupted());
         }
+        self.count_system_calls();
         self.board.enter(Stage::Counting);
         Ok(self.sample())
     }
 
+    /// Counts the server's system calls from now on, if that was asked for.
+    pub(crate) fn count_system_calls(&self) {
+        if let Some(calls) = &mut *self.system_calls.borrow_mut() {
+            calls.begin();
+        }
+    }
+
     /// What happened since counting began, and what it cost.
     pub(crate) fn counted_since(&self, before: &Sample) -> Window {
-        Window::between(before, &self.sample())
+        let mut calls = self.system_calls.borrow_mut();
+        calls.iter_mut().for_each(SystemCalls::pause);
+        let window = Window::between(before, &self.sample());
+        window.with_system_calls(calls.as_mut().and_then(SystemCalls::end))
     }
 
     /// Lets messages flow, and counts what is due for so long behind the warm-up. `begin` is told

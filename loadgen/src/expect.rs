@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::latency::LatencySummary;
 use crate::output::{duration_text, grouped};
-use crate::report::{Errors, ServerUse};
+use crate::report::{CallCost, Errors, ServerUse};
 
 /// What a figure is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ enum Dimension {
     Count,
     Bytes,
     Share,
+    /// With a fraction.
+    Number,
 }
 
 /// Every figure that can be asked for.
@@ -31,6 +33,10 @@ const FIGURES: &[(&str, Dimension)] = &[
     ("completion", Dimension::Nanoseconds),
     ("ping", Dimension::Nanoseconds),
     ("cpu", Dimension::Nanoseconds),
+    ("syscalls-per-message", Dimension::Number),
+    ("syscalls-per-delivery", Dimension::Number),
+    ("syscalls-per-cycle", Dimension::Number),
+    ("syscalls-per-connection", Dimension::Number),
     ("rate", Dimension::Count),
     ("reach", Dimension::Share),
     ("connections", Dimension::Count),
@@ -146,9 +152,18 @@ impl Figures {
     /// With what the server used, if that is known.
     pub(crate) fn with_server(self, server: Option<&ServerUse>) -> Self {
         match server {
-            Some(server) => self.with("cpu", server.cost.ns()).with("rss", server.rss_bytes as f64),
+            Some(server) => {
+                let told = self.with("cpu", server.cost.ns()).with("rss", server.rss_bytes as f64);
+                told.with_calls(server.call_cost)
+            }
             None => self,
         }
+    }
+
+    /// With the server's system calls, where they were counted.
+    pub(crate) fn with_calls(self, cost: Option<CallCost>) -> Self {
+        let figure = cost.map(CallCost::figure);
+        figure.map_or(self.clone(), |(name, calls)| self.with(name, calls))
     }
 
     /// A figure.
@@ -239,6 +254,7 @@ impl Condition {
             Dimension::Count => grouped(value),
             Dimension::Bytes => format!("{} bytes", grouped(value)),
             Dimension::Share => format!("{value:.6}"),
+            Dimension::Number => format!("{value:.3}"),
         };
         (!holds).then(|| format!("{}: it was {shown}", self.text))
     }
@@ -266,6 +282,7 @@ impl FromStr for Condition {
                     Dimension::Count => "number such as 0, 1500 or 20k",
                     Dimension::Bytes => "size such as 4096, 10KiB or 2MiB",
                     Dimension::Share => "share such as 1, 0.999 or 99.9%",
+                    Dimension::Number => "number such as 2 or 0.05",
                 }
             )
         })?;
@@ -278,6 +295,7 @@ fn value(text: &str, dimension: Dimension) -> Option<f64> {
     let units: &[(&str, f64)] = match dimension {
         Dimension::Nanoseconds => &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)],
         Dimension::Share => &[("%", 0.01), ("", 1.0)],
+        Dimension::Number => &[("", 1.0)],
         Dimension::Count => &[("k", 1e3), ("M", 1e6), ("", 1.0)],
         Dimension::Bytes => {
             &[("KiB", 1024.0), ("MiB", 1048576.0), ("GiB", 1073741824.0), ("", 1.0)]
@@ -315,7 +333,7 @@ mod tests {
     fn missed(conditions: &str) -> Vec<String> {
         let figures =
             Figures::default().with("p99", 4_200_000.0).with("loss", 3.0).with("rate", 1e5);
-        let figures = figures.with("reach", 0.9992);
+        let figures = figures.with("reach", 0.9992).with("syscalls-per-message", 0.125);
         conditions.parse::<Expectation>().unwrap().missed(&figures)
     }
 
@@ -326,6 +344,8 @@ mod tests {
         }
         assert_eq!(missed("p99<4ms,loss=0"), ["p99<4ms: it was 4.20 ms", "loss=0: it was 3"]);
         assert_eq!(missed("reach>=99.9%,reach>0.9995"), ["reach>0.9995: it was 0.999200"]);
+        let calls = "syscalls-per-message";
+        assert_eq!(missed(&format!("{calls}<0.1")), [format!("{calls}<0.1: it was 0.125")]);
         assert_eq!(missed("p50<4ms"), ["p50<4ms: this run does not tell p50"]);
     }
 

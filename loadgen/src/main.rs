@@ -32,6 +32,7 @@ mod server_process;
 mod stamp;
 mod statistics;
 mod subprotocols;
+mod system_calls;
 mod table;
 mod table_csv;
 mod target;

@@ -20,6 +20,7 @@ pub(crate) fn check(mode: &Mode) -> Result<(), Failure> {
         check_file(option, path)?;
         taken.push((option, path));
     }
+    check_counting(mode)?;
     if output.hgrm.is_some() && !has_one_distribution(mode) {
         return Err(Failure::usage("--hgrm: this mode has no single distribution of latencies"));
     }
@@ -30,6 +31,21 @@ pub(crate) fn check(mode: &Mode) -> Result<(), Failure> {
         Mode::Search(arguments) => {
             check_figures("--slo", &arguments.slo, &of_trial(arguments.load, &arguments.server))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to count what would not be told.
+fn check_counting(mode: &Mode) -> Result<(), Failure> {
+    let Some(server) = mode.server().filter(|server| server.count_system_calls) else {
+        return Ok(());
+    };
+    let refused = |cause| Err(Failure::usage(format!("--count-system-calls: {cause}")));
+    match mode {
+        Mode::Search(_) | Mode::Compare(_) | Mode::Slow(_) => {
+            refused("this mode does not tell them")
+        }
+        _ if !server.is_watched() => refused("it takes --server-pid or --server-cmd"),
         _ => Ok(()),
     }
 }
@@ -56,13 +72,18 @@ fn told_by(mode: &Mode) -> Vec<&'static str> {
             with(of_echo(&arguments.server), &lag.into_iter().collect::<Vec<_>>())
         }
         Mode::Headers(arguments) => of_echo(&arguments.server),
-        Mode::Churn(arguments) => of_echo(&arguments.server),
+        Mode::Churn(arguments) => of_run(&arguments.server, &["syscalls-per-cycle"]),
         Mode::Idle(arguments) => {
             let pings: &[_] =
                 if arguments.ping_interval.is_some() { &["ping", "lag"] } else { &[] };
             let memory: &[_] =
                 if arguments.server.is_watched() { &["bytes-per-connection"] } else { &[] };
-            with(with(with(LATENCY.to_vec(), &FAULTS), &["rate"]), &[pings, memory].concat())
+            let calls: &[_] = match arguments.server.count_system_calls {
+                true => &["syscalls-per-connection"],
+                false => &[],
+            };
+            let told = with(with(LATENCY.to_vec(), &FAULTS), &["rate"]);
+            with(told, &[pings, memory, calls].concat())
         }
         Mode::Fanout(arguments) => {
             let lag = arguments.rate.rate.map(|_| "lag");
@@ -87,15 +108,24 @@ fn with(mut told: Vec<&'static str>, more: &[&'static str]) -> Vec<&'static str>
 
 /// Of a run of echoes.
 fn of_echo(server: &ServerArguments) -> Vec<&'static str> {
+    of_run(server, &["syscalls-per-message"])
+}
+
+/// Of any run, with what its system calls are called.
+fn of_run(server: &ServerArguments, calls: &[&'static str]) -> Vec<&'static str> {
     let told = with(with(LATENCY.to_vec(), &FAULTS), &["rate"]);
-    if server.is_watched() { with(told, &SERVER) } else { told }
+    match (server.is_watched(), server.count_system_calls) {
+        (false, _) => told,
+        (true, false) => with(told, &SERVER),
+        (true, true) => with(with(told, &SERVER), calls),
+    }
 }
 
 /// Of one run of a study.
 fn of_trial(load: LoadKind, server: &ServerArguments) -> Vec<&'static str> {
     match load {
         LoadKind::Echo => of_echo(server),
-        LoadKind::Fanout => with(of_echo(server), &["reach"]),
+        LoadKind::Fanout => with(of_run(server, &["syscalls-per-delivery"]), &["reach"]),
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct ProcessSample {
     /// and none that io_uring saves. `None` where that is not told.
     pub(crate) read_write_calls: Option<u64>,
     pub(crate) threads: Vec<ThreadSample>,
+    /// Which processes it is of.
+    pub(crate) processes: Vec<u32>,
 }
 
 /// A thread at one moment.
@@ -62,6 +64,7 @@ impl ProcessSample {
     fn add(&mut self, process: u32) -> io::Result<Vec<u32>> {
         let folder = format!("/proc/{process}");
         let status = fs::read_to_string(format!("{folder}/status"))?;
+        self.processes.push(process);
         self.rss_bytes += field(&status, "VmRSS").unwrap_or(0) * 1024;
         self.anon_bytes += field(&status, "RssAnon").unwrap_or(0) * 1024;
         let io = fs::read_to_string(format!("{folder}/io")).ok();

@@ -115,6 +115,47 @@ impl CpuCost {
     }
 }
 
+/// System calls of one unit.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) enum CallCost {
+    #[serde(rename = "system_calls_per_message")]
+    Message(f64),
+    #[serde(rename = "system_calls_per_cycle")]
+    Cycle(f64),
+    #[serde(rename = "system_calls_per_delivery")]
+    Delivery(f64),
+    #[serde(rename = "system_calls_per_connection")]
+    Connection(f64),
+}
+
+impl CallCost {
+    fn new(unit: Unit, calls: u64, count: u64) -> Self {
+        let each = calls as f64 / count.max(1) as f64;
+        match unit {
+            Unit::Message => Self::Message(each),
+            Unit::Cycle => Self::Cycle(each),
+            Unit::Delivery => Self::Delivery(each),
+            Unit::Connection => Self::Connection(each),
+        }
+    }
+
+    /// What conditions call it, and the number.
+    pub(crate) fn figure(self) -> (&'static str, f64) {
+        match self {
+            Self::Message(calls) => ("syscalls-per-message", calls),
+            Self::Cycle(calls) => ("syscalls-per-cycle", calls),
+            Self::Delivery(calls) => ("syscalls-per-delivery", calls),
+            Self::Connection(calls) => ("syscalls-per-connection", calls),
+        }
+    }
+
+    /// The number with its unit.
+    pub(crate) fn text(self) -> String {
+        let (name, calls) = self.figure();
+        format!("{calls:.3} system calls a {}", name.trim_start_matches("syscalls-per-"))
+    }
+}
+
 /// What the server used in the counted window.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct ServerUse {
@@ -130,6 +171,22 @@ pub(crate) struct ServerUse {
     pub(crate) involuntary_switches: u64,
     /// Calls of read, write and their relatives; not send and receive, and none that io_uring saves.
     pub(crate) read_write_calls: Option<u64>,
+    /// All system calls, where they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) system_calls: Option<u64>,
+    #[serde(flatten)]
+    pub(crate) call_cost: Option<CallCost>,
+}
+
+impl ServerUse {
+    /// The line on its system calls, where they were counted.
+    pub(crate) fn calls_line(&self) -> String {
+        let counted = self.system_calls.zip(self.call_cost);
+        let line = counted.map(|(calls, cost)| {
+            format!("calls     {}, {} in all\n", cost.text(), grouped(calls as f64))
+        });
+        line.unwrap_or_default()
+    }
 }
 
 /// What this process used in the counted window.
@@ -156,6 +213,8 @@ pub(crate) fn costs(window: &Window, unit: Unit, count: u64) -> (Option<ServerUs
         voluntary_switches: used.voluntary_switches,
         involuntary_switches: used.involuntary_switches,
         read_write_calls: used.read_write_calls,
+        system_calls: used.system_calls,
+        call_cost: used.system_calls.map(|calls| CallCost::new(unit, calls, count)),
     });
     let client = ClientUse {
         cost: CpuCost::new(unit, window.client.cpu_ns, count),
@@ -287,6 +346,7 @@ pub(crate) fn use_lines(server: Option<&ServerUse>, client: &ClientUse) -> Strin
                 .map(|calls| format!(", {} read and write calls", grouped(calls as f64)))
                 .unwrap_or_default()
         );
+        text += &server.calls_line();
     }
     text + &format!(
         "client    {}, {:.2} cores busy, busiest thread {:.0} %, kept waiting {:.0} %\n",

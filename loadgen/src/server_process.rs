@@ -29,22 +29,41 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Bytes from the end of what it printed that are shown.
 const LOG_SHOWN_BYTES: usize = 600;
 
-/// The groups of servers that run.
+/// The groups of servers that run, and of what helps to watch them.
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// A server that runs; it is ended when this is dropped.
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
     child: Child,
-    group: Pid,
+    group: Group,
     log: PathBuf,
 }
 
-/// Ends all servers without further ado.
+/// A process group that ends when the load generator is told twice to end.
+#[derive(Debug)]
+pub(crate) struct Group(Pid);
+
+impl Group {
+    /// The group that a child leads.
+    pub(crate) fn of(leader: &Child) -> Self {
+        let group = Pid::from_child(leader);
+        lock_groups().push(group);
+        Self(group)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        lock_groups().retain(|group| *group != self.0);
+    }
+}
+
+/// Ends all groups without further ado.
 pub(crate) fn kill_all() {
-    for group in lock_groups().drain(..) {
+    for group in lock_groups().iter() {
         // Fails when it has just ended, which is what is wanted.
-        let _ = kill_process_group(group, Signal::KILL);
+        let _ = kill_process_group(*group, Signal::KILL);
     }
 }
 
@@ -77,8 +96,7 @@ impl ServerProcess {
         let mut spawned = Command::new(program);
         spawned.args(arguments).stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
         let child = spawn_on(spawned, cores).map_err(|error| failed(error.to_string()))?;
-        let group = Pid::from_child(&child);
-        lock_groups().push(group);
+        let group = Group::of(&child);
         let mut server = Self { child, group, log };
         server.wait_until_it_listens(address).map_err(failed)?;
         Ok(server)
@@ -119,14 +137,13 @@ impl ServerProcess {
 impl Drop for ServerProcess {
     fn drop(&mut self) {
         // Fails when all have just ended, which is what is wanted.
-        let _ = kill_process_group(self.group, Signal::TERM);
+        let _ = kill_process_group(self.group.0, Signal::TERM);
         let began = Instant::now();
         while began.elapsed() < END_MAX && self.is_alive() {
             thread::sleep(POLL_INTERVAL);
         }
-        let _ = kill_process_group(self.group, Signal::KILL);
+        let _ = kill_process_group(self.group.0, Signal::KILL);
         let _ = self.child.wait();
-        lock_groups().retain(|group| *group != self.group);
         let _ = fs::remove_file(&self.log);
     }
 }
@@ -214,7 +231,7 @@ mod tests {
             ["sleep 1000", "sh -c 'sleep 1000; true'", "sh -c 'sh -c \"sleep 1000 & wait\" & wait'"]
         {
             let server = start(command);
-            let (group, process) = (server.group, server.id());
+            let (group, process) = (server.group.0, server.id());
             assert_ne!(group, rustix::process::getpgrp(), "Ctrl-C is not for it");
             assert!(lock_groups().contains(&group) && has_running(process));
             let began = Instant::now();

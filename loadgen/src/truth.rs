@@ -19,6 +19,10 @@ const SENT_MIN: f64 = 0.99;
 /// Standard deviations of a Poisson process that are put down to chance.
 const DEVIATIONS_MAX: f64 = 3.0;
 
+/// Said where all system calls were counted.
+pub(crate) const CALLS_COUNTED: &str = "the server's system calls were counted, which makes each of them slower: its CPU time and the \
+     latencies have that in them; compare them only with those of other runs that count";
+
 /// What is to be known before a result is believed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Doubts {
@@ -33,6 +37,9 @@ pub(crate) fn doubts(window: &Window, demanded_rate: Option<f64>, recorded: &Rec
     let mut doubts = Doubts::default();
     if window.server_ended {
         doubts.warn("the server's process ended during the run".to_owned());
+    }
+    if window.server.is_some_and(|server| server.system_calls.is_some()) {
+        doubts.warn(CALLS_COUNTED.to_owned());
     }
     doubts.of_bottleneck(window);
     if let Some(lag) = &recorded.readings.lag {
@@ -180,6 +187,7 @@ mod tests {
             "did not agree to --deflate on 3 connections",
             "none of the subprotocols offered on 2 connections",
             "had no answer",
+            "system calls were counted",
         ];
         let doubts = doubts(window, rate, recorded);
         let told = |word: &&str| doubts.warnings.iter().any(|warning| warning.contains(word));
@@ -227,6 +235,12 @@ mod tests {
     fn latencies_that_are_known_only_from_below_are_told() {
         let recorded = Recorded { unanswered: 7, ..Recorded::default() };
         assert_eq!(found(&window(0.1, None, 0.0), None, &recorded), ["had no answer"]);
+    }
+
+    #[test]
+    fn what_counting_costs_is_told() {
+        let counted = window(0.1, Some(0.1), 0.0).with_system_calls(Some(5));
+        assert_eq!(found(&counted, None, &Recorded::default()), ["system calls were counted"]);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) struct ProcessUse {
     pub(crate) voluntary_switches: u64,
     pub(crate) involuntary_switches: u64,
     pub(crate) read_write_calls: Option<u64>,
+    /// All system calls, where they were counted.
+    pub(crate) system_calls: Option<u64>,
     /// At the end of the window.
     pub(crate) rss_bytes: u64,
     /// At the end of the window.
@@ -55,6 +57,7 @@ impl ProcessUse {
             voluntary_switches: used(|thread| thread.voluntary_switches).sum(),
             involuntary_switches: used(|thread| thread.involuntary_switches).sum(),
             read_write_calls: calls.map(|(before, after)| after.saturating_sub(before)),
+            system_calls: None,
             rss_bytes: after.rss_bytes,
             anon_bytes: after.anon_bytes,
         }
@@ -91,6 +94,14 @@ impl Window {
                 WireUse::between((first, &before.totals), (last, &after.totals))
             }),
         }
+    }
+
+    /// With the server's system calls, if they were counted.
+    pub(crate) fn with_system_calls(mut self, calls: Option<u64>) -> Self {
+        if let Some(server) = &mut self.server {
+            server.system_calls = calls;
+        }
+        self
     }
 
     /// The share of the window that a time is.

@@ -10,6 +10,7 @@ use ringsock::{Cores, Deflate, Driver};
 
 use super::values::{header, positive, rate, timeout};
 use crate::content::Content;
+use crate::crew::Watched;
 use crate::expect::Expectation;
 use crate::failure::Failure;
 use crate::pattern::{Pattern, Verify};
@@ -33,6 +34,11 @@ pub(crate) struct ServerArguments {
     /// The cores that --server-cmd may use
     #[arg(long, value_name = "LIST", requires = "server_cmd", help_heading = "Server")]
     pub(crate) server_cores: Option<Cores>,
+    /// Count all system calls of the server in the time that is counted, with perf, which has to be
+    /// installed and allowed. A tracepoint makes each call a little slower: the server's CPU time and
+    /// the latencies have that in them. With --server-pid or --server-cmd
+    #[arg(long, help_heading = "Server")]
+    pub(crate) count_system_calls: bool,
     /// Take any answer for a valid handshake and any bytes of the right length for an echo: for
     /// raw servers that answer with canned bytes. With wss:// also any certificate
     #[arg(long, help_heading = "Server")]
@@ -76,6 +82,11 @@ impl ServerArguments {
             (false, false) => Trust::Nothing,
         };
         Target::parse(url, trust, greeting)
+    }
+
+    /// What is watched of the server's process.
+    pub(crate) fn watched(&self) -> Watched {
+        Watched { process: self.server_pid, counts_calls: self.count_system_calls }
     }
 
     /// Whether the server's process is watched.

@@ -118,6 +118,22 @@ impl Mode {
     }
 
     /// The server, where it is one that can be started.
+    pub(crate) fn server(&self) -> Option<&ServerArguments> {
+        match self {
+            Self::Echo(arguments) => Some(&arguments.server),
+            Self::Headers(arguments) => Some(&arguments.server),
+            Self::Churn(arguments) => Some(&arguments.server),
+            Self::Idle(arguments) => Some(&arguments.server),
+            Self::Fanout(arguments) => Some(&arguments.server),
+            Self::Slow(arguments) => Some(&arguments.server),
+            Self::Search(arguments) => Some(&arguments.server),
+            Self::Matrix(arguments) => Some(&arguments.server),
+            Self::Compare(arguments) => Some(&arguments.server),
+            Self::FuzzingClient(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
     pub(crate) fn server_mut(&mut self) -> Option<&mut ServerArguments> {
         match self {
             Self::Echo(arguments) => Some(&mut arguments.server),

@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
     let load = LoadSize::new(arguments.connections, &plan.content, 1);
     let mut watch = Watch::new("churn", server.server_pid);
     let crew =
-        Crew::start(&arguments.engine, &plan.target, server.server_pid, load, move |place| {
+        Crew::start(&arguments.engine, &plan.target, server.watched(), load, move |place| {
             Cycles::new(&shared, place)
         })?;
     let driver = crew.driver();

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::trial::{Study, Trial, Tried, option_name};
 use crate::cli::{CompareArguments, LoadKind};
+use crate::crew::Watched;
 use crate::exhibit::{Exhibit, Ratio, Series};
 use crate::expect::Figures;
 use crate::failure::Failure;
@@ -126,7 +127,7 @@ impl Round {
 /// One of the two.
 struct Side {
     target: Arc<Target>,
-    server_pid: Option<u32>,
+    server: Watched,
     name: String,
     latency: Latencies,
     timeline: Vec<Point>,
@@ -137,10 +138,10 @@ struct Side {
 }
 
 impl Side {
-    fn new(target: Target, server_pid: Option<u32>, name: &str) -> Self {
+    fn new(target: Target, server: Watched, name: &str) -> Self {
         Self {
             target: Arc::new(target),
-            server_pid,
+            server,
             name: name.to_owned(),
             latency: Latencies::default(),
             timeline: Vec::new(),
@@ -167,7 +168,7 @@ impl Side {
             pipeline: arguments.pipeline,
             warmup: arguments.seconds_per_run / 4,
             duration: arguments.seconds_per_run,
-            server_pid: self.server_pid,
+            server: self.server,
             label: format!("compare, round {} of {}, {}", round + 1, arguments.rounds, self.name),
         })?;
         let result = Round::new(&tried);
@@ -198,8 +199,9 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<Outcome, Failure> {
         None => None,
     };
     let pid_b = started.as_ref().map(ServerProcess::id).or(arguments.server_pid_b);
-    let mut a = Side::new(server.target()?, server.server_pid, &arguments.name_a);
-    let mut b = Side::new(target, pid_b, &arguments.name_b);
+    let watched_b = Watched { process: pid_b, ..server.watched() };
+    let mut a = Side::new(server.target()?, server.watched(), &arguments.name_a);
+    let mut b = Side::new(target, watched_b, &arguments.name_b);
     let (mut rounds, mut stopped) = (Vec::new(), None);
     for round in 0..arguments.rounds {
         let pair = match run_pair(&mut a, &mut b, arguments, round) {

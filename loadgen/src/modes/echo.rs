@@ -110,7 +110,7 @@ pub(crate) fn run(arguments: &EchoArguments) -> Result<Outcome, Failure> {
         duration: arguments.duration,
         warmup: arguments.warmup,
         hold: arguments.hold,
-        server_pid: server.server_pid,
+        server: server.watched(),
     };
     let url = work.target.url();
     let watch = Watch::new("echo", server.server_pid);

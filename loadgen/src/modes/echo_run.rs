@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cli::EngineArguments;
 use crate::content::Content;
-use crate::crew::{Crew, LoadSize, Loop};
+use crate::crew::{Crew, LoadSize, Loop, Watched};
 use crate::failure::{Failure, Phase};
 use crate::loads::{EchoPlan, Pace, Paced, PacedPlan, StartingLine, Swarm};
 use crate::procfs::ProcessSample;
@@ -44,7 +44,7 @@ pub(crate) struct Span {
     pub(crate) duration: Duration,
     pub(crate) warmup: Duration,
     pub(crate) hold: Duration,
-    pub(crate) server_pid: Option<u32>,
+    pub(crate) server: Watched,
 }
 
 /// What came of it.
@@ -88,7 +88,7 @@ impl EchoWork {
         let mut anon_bytes_after_hold = None;
         if !span.hold.is_zero() {
             thread::sleep(span.hold);
-            if let Some(process) = span.server_pid {
+            if let Some(process) = span.server.process {
                 let sample = ProcessSample::of(process).ok();
                 anon_bytes_after_hold = sample.map(|sample| sample.anon_bytes);
             }
@@ -132,7 +132,7 @@ impl EchoWork {
             let plan = PacedPlan { target, connections, ramp, content, pace, under_way_max };
             let plan = Arc::new(plan);
             let shared = Arc::clone(&plan);
-            let crew = Crew::start(engine, &plan.target, span.server_pid, load, move |place| {
+            let crew = Crew::start(engine, &plan.target, span.server, load, move |place| {
                 Paced::new(&shared, place)
             })?;
             return Ok((crew, Line::Open));
@@ -141,7 +141,7 @@ impl EchoWork {
         let plan = EchoPlan { target, connections, ramp, content, pipeline, messages, line };
         let plan = Arc::new(plan);
         let shared = Arc::clone(&plan);
-        let crew = Crew::start(engine, &plan.target, span.server_pid, load, move |place| {
+        let crew = Crew::start(engine, &plan.target, span.server, load, move |place| {
             Swarm::new(&shared, place)
         })?;
         Ok((crew, Line::Closed(plan)))

@@ -91,10 +91,10 @@ pub(crate) fn run(arguments: &FanoutArguments) -> Result<Outcome, Failure> {
     };
     let plan = setup.plan()?;
     let url = plan.target.url();
-    let server_pid = arguments.server.server_pid;
+    let server = arguments.server.watched();
     let span = (arguments.warmup, arguments.duration);
-    let watch = Watch::new("fanout", server_pid);
-    let measured = fanout_run::run(plan, &arguments.engine, span, server_pid, watch)?;
+    let watch = Watch::new("fanout", server.process);
+    let measured = fanout_run::run(plan, &arguments.engine, span, server, watch)?;
     Ok(report(arguments, url, measured))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::EngineArguments;
 use crate::content::Content;
-use crate::crew::{Crew, LoadSize, Loop};
+use crate::crew::{Crew, LoadSize, Loop, Watched};
 use crate::failure::Failure;
 use crate::loads::{Audience, Channel, FanoutPlan, Published};
 use crate::report::{Checked, Errors};
@@ -77,7 +77,7 @@ pub(crate) fn run(
     plan: FanoutPlan,
     engine: &EngineArguments,
     span: (Duration, Duration),
-    server_pid: Option<u32>,
+    server: Watched,
     mut watch: Watch,
 ) -> Result<FanoutMeasured, Failure> {
     let plan = Arc::new(plan);
@@ -87,7 +87,7 @@ pub(crate) fn run(
         ..LoadSize::new(connections, channel.content(), channel.queue_messages())
     };
     let shared = Arc::clone(&plan);
-    let crew = Crew::start(engine, &plan.target, server_pid, load, move |place| {
+    let crew = Crew::start(engine, &plan.target, server, load, move |place| {
         Audience::new(&shared, place)
     })?;
     let driver = crew.driver();

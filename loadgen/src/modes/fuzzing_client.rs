@@ -9,7 +9,7 @@ use ringsock::MIB;
 use serde::Serialize;
 
 use crate::cli::FuzzingArguments;
-use crate::crew::{Crew, LoadSize};
+use crate::crew::{Crew, LoadSize, Watched};
 use crate::failure::{Failure, Phase};
 use crate::loads::{FuzzedClient, Progress};
 use crate::output::grouped;
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &FuzzingArguments) -> Result<Outcome, Failure> {
     let (agent, server, shared) = (arguments.agent.clone(), target.clone(), Arc::clone(&progress));
     let mut watch = Watch::new("fuzzing-client", None);
     let began = Instant::now();
-    let crew = Crew::start(&arguments.engine, &target, None, load, move |place| {
+    let crew = Crew::start(&arguments.engine, &target, Watched::default(), load, move |place| {
         FuzzedClient::new(&server, &agent, &shared, place)
     })?;
     let driver = crew.driver();

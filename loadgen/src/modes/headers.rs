@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &HeadersArguments) -> Result<Outcome, Failure> {
         duration: arguments.seconds_per_row,
         warmup: arguments.seconds_per_row / 5,
         hold: std::time::Duration::ZERO,
-        server_pid: server.server_pid,
+        server: server.watched(),
     };
     let mut rows = Vec::new();
     let mut driver = String::new();

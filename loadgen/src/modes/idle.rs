@@ -105,9 +105,10 @@ pub(crate) fn run(arguments: &IdleArguments) -> Result<Outcome, Failure> {
     let mut watch = Watch::new("idle", server.server_pid);
     let began = Instant::now();
     let crew =
-        Crew::start(&arguments.engine, &plan.target, server.server_pid, load, move |place| {
+        Crew::start(&arguments.engine, &plan.target, server.watched(), load, move |place| {
             Settlers::new(&shared, place)
         })?;
+    crew.count_system_calls();
     let first = crew.sample();
     open_all(&crew, &plan, &mut watch)?;
     let opened = crew.opened()?;
@@ -177,6 +178,8 @@ fn warnings(
     let while_opening = truth::doubts(opening, None, &Recorded::default()).warnings;
     let mut all: Vec<String> =
         while_opening.into_iter().map(|warning| format!("while opening, {warning}")).collect();
+    // Once is enough of what holds for both.
+    all.retain(|warning| !warning.ends_with(truth::CALLS_COUNTED));
     all.extend(truth::doubts(holding, None, recorded).warnings);
     if memory.is_some_and(|memory| memory.anon_bytes_per_connection < 0.0) {
         all.push(
@@ -211,6 +214,8 @@ fn figures(report: &IdleReport) -> Figures {
             figures = figures.with(name, summary.p99 * 1000.0);
         }
     }
+    // What it costs to open one; while they stay it is the time that costs.
+    figures = figures.with_calls(report.opening.server.and_then(|server| server.call_cost));
     match &report.server {
         // What is not known is no reason for a condition to hold.
         Some(memory) if memory.anon_bytes_per_connection >= 0.0 => {
@@ -267,8 +272,8 @@ fn open_all(crew: &Crew, plan: &IdlePlan, watch: &mut Watch) -> Result<(), Failu
 fn hold(crew: &Crew, span: Duration, watch: &mut Watch) -> Result<Window, Failure> {
     const GLANCE: Duration = Duration::from_millis(100);
     watch.begin("holding", Some(span));
-    let end = Instant::now() + span;
     let before = crew.start_counting()?;
+    let end = Instant::now() + span;
     crew.board().begin_schedule(crew.board().nanoseconds());
     while let Some(left) = end.checked_duration_since(Instant::now())
         && !interrupt::is_interrupted()
@@ -328,8 +333,10 @@ fn text(report: &IdleReport) -> String {
             report.hold_seconds
         );
     }
-    text += &use_line("opening", &report.opening);
-    text += &use_line("holding", &report.holding);
+    for (name, used) in [("opening", &report.opening), ("holding", &report.holding)] {
+        text += &use_line(name, used);
+        text += &used.server.map(|server| server.calls_line()).unwrap_or_default();
+    }
     text + &check_lines(&report.checked, &report.errors)
 }
 

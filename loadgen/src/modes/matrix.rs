@@ -126,7 +126,7 @@ fn trial(
         pipeline: None,
         warmup: arguments.seconds_per_row / 5,
         duration: arguments.seconds_per_row,
-        server_pid: arguments.server.server_pid,
+        server: arguments.server.watched(),
         label: format!("matrix, {payload} bytes, {connections} connections"),
     }
 }

@@ -178,7 +178,7 @@ impl Search<'_> {
             pipeline: None,
             warmup: self.arguments.seconds_per_step / 5,
             duration: self.arguments.seconds_per_step,
-            server_pid: self.arguments.server.server_pid,
+            server: self.arguments.server.watched(),
             label: format!("search, {}", step_name(rate, connections)),
         })?;
         let latency_us = tried.latency();

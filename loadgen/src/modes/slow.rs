@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::trial::{Study, Trial, Tried};
 use crate::cli::{LoadKind, SlowArguments};
-use crate::crew::{Crew, LoadSize};
+use crate::crew::{Crew, LoadSize, Watched};
 use crate::exhibit::{Card, Exhibit, Series};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -112,9 +112,10 @@ impl SlowOnes {
         });
         let shared = Arc::clone(&plan);
         let load = LoadSize::new(connections.max(1), &plan.content, 1);
-        let crew = Crew::start(&arguments.engine, target, None, load, move |place| {
-            Sluggards::new(&shared, place)
-        })?;
+        let crew =
+            Crew::start(&arguments.engine, target, Watched::default(), load, move |place| {
+                Sluggards::new(&shared, place)
+            })?;
         let mut watch = Watch::new("slow, opening them", None);
         crew.wait_for_open(connections, &mut watch)?;
         Ok(Self { plan, crew })
@@ -145,7 +146,7 @@ fn measure(
         engine: &arguments.engine,
         opening: &arguments.opening,
     };
-    let server_pid = arguments.server.server_pid;
+    let server = arguments.server.watched();
     let tried = study.run(Trial {
         target: Arc::clone(target),
         connections,
@@ -154,10 +155,10 @@ fn measure(
         pipeline: None,
         warmup: arguments.duration / 5,
         duration: arguments.duration,
-        server_pid,
+        server,
         label: label.to_owned(),
     })?;
-    let sample = server_pid.and_then(|process| ProcessSample::of(process).ok());
+    let sample = server.process.and_then(|process| ProcessSample::of(process).ok());
     Ok((tried, sample.map(|sample| sample.anon_bytes)))
 }
 
@@ -231,7 +232,6 @@ fn subtitle(report: &SlowReport) -> String {
         report.url,
         grouped(report.quick_connections as f64),
         grouped(report.slow_connections as f64),
-        grouped(report.demanded_rate),
         grouped(report.payload_bytes as f64)
     )
 }

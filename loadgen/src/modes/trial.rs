@@ -9,6 +9,7 @@ use super::fanout_run::{self, FanoutSetup};
 use crate::cli::{
     EngineArguments, FanoutOptions, LoadKind, MessageArguments, OpeningArguments, ServerArguments,
 };
+use crate::crew::Watched;
 use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::latency::LatencySummary;
@@ -43,7 +44,7 @@ pub(super) struct Trial {
     /// Not counted, and counted.
     pub(super) warmup: Duration,
     pub(super) duration: Duration,
-    pub(super) server_pid: Option<u32>,
+    pub(super) server: Watched,
     /// What it is called while it runs.
     pub(super) label: String,
 }
@@ -66,7 +67,7 @@ pub(super) struct Tried {
 impl Study<'_> {
     /// Runs it.
     pub(super) fn run(&self, trial: Trial) -> Result<Tried, Failure> {
-        let watch = Watch::new(trial.label.clone(), trial.server_pid);
+        let watch = Watch::new(trial.label.clone(), trial.server.process);
         match self.load {
             LoadKind::Echo => self.echo(trial, watch),
             LoadKind::Fanout => self.fan_out(trial, watch),
@@ -87,7 +88,7 @@ impl Study<'_> {
             duration: trial.duration,
             warmup: trial.warmup,
             hold: Duration::ZERO,
-            server_pid: trial.server_pid,
+            server: trial.server,
         };
         let measured = work.run(self.engine, span, watch)?;
         Ok(Tried {
@@ -118,7 +119,7 @@ impl Study<'_> {
             join: self.fanout.join.clone(),
         };
         let span = (trial.warmup, trial.duration);
-        let measured = fanout_run::run(setup.plan()?, self.engine, span, trial.server_pid, watch)?;
+        let measured = fanout_run::run(setup.plan()?, self.engine, span, trial.server, watch)?;
         Ok(Tried {
             driver: measured.driver,
             connections: trial.connections,

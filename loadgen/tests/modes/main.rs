@@ -6,6 +6,7 @@ mod greeting;
 mod program;
 mod server;
 mod studies;
+mod system_calls;
 mod wire;
 
 use std::net::TcpListener;
