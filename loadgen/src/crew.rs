@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ringsock::protocol::HEADER_BYTES_MAX;
 use ringsock::{Cores, Handler, Limits, MIB, Running, Server};
+use rustix::process::{Resource, getrlimit};
 use rustix::system::sysinfo;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -109,6 +110,15 @@ impl LoadSize {
 
     /// Whether this machine can hold it.
     fn check(&self) -> Result<(), Failure> {
+        let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        if self.connections as u64 > files / 10 * 9 {
+            return Err(Failure::usage(format!(
+                "{} connections need more files than this process may open, which are {files}: raise \
+                 the hard limit (ulimit -Hn, LimitNOFILE= of a unit), or ask for {} at most",
+                self.connections,
+                files / 10 * 9
+            )));
+        }
         let most = memory_bytes_max();
         if self.memory_bytes <= most {
             return Ok(());
@@ -475,12 +485,14 @@ mod tests {
 
     #[test]
     fn a_load_that_does_not_fit_into_the_machine_is_refused_before_it_is_made() {
-        let load = LoadSize::new(1_000_000, &content(64 * MIB), 1000);
+        let load = LoadSize::new(10_000, &content(64 * MIB), 1000);
         let refused = load.check().unwrap_err();
-        assert!(refused.to_string().starts_with("1000000 connections may have "), "{refused}");
+        assert!(refused.to_string().starts_with("10000 connections may have "), "{refused}");
         assert!(!refused.to_string().contains('\n') && refused.exit_code() == 2);
         let content = content(100);
         let pipeline = LoadSize::pipeline_max(64, &content);
         assert_eq!(LoadSize::new(64, &content, pipeline).check(), Ok(()));
+        let refused = LoadSize::new(1 << 40, &content, 1).check().unwrap_err().to_string();
+        assert!(refused.contains("ulimit -Hn") || refused.contains("MiB"), "{refused}");
     }
 }

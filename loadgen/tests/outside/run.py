@@ -9,6 +9,7 @@ installed. What ringload reports about wrong servers is tested in loadgen/tests/
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import socket
@@ -28,6 +29,9 @@ FANOUT = environment.TARGET / "release" / "examples" / "fanout"
 RUN_SECONDS_MAX = 90
 INSTALL_SECONDS_MAX = 240
 STOPPED_SECONDS = 1.0
+# More than one address has ports for, which are some 28,000.
+IDLE_CONNECTIONS = 40_000
+IDLE_PER_SOURCE = 15_000
 
 
 class Sums:
@@ -66,9 +70,9 @@ def listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_for(condition):
+def wait_for(condition, seconds=15):
     """Whether it comes to hold within some seconds."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             return False
@@ -261,6 +265,53 @@ def interrupted_with_a_server(sums):
         sums.check(wait_for(lambda: not listens(port)), f"and the server is gone after {signals}")
 
 
+def idle_connections_that_fit(wanted):
+    """As many as the limit of files allows, which is raised for those started from here if that is allowed."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted * 10 // 9 + 1000
+    if most < needed:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, needed))
+            most = needed
+        except (ValueError, OSError):
+            print(f"# the hard limit of {most} files allows {most // 10 * 9 - 1000} of {wanted} connections")
+    return min(wanted, most // 10 * 9 - 1000)
+
+
+def sources(port):
+    """The addresses that connections to a port come from, with how many come from each."""
+    found = {}
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        for line in table:
+            _, local, remote, state, *_ = line.split()
+            if local.endswith(f":{port:04X}") and state == "01":
+                address = remote.partition(":")[0]
+                found[address] = found.get(address, 0) + 1
+    return found
+
+
+def many_idle(sums):
+    """More connections than one address can have to a server: they come from several of loopback's."""
+    count = idle_connections_that_fit(IDLE_CONNECTIONS)
+    log = environment.ARTIFACTS / "logs" / "ringload-many.log"
+    with Server(environment.SERVER, "epoll", log) as server:
+        run = start("idle", server.address, "--connections", count, "--hold", 3, "--ping-interval", 3, "--server-pid", server.pid,
+                    "--json", "-", "--expect", "bytes-per-connection>0,bytes-per-connection<16KiB")
+        all_there = wait_for(lambda: run.poll() is not None or sum(sources(server.port).values()) >= count, RUN_SECONDS_MAX)
+        found = sources(server.port)
+        code, result, errors = finish(run)
+    if not isinstance(result, dict):
+        return sums.check(False, f"{count} idle connections", f"exit code {code}: {errors}")
+    why = f"exit code {code}: {errors}{json.dumps(result)[:1500]}"
+    sums.check(code == 0 and result["opened"] == count, f"{count} idle connections, each a little memory of the server", why)
+    expected = -(-count // IDLE_PER_SOURCE)
+    # The table may show a connection twice that moves while it is read.
+    spread = len(found) == expected and max(found.values()) <= IDLE_PER_SOURCE * 1.01
+    sums.check(all_there and spread, f"they come from {expected} addresses", str(found))
+    pings = result["ping_us"]["count"]
+    sums.check(pings > count * 0.9 and result["pings_lost"] == 0, "and answer their pings", why)
+
+
 def own_server(sums):
     port = free_port()
     command = f"{environment.SERVER} echo --listen 127.0.0.1:{port}"
@@ -336,6 +387,7 @@ def main():
         interrupted(sums)
         interrupted_with_a_server(sums)
         own_server(sums)
+        many_idle(sums)
         manual(sums)
         pages(sums)
         for name, command in others().items():
