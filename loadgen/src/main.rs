@@ -4,6 +4,7 @@
 
 mod alarm;
 mod attendance;
+mod chance;
 mod cli;
 mod composer;
 mod content;
@@ -37,6 +38,7 @@ mod table;
 mod table_csv;
 mod target;
 mod template;
+mod think;
 mod timeline;
 mod truth;
 mod usage;

@@ -28,6 +28,11 @@ pub(crate) fn check(mode: &Mode) -> Result<(), Failure> {
         check_figures("--expect", expected, &told_by(mode))?;
     }
     match mode {
+        Mode::Search(arguments) if arguments.think.is_some() && arguments.raise == Raised::Rate => {
+            Err(Failure::usage(
+                "--think: a rate is raised; with --raise connections there may be pauses",
+            ))
+        }
         Mode::Search(arguments) => {
             check_figures("--slo", &arguments.slo, &of_trial(arguments.load, &arguments.server))
         }
@@ -68,7 +73,7 @@ fn check_figures(option: &str, asked: &Expectation, told: &[&str]) -> Result<(),
 fn told_by(mode: &Mode) -> Vec<&'static str> {
     match mode {
         Mode::Echo(arguments) => {
-            let lag = arguments.pace().map(|_| "lag");
+            let lag = arguments.rate.pace().map(|_| "lag");
             with(of_echo(&arguments.server), &lag.into_iter().collect::<Vec<_>>())
         }
         Mode::Headers(arguments) => of_echo(&arguments.server),
@@ -86,7 +91,7 @@ fn told_by(mode: &Mode) -> Vec<&'static str> {
             with(told, &[pings, memory, calls].concat())
         }
         Mode::Fanout(arguments) => {
-            let lag = arguments.rate.rate.map(|_| "lag");
+            let lag = arguments.rate.pace().map(|_| "lag");
             let told = with(of_trial(LoadKind::Fanout, &arguments.server), &["completion"]);
             with(told, &lag.into_iter().collect::<Vec<_>>())
         }

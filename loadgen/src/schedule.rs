@@ -1,6 +1,8 @@
 //! When messages are due in an open loop, whatever has come back. It knows no clock and sends
 //! nothing: it is asked what is due by now.
 
+use crate::chance::Chance;
+
 /// How the times lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrivals {
@@ -20,7 +22,7 @@ pub(crate) struct Schedule {
     /// The equal distances are counted, so that no error of a sum creeps in.
     origin_ns: f64,
     given: u64,
-    random: u64,
+    chance: Chance,
 }
 
 /// The part of a rate that one shard makes: as much as it has of those who send.
@@ -42,10 +44,9 @@ impl Schedule {
         // Without senders nothing is ever due.
         let gap_ns = 1e9 / own_rate;
         let origin_ns = began_ns as f64 + gap_ns * share.shard as f64 / share.shards.max(1) as f64;
-        // Any number but zero will do for a seed; the same run has the same times again.
-        let random = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(2 * share.shard as u64 + 1);
+        let chance = Chance::of(share.shard);
         let mut schedule =
-            Self { arrivals, gap_ns, next_ns: origin_ns, origin_ns, given: 0, random };
+            Self { arrivals, gap_ns, next_ns: origin_ns, origin_ns, given: 0, chance };
         if share.senders == 0 {
             schedule.next_ns = f64::INFINITY;
         } else if arrivals == Arrivals::Poisson {
@@ -75,16 +76,8 @@ impl Schedule {
         self.given += 1;
         self.next_ns = match self.arrivals {
             Arrivals::Constant => self.origin_ns + self.given as f64 * self.gap_ns,
-            Arrivals::Poisson => self.next_ns - (1.0 - self.fraction()).ln() * self.gap_ns,
+            Arrivals::Poisson => self.next_ns + self.chance.exponential() * self.gap_ns,
         };
-    }
-
-    /// A number from 0 up to but not including 1 (xorshift).
-    fn fraction(&mut self) -> f64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 

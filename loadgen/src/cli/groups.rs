@@ -13,10 +13,12 @@ use crate::content::Content;
 use crate::crew::Watched;
 use crate::expect::Expectation;
 use crate::failure::Failure;
+use crate::loads::Pace;
 use crate::pattern::{Pattern, Verify};
 use crate::schedule::Arrivals;
 use crate::target::{Greeting, Target, Trust};
 use crate::template::Template;
+use crate::think::Think;
 
 /// The server, how connections greet it, and how it is watched.
 #[derive(Args, Clone, Debug)]
@@ -257,7 +259,7 @@ pub(crate) struct OpeningArguments {
     pub(crate) ramp: Option<usize>,
 }
 
-/// An open loop.
+/// When messages are sent, where it is not when others come back.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Pace")]
 pub(crate) struct RateArguments {
@@ -268,12 +270,18 @@ pub(crate) struct RateArguments {
     /// Messages of --rate are due at random, as from many independent users
     #[arg(long, requires = "rate")]
     poisson: bool,
+    /// Each connection pauses after an answer before it sends again, and each publisher when all have
+    /// its message, so many milliseconds: always as long, by chance from 200..400, or about as long as
+    /// exp:300 says (exponential)
+    #[arg(long, value_name = "MILLISECONDS", conflicts_with = "rate")]
+    pub(crate) think: Option<Think>,
 }
 
 impl RateArguments {
-    /// The rate that was asked for, if one was, and how the times lie.
-    pub(crate) fn rate(&self) -> Option<(f64, Arrivals)> {
-        self.rate.map(|rate| (rate, self.arrivals()))
+    /// The pace that was asked for, if one was.
+    pub(crate) fn pace(&self) -> Option<Pace> {
+        let rate = self.rate.map(|rate| Pace::Rate(rate, self.arrivals()));
+        rate.or(self.think.map(Pace::Think))
     }
 
     fn arrivals(&self) -> Arrivals {

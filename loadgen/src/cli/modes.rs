@@ -8,8 +8,8 @@ use super::groups::{
     CompressionArguments, EngineArguments, FanoutOptions, MessageArguments, OpeningArguments,
     OutputArguments, RateArguments, ServerArguments,
 };
-use super::values::{milliseconds, payload, positive, seconds, span};
-use crate::loads::Pace;
+use super::values::{payload, positive, seconds, span};
+use crate::think::Think;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct EchoArguments {
@@ -38,10 +38,6 @@ pub(crate) struct EchoArguments {
     /// Seconds to keep the connections open afterwards, without load
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     pub(crate) hold: Duration,
-    /// Each connection waits this long after an answer before it sends again
-    #[arg(long, value_name = "MILLISECONDS", value_parser = milliseconds, conflicts_with = "rate",
-        help_heading = "Pace")]
-    think: Option<Duration>,
     #[command(flatten)]
     pub(crate) rate: RateArguments,
     #[command(flatten)]
@@ -52,14 +48,6 @@ pub(crate) struct EchoArguments {
     pub(crate) engine: EngineArguments,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
-}
-
-impl EchoArguments {
-    /// The pace that was asked for, if one was.
-    pub(crate) fn pace(&self) -> Option<Pace> {
-        let think = self.think.map(|think| Pace::Think(think.as_nanos() as u64));
-        self.rate.rate().map(|(rate, arrivals)| Pace::Rate(rate, arrivals)).or(think)
-    }
 }
 
 #[derive(Args, Clone, Debug)]
@@ -105,6 +93,10 @@ pub(crate) struct ChurnArguments {
     /// Seconds before those, under load and not counted
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
     pub(crate) warmup: Duration,
+    /// Each connection pauses between its messages, so many milliseconds: always as long, by chance from
+    /// 200..400, or about as long as exp:300 says. How long a cycle takes is told without its pauses
+    #[arg(long, value_name = "MILLISECONDS", help_heading = "Pace")]
+    pub(crate) think: Option<Think>,
     #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]
@@ -151,7 +143,7 @@ pub(crate) struct FanoutArguments {
     #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = payload)]
     pub(crate) payload: usize,
     /// Messages of each publisher under way: published and not yet received by everybody. Not with
-    /// --rate, which publishes when messages are due
+    /// --rate and --think, which say when messages are due
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) pipeline: usize,
     /// Seconds that are counted

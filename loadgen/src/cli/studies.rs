@@ -10,6 +10,9 @@ use super::groups::{
 };
 use super::values::{count_or_max, payload, positive, rate, share, span};
 use crate::expect::Expectation;
+use crate::loads::Pace;
+use crate::schedule::Arrivals;
+use crate::think::Think;
 
 /// What a study loads the server with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -48,6 +51,10 @@ pub(crate) struct MatrixArguments {
     #[arg(long, value_name = "NUMBER,…", value_delimiter = ',', default_value = "max",
         value_parser = count_or_max)]
     pub(crate) rates: Vec<f64>,
+    /// Each connection pauses after an answer before it sends again, and each publisher when all have
+    /// its message; see echo --think
+    #[arg(long, value_name = "MILLISECONDS", conflicts_with = "rates", help_heading = "Pace")]
+    pub(crate) think: Option<Think>,
     /// Seconds that are counted for each row
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = span)]
     pub(crate) seconds_per_row: Duration,
@@ -91,6 +98,10 @@ pub(crate) struct SearchArguments {
     /// Messages a second while connections are raised; a closed loop without it
     #[arg(long, value_name = "NUMBER", value_parser = rate)]
     pub(crate) rate: Option<f64>,
+    /// Each connection pauses after an answer before it sends again, and each publisher when all have
+    /// its message, while connections are raised; see echo --think
+    #[arg(long, value_name = "MILLISECONDS", conflicts_with = "rate", help_heading = "Pace")]
+    pub(crate) think: Option<Think>,
     /// Bytes of payload in each message
     #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = payload)]
     pub(crate) payload: usize,
@@ -160,6 +171,13 @@ pub(crate) struct CompareArguments {
     pub(crate) output: OutputArguments,
 }
 
+impl SlowArguments {
+    /// The pace of the quick ones.
+    pub(crate) fn pace(&self) -> Pace {
+        self.think.map_or(Pace::Rate(self.rate, Arrivals::Constant), Pace::Think)
+    }
+}
+
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SlowArguments {
     #[command(flatten)]
@@ -179,6 +197,10 @@ pub(crate) struct SlowArguments {
     /// Messages a second
     #[arg(long, value_name = "NUMBER", default_value = "200", value_parser = rate)]
     pub(crate) rate: f64,
+    /// Each connection pauses after an answer before it sends again, and each publisher when all have
+    /// its message, instead of a rate; see echo --think
+    #[arg(long, value_name = "MILLISECONDS", conflicts_with = "rate", help_heading = "Pace")]
+    pub(crate) think: Option<Think>,
     /// Bytes of payload in each message
     #[arg(long, value_name = "BYTES", default_value_t = 4096, value_parser = payload)]
     pub(crate) payload: usize,

@@ -29,15 +29,6 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Milliseconds, with a fraction.
-pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| "give a number of milliseconds".to_owned())?;
-    if !(0.001..=3_600_000.0).contains(&number) {
-        return Err("give 0.001 to 3600000 milliseconds".to_owned());
-    }
-    Ok(Duration::from_secs_f64(number / 1000.0))
-}
-
 /// A number of things, at least one.
 pub(super) fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -95,8 +86,6 @@ mod tests {
     fn values_out_of_range_are_refused() {
         assert!(seconds("-1").is_err() && seconds("x").is_err() && seconds("NaN").is_err());
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
-        assert_eq!(milliseconds("0.5"), Ok(Duration::from_micros(500)));
-        assert!(milliseconds("0").is_err());
         assert!(span("0").is_err() && span("-1").is_err() && span("0.001").is_ok());
         assert!(timeout("0").is_err() && timeout("3601").is_err() && timeout("0.3").is_ok());
         assert!(positive("0").is_err() && positive("1").is_ok());

@@ -1,6 +1,6 @@
 //! The fan-out load of one shard: its subscribers, each of which is due every message in order.
-//! In a closed loop a message that has reached everybody is followed by the next; in an open loop
-//! messages are published when they are due.
+//! In a closed loop a message that has reached everybody is followed by the next, after a pause if
+//! that was asked for; in an open loop messages are published when they are due.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,6 +12,7 @@ use ringsock::protocol::handshake::{Negotiated, Status};
 use ringsock::{CloseInfo, Conn, Handler, Message, Text, Upgrade};
 
 use super::channel::{Channel, MessageName, Published};
+use super::clock::Pace;
 use super::opener::Opener;
 use super::pacing::keep_pace;
 use super::pending::{PENDING_MAX, Pending};
@@ -20,7 +21,6 @@ use super::publishers::Publishers;
 use super::tracker::{Receipt, Tracker};
 use crate::attendance::Attendee;
 use crate::composer::Composer;
-use crate::schedule::Arrivals;
 use crate::target::Target;
 
 /// What a fan-out run does.
@@ -33,8 +33,8 @@ pub(crate) struct FanoutPlan {
     pub(crate) channel: Channel,
     /// Messages of each publisher that are to be under way in a closed loop.
     pub(crate) pipeline: usize,
-    /// Messages a second of all publishers together, in an open loop.
-    pub(crate) rate: Option<(f64, Arrivals)>,
+    /// What makes messages due, unless it is that others have come.
+    pub(crate) pace: Option<Pace>,
     /// Whether a publisher receives its own messages.
     pub(crate) reaches_self: bool,
     /// What each connection sends first.
@@ -42,6 +42,14 @@ pub(crate) struct FanoutPlan {
 }
 
 impl FanoutPlan {
+    /// Messages a second of all publishers together, if that was demanded.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        match self.pace {
+            Some(Pace::Rate(rate, _)) => Some(rate),
+            _ => None,
+        }
+    }
+
     /// Subscribers that are due each message, of so many that are open.
     pub(crate) fn audience(&self, opened: u64) -> u64 {
         opened.saturating_sub(u64::from(!self.reaches_self))
@@ -153,22 +161,30 @@ impl Audience {
         }
     }
 
-    /// A message of a closed loop is followed by another, unless that would no longer count.
+    /// A message of a closed loop is followed by another, at once or after a pause, unless that would
+    /// no longer count.
     fn publish_next(&mut self, publisher: usize, now_ns: u64) {
         let board = &self.place.board;
         let is_in_time = board.is_sending() && now_ns < board.counted_end_ns();
-        let wanted = self.plan.rate.is_none() && is_in_time;
-        let times = Published::at(now_ns);
-        let channel = &self.plan.channel;
-        if wanted && let Some(bytes) = channel.publish(publisher, None, times, &mut self.composer) {
-            self.place.tally.note_sent(bytes);
+        match self.plan.pace {
+            None if is_in_time => {
+                let times = Published::at(now_ns);
+                let channel = &self.plan.channel;
+                if let Some(bytes) = channel.publish(publisher, None, times, &mut self.composer) {
+                    self.place.tally.note_sent(bytes);
+                }
+            }
+            Some(Pace::Think(_)) => {
+                self.publishers.borrow_mut().pause(publisher, now_ns, &self.place);
+            }
+            _ => {}
         }
     }
 
     /// Has others published in the place of messages that have waited too long for somebody.
     fn look_for_overdue(&mut self, now_ns: u64) {
         let content = self.plan.channel.content();
-        let Some(timeout) = content.answer_timeout.filter(|_| self.plan.rate.is_none()) else {
+        let Some(timeout) = content.answer_timeout.filter(|_| self.plan.rate().is_none()) else {
             self.next_look_ns = u64::MAX;
             return;
         };
@@ -187,7 +203,7 @@ impl Audience {
             return;
         }
         let from_published = now_ns.saturating_sub(times.published_ns);
-        let latency_ns = match self.plan.rate {
+        let latency_ns = match self.plan.pace {
             Some(_) => {
                 let from_due = now_ns.saturating_sub(times.due_ns);
                 self.place.tally.readings().record_paced(from_due, from_published);
@@ -237,7 +253,7 @@ impl Handler for Audience {
     type State = Subscriber;
 
     fn on_start(&mut self, outbound: &mut Outbound<Subscriber>) {
-        if self.plan.rate.is_some() {
+        if self.plan.pace.is_some() {
             let (publishers, place) = (Rc::clone(&self.publishers), Rc::clone(&self.place));
             ringsock::spawn(keep_pace(Rc::clone(&place), move || {
                 publishers.borrow_mut().publish_due(&place)

@@ -1,7 +1,9 @@
 //! The churn load of one shard: a fixed number of connections at once, each of which is opened,
 //! echoes a few messages, is closed, and is followed by another. A cycle lasts from the request to
-//! connect until the closing handshake is complete.
+//! connect until the closing handshake is complete, without the pauses that it makes.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ringsock::client::Outbound;
@@ -10,10 +12,13 @@ use ringsock::http::Request;
 use ringsock::protocol::handshake::{Negotiated, Status};
 use ringsock::{CloseCode, CloseInfo, Conn, Handler, Message, Outgoing, Upgrade};
 
+use super::breaks::Breaks;
+use super::pacing::keep_pace;
 use super::place::Place;
 use crate::composer::Composer;
 use crate::content::Content;
 use crate::target::Target;
+use crate::think::Think;
 
 /// What every cycle does.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub(crate) struct CyclePlan {
     pub(crate) connections: usize,
     /// Messages echoed on each, at least one.
     pub(crate) messages: u64,
+    /// The pauses between them, if there are any.
+    pub(crate) think: Option<Think>,
     pub(crate) content: Content,
 }
 
@@ -31,14 +38,17 @@ pub(crate) struct CyclePlan {
 pub(crate) struct Cycle {
     number: u32,
     began_ns: u64,
+    /// How long it has paused.
+    paused_ns: u64,
     received: u64,
 }
 
 /// One shard's connections.
 pub(crate) struct Cycles {
     plan: Arc<CyclePlan>,
-    place: Place,
+    place: Rc<Place>,
     composer: Composer,
+    breaks: Option<Rc<RefCell<Breaks>>>,
     /// The number of the next connection; a shard counts in steps of the number of shards.
     next: usize,
     has_opened: bool,
@@ -53,8 +63,10 @@ impl Cycles {
     pub(crate) fn new(plan: &Arc<CyclePlan>, place: Place) -> Self {
         let next = place.shard.shard;
         let composer = plan.content.composer();
-        let plan = Arc::clone(plan);
-        Self { plan, place, composer, next, has_opened: false, refused_in_a_row: 0 }
+        let breaks = plan.think.map(|think| Breaks::new(think, plan, place.shard.shard));
+        let breaks = breaks.map(|breaks| Rc::new(RefCell::new(breaks)));
+        let (plan, place) = (Arc::clone(plan), Rc::new(place));
+        Self { plan, place, composer, breaks, next, has_opened: false, refused_in_a_row: 0 }
     }
 
     fn open(&mut self, outbound: &mut Outbound<Cycle>) {
@@ -64,7 +76,8 @@ impl Cycles {
         let began_ns = self.place.board.nanoseconds();
         match self.plan.target.short_request(number) {
             Ok(request) => {
-                outbound.connect(request, Cycle { number: number as u32, began_ns, received: 0 });
+                let number = number as u32;
+                outbound.connect(request, Cycle { number, began_ns, paused_ns: 0, received: 0 });
             }
             Err(failure) => self.place.board.fail(failure),
         }
@@ -77,12 +90,31 @@ impl Cycles {
         // When it cannot be queued, the connection is ending, which is counted there.
         let _ = conn.send(letter);
     }
+
+    /// How long the pause was that is over now.
+    fn end_break(&self, number: u32) -> u64 {
+        self.breaks.as_ref().map_or(0, |breaks| breaks.borrow_mut().take_ns(number))
+    }
+
+    /// Sends the next message, at once or after a pause.
+    fn follow(&mut self, conn: &mut Conn<'_, Cycle>) {
+        let Some(breaks) = &self.breaks else { return self.send(conn) };
+        let Cycle { number, received, .. } = *conn.state();
+        let now_ns = self.place.board.nanoseconds();
+        breaks.borrow_mut().begin(number, conn.peer(), received, now_ns);
+    }
 }
 
 impl Handler for Cycles {
     type State = Cycle;
 
     fn on_start(&mut self, outbound: &mut Outbound<Cycle>) {
+        if let Some(breaks) = &self.breaks {
+            let (breaks, place) = (Rc::clone(breaks), Rc::clone(&self.place));
+            ringsock::spawn(keep_pace(Rc::clone(&place), move || {
+                breaks.borrow_mut().send_due(&place)
+            }));
+        }
         let shards = self.place.shard.shards;
         for _ in (self.place.shard.shard..self.plan.connections).step_by(shards) {
             self.open(outbound);
@@ -107,10 +139,11 @@ impl Handler for Cycles {
         let cycle = conn.state_mut();
         let (number, sequence) = (cycle.number, cycle.received);
         cycle.received += 1;
+        cycle.paused_ns += self.end_break(number);
         self.place.tally.note_received(message.bytes().len());
         self.place.judge(&self.plan.content, (number, sequence), &message);
         if sequence + 1 < self.plan.messages {
-            self.send(conn);
+            self.follow(conn);
         } else {
             conn.close(CloseCode::NORMAL, "");
         }
@@ -122,13 +155,14 @@ impl Handler for Cycles {
         let complete = cycle.received == self.plan.messages
             && (info.by, info.code) == (ClosedBy::Local, CloseCode::NORMAL);
         if complete {
-            let began_ns = cycle.began_ns;
+            let (began_ns, paused_ns) = (cycle.began_ns, cycle.paused_ns);
             if self.place.board.is_counted(began_ns) {
                 let now = self.place.board.nanoseconds();
-                self.place.tally.record(now.saturating_sub(began_ns));
+                self.place.tally.record(now.saturating_sub(began_ns + paused_ns));
             }
             self.place.tally.cycles.add(1);
         } else {
+            self.end_break(number);
             self.place.leave_unanswered([(cycle.began_ns, 1)].into_iter());
             self.place.lose(number, info);
         }

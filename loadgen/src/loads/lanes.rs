@@ -8,25 +8,17 @@ use std::sync::Arc;
 use ringsock::server::ShardInfo;
 use ringsock::{Outgoing, Peer};
 
+use super::clock::{Clock, Pace, Tick};
 use super::outstanding::{Answer, Outstanding};
 use super::pacing::{GLANCE_NS, Turn};
 use super::place::Place;
 use crate::composer::Composer;
 use crate::content::Content;
-use crate::schedule::{Arrivals, Schedule, Share};
+use crate::schedule::Share;
 use crate::target::Target;
 
 /// Messages of one shard that may wait for a lane; more are not sent at all, and told.
 const WAITING_MAX: usize = 1 << 20;
-
-/// What makes messages due.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Pace {
-    /// So many a second, over all connections.
-    Rate(f64, Arrivals),
-    /// Each connection this many nanoseconds after its last answer.
-    Think(u64),
-}
 
 /// What every connection of an open loop does.
 #[derive(Debug)]
@@ -56,47 +48,6 @@ struct Lane {
     outstanding: Outstanding<Times>,
     /// When those were due that wait for a place.
     waiting: VecDeque<u64>,
-}
-
-#[derive(Debug)]
-enum Clock {
-    /// The run has not begun.
-    Unset,
-    Rate(Schedule),
-    /// Lanes and when each sends next, in the order of these times.
-    Think(VecDeque<(u64, usize)>),
-    /// Nothing more is due.
-    Ended,
-}
-
-/// What a clock says.
-enum Tick {
-    /// A message is due since this time, on this lane if it says so.
-    Due(u64, Option<usize>),
-    /// The next one is due at this time.
-    At(u64),
-    /// That is not known.
-    Unknown,
-}
-
-impl Clock {
-    fn tick(&mut self, now_ns: u64) -> Tick {
-        match self {
-            Self::Rate(schedule) => match schedule.due(now_ns) {
-                Some(due_ns) => Tick::Due(due_ns, None),
-                None => Tick::At(schedule.next_ns()),
-            },
-            Self::Think(queue) => match queue.front() {
-                Some(&(due_ns, lane)) if due_ns <= now_ns => {
-                    queue.pop_front();
-                    Tick::Due(due_ns, Some(lane))
-                }
-                Some(&(due_ns, _)) => Tick::At(due_ns),
-                None => Tick::Unknown,
-            },
-            Self::Unset | Self::Ended => Tick::Unknown,
-        }
-    }
 }
 
 /// One shard's lanes.
@@ -146,7 +97,13 @@ impl Lanes {
             return GLANCE_NS;
         }
         if matches!(self.clock, Clock::Unset) {
-            self.clock = self.clock_from(began_ns, place);
+            let share = Share {
+                shard: self.shard.shard,
+                shards: self.shard.shards,
+                senders: self.lanes.len(),
+                senders_of_all: place.board.totals().opened as usize,
+            };
+            self.clock = Clock::new(self.plan.pace, began_ns, share, 0..self.lanes.len());
         }
         let mut now_ns = place.board.nanoseconds();
         let mut turn = Turn::new(now_ns);
@@ -194,26 +151,6 @@ impl Lanes {
             }
         }
         self.end(place);
-    }
-
-    fn clock_from(&self, began_ns: u64, place: &Place) -> Clock {
-        match self.plan.pace {
-            Pace::Rate(rate, arrivals) => {
-                let share = Share {
-                    shard: self.shard.shard,
-                    shards: self.shard.shards,
-                    senders: self.lanes.len(),
-                    senders_of_all: place.board.totals().opened as usize,
-                };
-                Clock::Rate(Schedule::new(rate, arrivals, began_ns, share))
-            }
-            // Spread over the first think time, so that they do not all speak at once.
-            Pace::Think(think_ns) => {
-                let step = think_ns as f64 / self.lanes.len().max(1) as f64;
-                let due = |lane| began_ns + (step * lane as f64) as u64;
-                Clock::Think((0..self.lanes.len()).map(|lane| (due(lane), lane)).collect())
-            }
-        }
     }
 
     /// A message is due, on this lane or on the one whose turn it is.
@@ -277,10 +214,10 @@ impl Lanes {
     /// A place of a lane has become free.
     fn follow(&mut self, lane: usize, now_ns: u64, place: &Place) {
         self.send_waiting(lane, now_ns, place);
-        if let (Clock::Think(queue), Pace::Think(think_ns)) = (&mut self.clock, self.plan.pace)
+        if let Clock::Think(pauses) = &mut self.clock
             && self.lanes[lane].is_open
         {
-            queue.push_back((now_ns + think_ns, lane));
+            pauses.begin(lane, now_ns);
         }
     }
 

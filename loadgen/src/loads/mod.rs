@@ -2,7 +2,9 @@
 //! How long a load lasts and what is told of it is decided by the modes.
 
 mod audience;
+mod breaks;
 mod channel;
+mod clock;
 mod cycles;
 mod fuzzed;
 mod lanes;
@@ -22,9 +24,10 @@ mod tracker;
 
 pub(crate) use audience::{Audience, FanoutPlan};
 pub(crate) use channel::{Channel, Published};
+pub(crate) use clock::Pace;
 pub(crate) use cycles::{CyclePlan, Cycles};
 pub(crate) use fuzzed::{FuzzedClient, Progress};
-pub(crate) use lanes::{Pace, PacedPlan};
+pub(crate) use lanes::PacedPlan;
 pub(crate) use paced::Paced;
 pub(crate) use place::Place;
 pub(crate) use settlers::{IdlePlan, Settlers};

@@ -1,5 +1,5 @@
-//! The publishers of one shard in an open loop: messages are published when they are due, by each
-//! in its turn, whatever has come back. Who receives them is not known here.
+//! The publishers of one shard that keep a pace: messages are published when they are due, by each
+//! in its turn whatever has come back, or by each after its pause. Who receives them is not known here.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use ringsock::Peer;
 
 use super::audience::FanoutPlan;
 use super::channel::Published;
+use super::clock::{Clock, Tick};
 use super::pacing::{GLANCE_NS, Turn};
 use super::place::Place;
 use crate::composer::Composer;
-use crate::schedule::{Arrivals, Schedule, Share};
+use crate::schedule::Share;
 
 /// One shard's publishers.
 #[derive(Debug)]
@@ -18,15 +19,14 @@ pub(super) struct Publishers {
     plan: Arc<FanoutPlan>,
     composer: Composer,
     own: Vec<(usize, Peer)>,
-    schedule: Option<Schedule>,
+    clock: Clock,
     turn: usize,
-    has_ended: bool,
 }
 
 impl Publishers {
     pub(super) fn new(plan: &Arc<FanoutPlan>) -> Self {
         let (plan, composer) = (Arc::clone(plan), plan.channel.content().composer());
-        Self { plan, composer, own: Vec::new(), schedule: None, turn: 0, has_ended: false }
+        Self { plan, composer, own: Vec::new(), clock: Clock::Unset, turn: 0 }
     }
 
     /// A publisher's connection is open.
@@ -38,31 +38,29 @@ impl Publishers {
     /// again.
     pub(super) fn publish_due(&mut self, place: &Place) -> u64 {
         let board = &place.board;
-        let (Some(began_ns), Some((rate, arrivals))) = (board.schedule_began_ns(), self.plan.rate)
-        else {
-            return GLANCE_NS / 5;
-        };
         if !board.is_catching_up() {
             self.abandon(place);
             return GLANCE_NS;
         }
-        if self.schedule.is_none() {
-            self.schedule = Some(self.schedule_from(began_ns, rate, arrivals, place));
+        if !self.is_ready(place) {
+            return GLANCE_NS / 5;
         }
         let mut now_ns = board.nanoseconds();
         let mut turn = Turn::new(now_ns);
         loop {
-            match self.due(now_ns) {
-                Err(next_ns) if next_ns >= board.counted_end_ns() => {
+            let end_ns = board.counted_end_ns();
+            match self.clock.tick(now_ns) {
+                Tick::Due(due_ns, _) | Tick::At(due_ns) if due_ns >= end_ns => {
                     self.end(place);
                     return GLANCE_NS;
                 }
-                Err(next_ns) => return (next_ns - now_ns).min(GLANCE_NS),
-                Ok(due_ns) if due_ns >= board.counted_end_ns() => {
+                Tick::Due(due_ns, publisher) => self.publish(publisher, due_ns, now_ns, place),
+                Tick::At(due_ns) => return (due_ns - now_ns).min(GLANCE_NS),
+                Tick::Unknown if now_ns >= end_ns => {
                     self.end(place);
                     return GLANCE_NS;
                 }
-                Ok(due_ns) => self.publish(due_ns, now_ns, place),
+                Tick::Unknown => return GLANCE_NS / 5,
             }
             now_ns = board.nanoseconds();
             if !turn.goes_on(now_ns) {
@@ -71,34 +69,49 @@ impl Publishers {
         }
     }
 
-    fn schedule_from(
-        &self,
-        began_ns: u64,
-        rate: f64,
-        arrivals: Arrivals,
-        place: &Place,
-    ) -> Schedule {
-        let share = Share {
-            shard: place.shard.shard,
-            shards: place.shard.shards,
-            senders: self.own.len(),
-            senders_of_all: self.plan.channel.manned(),
+    /// Everybody has what a publisher has published, which pauses before it publishes again: any
+    /// one of them, for it is seen here only now.
+    pub(super) fn pause(&mut self, publisher: usize, now_ns: u64, place: &Place) {
+        if self.is_ready(place)
+            && let Clock::Think(pauses) = &mut self.clock
+        {
+            pauses.begin(publisher, now_ns);
+        }
+    }
+
+    /// Sets the clock once the run has begun; whether it has.
+    fn is_ready(&mut self, place: &Place) -> bool {
+        if matches!(self.clock, Clock::Unset)
+            && let (Some(began_ns), Some(pace)) = (place.board.schedule_began_ns(), self.plan.pace)
+        {
+            let share = Share {
+                shard: place.shard.shard,
+                shards: place.shard.shards,
+                senders: self.own.len(),
+                senders_of_all: self.plan.channel.manned(),
+            };
+            let own = self.own.iter().map(|(publisher, _)| *publisher);
+            self.clock = Clock::new(pace, began_ns, share, own);
+        }
+        !matches!(self.clock, Clock::Unset)
+    }
+
+    /// One publishes: this one, or whose turn it is.
+    fn publish(&mut self, publisher: Option<usize>, due_ns: u64, now_ns: u64, place: &Place) {
+        let (publisher, near) = match publisher {
+            Some(publisher) => {
+                let own = self.own.iter().find(|(own, _)| *own == publisher);
+                (publisher, own.map(|(_, peer)| *peer))
+            }
+            None => {
+                let (publisher, peer) = self.own[self.turn];
+                self.turn = (self.turn + 1) % self.own.len();
+                (publisher, Some(peer))
+            }
         };
-        Schedule::new(rate, arrivals, began_ns, share)
-    }
-
-    /// When the message is due that is to be published now, or when the next one will be.
-    fn due(&mut self, now_ns: u64) -> Result<u64, u64> {
-        let schedule = self.schedule.as_mut().ok_or(u64::MAX)?;
-        schedule.due(now_ns).ok_or(schedule.next_ns())
-    }
-
-    fn publish(&mut self, due_ns: u64, now_ns: u64, place: &Place) {
-        let (publisher, peer) = self.own[self.turn];
-        self.turn = (self.turn + 1) % self.own.len();
         let times = Published { due_ns, published_ns: now_ns };
         let channel = &self.plan.channel;
-        let published = channel.publish(publisher, Some(peer), times, &mut self.composer);
+        let published = channel.publish(publisher, near, times, &mut self.composer);
         let Some(payload_bytes) = published else {
             return self.leave_unsent(due_ns, place);
         };
@@ -117,7 +130,8 @@ impl Publishers {
 
     /// Nothing more falls due.
     fn end(&mut self, place: &Place) {
-        if !std::mem::replace(&mut self.has_ended, true) {
+        if !matches!(self.clock, Clock::Ended) {
+            self.clock = Clock::Ended;
             place.tally.exhausted.add(1);
         }
     }
@@ -125,8 +139,8 @@ impl Publishers {
     /// Nothing more is to be published, whatever was due.
     pub(super) fn abandon(&mut self, place: &Place) {
         let end_ns = place.board.counted_end_ns();
-        while !self.has_ended
-            && let Ok(due_ns) = self.due(end_ns.saturating_sub(1))
+        while let Clock::Rate(schedule) = &mut self.clock
+            && let Some(due_ns) = schedule.due(end_ns.saturating_sub(1))
         {
             self.leave_unsent(due_ns, place);
         }

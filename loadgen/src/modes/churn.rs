@@ -18,6 +18,7 @@ use crate::report::{
     Checked, ClientUse, Errors, Outcome, ServerUse, Unit, check_lines, costs, latency_line,
     use_lines,
 };
+use crate::think::Think;
 use crate::timeline::Point;
 use crate::truth;
 use crate::watch::Watch;
@@ -30,12 +31,15 @@ struct ChurnReport {
     driver: String,
     connections: usize,
     messages_per_connection: u64,
+    /// The mean of the pauses between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think_milliseconds: Option<Think>,
     payload_bytes: usize,
     interrupted: bool,
     seconds: f64,
     cycles: u64,
     rate_per_second: f64,
-    /// From the request to connect to the end of the closing handshake.
+    /// From the request to connect to the end of the closing handshake, without the pauses.
     latency_us: LatencySummary,
     server: Option<ServerUse>,
     client: ClientUse,
@@ -52,6 +56,7 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
         target: Arc::new(server.target()?),
         connections: arguments.connections,
         messages: arguments.messages,
+        think: arguments.think,
         content: arguments.message.content(arguments.payload, server)?,
     });
     let shared = Arc::clone(&plan);
@@ -80,6 +85,7 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
         driver,
         connections: plan.connections,
         messages_per_connection: plan.messages,
+        think_milliseconds: plan.think,
         payload_bytes: plan.content.pattern.payload_bytes(),
         interrupted: interrupt::is_interrupted(),
         seconds: window.seconds,
@@ -113,8 +119,10 @@ pub(crate) fn run(arguments: &ChurnArguments) -> Result<Outcome, Failure> {
 }
 
 fn subtitle(report: &ChurnReport) -> String {
+    let pause = report.think_milliseconds.map(|think| format!(", {think} apart"));
+    let pause = pause.unwrap_or_default();
     format!(
-        "{}: {} connections at once, {} messages of {} bytes on each, driver {}",
+        "{}: {} connections at once, {} messages of {} bytes on each{pause}, driver {}",
         report.url,
         report.connections,
         report.messages_per_connection,

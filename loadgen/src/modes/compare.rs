@@ -164,7 +164,7 @@ impl Side {
             target: Arc::clone(&self.target),
             connections: arguments.connections,
             payload: arguments.payload,
-            rate: arguments.rate.rate(),
+            pace: arguments.rate.pace(),
             pipeline: arguments.pipeline,
             warmup: arguments.seconds_per_run / 4,
             duration: arguments.seconds_per_run,

@@ -20,6 +20,7 @@ use crate::report::{
     latency_line_named, use_lines,
 };
 use crate::schedule::Arrivals;
+use crate::think::Think;
 use crate::timeline::Point;
 use crate::watch::Watch;
 use crate::wire::{WireUse, wire_line};
@@ -68,7 +69,8 @@ struct EchoReport {
 enum Demanded {
     ConstantRate(f64),
     PoissonRate(f64),
-    ThinkMilliseconds(f64),
+    /// The mean of the pauses.
+    ThinkMilliseconds(Think),
 }
 
 impl Demanded {
@@ -76,7 +78,7 @@ impl Demanded {
         match pace {
             Pace::Rate(rate, Arrivals::Constant) => Self::ConstantRate(rate),
             Pace::Rate(rate, Arrivals::Poisson) => Self::PoissonRate(rate),
-            Pace::Think(ns) => Self::ThinkMilliseconds(ns as f64 / 1e6),
+            Pace::Think(think) => Self::ThinkMilliseconds(think),
         }
     }
 
@@ -86,7 +88,7 @@ impl Demanded {
             Self::PoissonRate(rate) => {
                 format!("{} messages/s demanded, at random times", grouped(rate))
             }
-            Self::ThinkMilliseconds(pause) => format!("{pause} ms from answer to message"),
+            Self::ThinkMilliseconds(think) => format!("{think} from answer to message"),
         }
     }
 }
@@ -96,7 +98,7 @@ pub(crate) fn run(arguments: &EchoArguments) -> Result<Outcome, Failure> {
     let server = &arguments.server;
     let content = arguments.message.content(arguments.payload, server)?;
     let kind = content.pattern.kind();
-    let pace = arguments.pace();
+    let pace = arguments.rate.pace();
     let work = EchoWork {
         target: Arc::new(server.target()?),
         connections: arguments.connections,

@@ -20,6 +20,7 @@ use crate::report::{
     latency_line_named, use_lines,
 };
 use crate::table::{Cell, Table};
+use crate::think::Think;
 use crate::timeline::Point;
 use crate::watch::Watch;
 use crate::wire::{WireUse, wire_line};
@@ -37,6 +38,9 @@ struct FanoutReport {
     /// Messages a second that were demanded, in an open loop.
     #[serde(skip_serializing_if = "Option::is_none")]
     demanded_rate: Option<f64>,
+    /// The mean of a publisher's pauses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think_milliseconds: Option<Think>,
     interrupted: bool,
     seconds: f64,
     deliveries: u64,
@@ -85,7 +89,7 @@ pub(crate) fn run(arguments: &FanoutArguments) -> Result<Outcome, Failure> {
         publishers: arguments.fanout.publishers,
         content: arguments.message.content(arguments.payload, &arguments.server)?,
         pipeline: arguments.pipeline,
-        rate: arguments.rate.rate(),
+        pace: arguments.rate.pace(),
         reaches_self: !arguments.fanout.not_to_self,
         join: arguments.fanout.join.clone(),
     };
@@ -111,6 +115,7 @@ fn report(arguments: &FanoutArguments, url: String, measured: FanoutMeasured) ->
         payload_bytes: arguments.payload,
         pipeline: arguments.pipeline,
         demanded_rate: arguments.rate.rate,
+        think_milliseconds: arguments.rate.think,
         interrupted: interrupt::is_interrupted(),
         seconds: window.seconds,
         deliveries: window.received,
@@ -164,10 +169,11 @@ fn report(arguments: &FanoutArguments, url: String, measured: FanoutMeasured) ->
 }
 
 fn subtitle(report: &FanoutReport) -> String {
-    let pace = report.demanded_rate.map_or_else(
-        || format!("{} under way", report.pipeline),
-        |rate| format!("{} messages/s demanded", grouped(rate)),
-    );
+    let pace = match (report.demanded_rate, report.think_milliseconds) {
+        (Some(rate), _) => format!("{} messages/s demanded", grouped(rate)),
+        (None, Some(think)) => format!("{think} from when all have it to the next"),
+        (None, None) => format!("{} under way", report.pipeline),
+    };
     let publishers = match report.publishers {
         1 => String::new(),
         publishers => format!("{publishers} publishers, "),

@@ -8,9 +8,8 @@ use crate::cli::EngineArguments;
 use crate::content::Content;
 use crate::crew::{Crew, LoadSize, Loop, Watched};
 use crate::failure::Failure;
-use crate::loads::{Audience, Channel, FanoutPlan, Published};
+use crate::loads::{Audience, Channel, FanoutPlan, Pace, Published};
 use crate::report::{Checked, Errors};
-use crate::schedule::Arrivals;
 use crate::target::Target;
 use crate::truth::{self, Doubts};
 use crate::usage::Window;
@@ -42,7 +41,7 @@ pub(crate) struct FanoutSetup {
     pub(crate) publishers: usize,
     pub(crate) content: Content,
     pub(crate) pipeline: usize,
-    pub(crate) rate: Option<(f64, Arrivals)>,
+    pub(crate) pace: Option<Pace>,
     pub(crate) reaches_self: bool,
     pub(crate) join: Option<String>,
 }
@@ -65,7 +64,7 @@ impl FanoutSetup {
             ramp: self.ramp,
             channel: Channel::new(self.content, self.publishers),
             pipeline: self.pipeline,
-            rate: self.rate,
+            pace: self.pace,
             reaches_self: self.reaches_self,
             join: self.join,
         })
@@ -92,20 +91,20 @@ pub(crate) fn run(
     })?;
     let driver = crew.driver();
     crew.wait_for_open(connections, &mut watch)?;
-    let pace = if plan.rate.is_some() { Loop::Open } else { Loop::Closed };
+    let pace = if plan.pace.is_some() { Loop::Open } else { Loop::Closed };
     let window = crew.count(pace, span, &mut watch, |began_ns| match pace {
         Loop::Open => crew.board().begin_schedule(began_ns),
         Loop::Closed => publish_first(&plan, &crew, began_ns),
     })?;
     crew.drain(|totals| {
-        let published = plan.rate.is_none() || totals.exhausted == crew.board().shards();
+        let published = plan.pace.is_none() || totals.exhausted == crew.board().shards();
         published && channel.is_settled()
     });
     let board = crew.end()?;
     let totals = board.totals();
     let mut recorded = watch.finish(&board);
     channel.settle(&board, &mut recorded.readings);
-    let doubts = truth::doubts(&window, plan.rate.map(|(rate, _)| rate), &recorded);
+    let doubts = truth::doubts(&window, plan.rate(), &recorded);
     Ok(FanoutMeasured {
         driver,
         window,

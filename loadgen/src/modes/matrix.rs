@@ -12,10 +12,12 @@ use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::latency::LatencySummary;
+use crate::loads::Pace;
 use crate::report::{ClientUse, Errors, Outcome, ServerUse};
 use crate::schedule::Arrivals;
 use crate::table::{Cell, Table};
 use crate::target::Target;
+use crate::think::Think;
 use crate::truth;
 use crate::wire::WireUse;
 
@@ -29,6 +31,9 @@ struct MatrixReport {
     load: String,
     url: String,
     driver: String,
+    /// The mean of the pauses, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think_milliseconds: Option<Think>,
     interrupted: bool,
     /// Why the rest could not be run, if that was so.
     stopped: Option<String>,
@@ -92,6 +97,7 @@ pub(crate) fn run(arguments: &MatrixArguments) -> Result<Outcome, Failure> {
         load: option_name(arguments.load),
         url: target.url(),
         driver,
+        think_milliseconds: arguments.think,
         interrupted: interrupt::is_interrupted(),
         stopped,
         rows,
@@ -122,7 +128,9 @@ fn trial(
         target: Arc::clone(target),
         connections: connections.min(fitting.max(1)),
         payload,
-        rate: rate.map(|rate| (rate, Arrivals::Constant)),
+        pace: rate
+            .map(|rate| Pace::Rate(rate, Arrivals::Constant))
+            .or(arguments.think.map(Pace::Think)),
         pipeline: None,
         warmup: arguments.seconds_per_row / 5,
         duration: arguments.seconds_per_row,
@@ -150,7 +158,10 @@ fn row(demanded_rate: Option<f64>, tried: Tried) -> Row {
 }
 
 fn outcome(load: LoadKind, report: MatrixReport) -> Outcome {
-    let subtitle = format!("{}: {} rows, driver {}", report.url, report.rows.len(), report.driver);
+    let think = report.think_milliseconds.map(|think| format!("{think} of pause, "));
+    let think = think.unwrap_or_default();
+    let rows = report.rows.len();
+    let subtitle = format!("{}: {think}{rows} rows, driver {}", report.url, report.driver);
     let table = table(load, &report);
     let mut text =
         format!("{}\n\n", subtitle.replacen(": ", &format!(": matrix, {}, ", report.load), 1));

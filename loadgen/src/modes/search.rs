@@ -13,6 +13,7 @@ use crate::expect::Figures;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::latency::LatencySummary;
+use crate::loads::Pace;
 use crate::output::{duration_text, grouped};
 use crate::report::{Errors, Outcome};
 use crate::schedule::Arrivals;
@@ -138,6 +139,7 @@ impl Search<'_> {
     /// Messages a second while connections are raised: a fan-out needs some.
     fn rate_of_load(&self) -> Option<f64> {
         match self.arguments.load {
+            _ if self.arguments.think.is_some() => None,
             LoadKind::Echo => self.arguments.rate,
             LoadKind::Fanout => self.arguments.rate.or(Some(FANOUT_RATE)),
         }
@@ -174,7 +176,9 @@ impl Search<'_> {
             target: Arc::clone(&self.target),
             connections,
             payload: self.arguments.payload,
-            rate: rate.map(|rate| (rate, Arrivals::Constant)),
+            pace: rate
+                .map(|rate| Pace::Rate(rate, Arrivals::Constant))
+                .or(self.arguments.think.map(Pace::Think)),
             pipeline: None,
             warmup: self.arguments.seconds_per_step / 5,
             duration: self.arguments.seconds_per_step,

@@ -18,8 +18,8 @@ use crate::loads::{Sluggards, SluggishPlan};
 use crate::output::{duration_text, grouped, mib, table_text};
 use crate::procfs::ProcessSample;
 use crate::report::{Errors, Outcome};
-use crate::schedule::Arrivals;
 use crate::target::Target;
+use crate::think::Think;
 use crate::truth;
 use crate::watch::Watch;
 
@@ -35,7 +35,11 @@ struct SlowReport {
     slow_connections: usize,
     slow_bytes_per_second: u64,
     payload_bytes: usize,
-    demanded_rate: f64,
+    /// Messages a second, unless there are pauses.
+    demanded_rate: Option<f64>,
+    /// The mean of the pauses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think_milliseconds: Option<Think>,
     interrupted: bool,
     /// Without the slow ones.
     alone: Part,
@@ -151,7 +155,7 @@ fn measure(
         target: Arc::clone(target),
         connections,
         payload: arguments.payload,
-        rate: Some((arguments.rate, Arrivals::Constant)),
+        pace: Some(arguments.pace()),
         pipeline: None,
         warmup: arguments.duration / 5,
         duration: arguments.duration,
@@ -187,7 +191,8 @@ fn outcome(
         slow_connections,
         slow_bytes_per_second: arguments.slow_bytes_per_second,
         payload_bytes: arguments.payload,
-        demanded_rate: arguments.rate,
+        demanded_rate: arguments.think.is_none().then_some(arguments.rate),
+        think_milliseconds: arguments.think,
         interrupted: interrupt::is_interrupted(),
         alone: of_alone,
         beside: of_beside,
@@ -227,8 +232,12 @@ fn subtitle(report: &SlowReport) -> String {
         0 => "do not read".to_owned(),
         bytes => format!("read {} bytes/s", grouped(bytes as f64)),
     };
+    let pace = match (report.demanded_rate, report.think_milliseconds) {
+        (_, Some(think)) => format!("{think} between an answer and a message"),
+        (rate, None) => format!("{} messages/s", grouped(rate.unwrap_or_default())),
+    };
     format!(
-        "{}: {} quick connections, {} that {manner}, {} messages/s of {} bytes",
+        "{}: {} quick connections, {} that {manner}, {pace} of {} bytes",
         report.url,
         grouped(report.quick_connections as f64),
         grouped(report.slow_connections as f64),

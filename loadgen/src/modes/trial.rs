@@ -15,7 +15,6 @@ use crate::failure::Failure;
 use crate::latency::LatencySummary;
 use crate::loads::Pace;
 use crate::report::{ClientUse, Errors, ServerUse, Unit, costs};
-use crate::schedule::Arrivals;
 use crate::target::Target;
 use crate::truth::Doubts;
 use crate::usage::Window;
@@ -38,8 +37,8 @@ pub(super) struct Trial {
     pub(super) target: Arc<Target>,
     pub(super) connections: usize,
     pub(super) payload: usize,
-    /// An open loop, if there is a rate.
-    pub(super) rate: Option<(f64, Arrivals)>,
+    /// What makes messages due, unless it is that others have come.
+    pub(super) pace: Option<Pace>,
     pub(super) pipeline: Option<usize>,
     /// Not counted, and counted.
     pub(super) warmup: Duration,
@@ -81,7 +80,7 @@ impl Study<'_> {
             ramp: self.opening.ramp,
             content: self.message.content(trial.payload, self.server)?,
             pipeline: trial.pipeline,
-            pace: trial.rate.map(|(rate, arrivals)| Pace::Rate(rate, arrivals)),
+            pace: trial.pace,
             messages: None,
         };
         let span = Span {
@@ -114,7 +113,7 @@ impl Study<'_> {
             publishers: self.fanout.publishers,
             content,
             pipeline: trial.pipeline.unwrap_or(1),
-            rate: trial.rate,
+            pace: trial.pace,
             reaches_self: !self.fanout.not_to_self,
             join: self.fanout.join.clone(),
         };

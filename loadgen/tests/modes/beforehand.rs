@@ -19,6 +19,7 @@ fn a_run_whose_result_would_be_lost_is_not_made() {
         (&["echo", nobody, "--expect", "lag<1ms"], "--expect lag: this run does not tell it"),
         (&["echo", nobody, "--expect", "cpu<1ms"], "--expect cpu: this run does not tell it"),
         (&["search", nobody, "--slo", "reach=1"], "--slo reach: this run does not tell it"),
+        (&["search", nobody, "--slo", "p99<1s", "--think", "9"], "--think: a rate is raised"),
         (&["compare", nobody, nobody, "--expect", "p99<1s"], "--expect p99: this run does not"),
     ] {
         let finished = ringload(words);
@@ -46,6 +47,7 @@ fn every_mode_tells_all_that_it_may_be_asked_for() {
         ("churn", &url, [&watched[..], &["--duration", "0.2"]].concat()),
         ("idle", &url, vec!["--connections", "5", "--ping-interval", "0.1", "--hold", "0.3"]),
         ("fanout", &fan_out, [&watched[..], &broadcast].concat()),
+        ("fanout", &fan_out, vec!["--connections", "3", "--think", "9", "--duration", "0.3"]),
         ("slow", &fan_out, broadcast.to_vec()),
         ("matrix", &url, [&watched[..], &study, &["--payloads", "20"]].concat()),
         ("compare", &url, [&compared[..], &watched].concat()),

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::server::{Script, ScriptedServer};
-use crate::{drivers, echo, number, ringload};
+use crate::{assert_fan_out_reported, drivers, echo, fan_out, number, ringload};
 
 #[test]
 fn with_a_ramp_connections_come_at_its_pace_and_messages_after_the_last() {
@@ -84,4 +84,89 @@ fn think_time_separates_an_answer_from_the_next_message() {
         let rate = number(&json, "/rate_per_second");
         assert!((100.0..=205.0).contains(&rate), "{driver}: {rate}");
     }
+}
+
+#[test]
+fn pauses_by_chance_have_their_mean() {
+    for driver in drivers() {
+        for think in ["20..60", "exp:40"] {
+            let server = ScriptedServer::start(Script::default());
+            let words = ["--connections", "20", "--think", think, "--duration", "1"];
+            let (code, json) = echo(&server, driver, &words);
+            assert_eq!(code, 0, "{json:#}");
+            assert_eq!(number(&json, "/demanded/think_milliseconds"), 40.0, "{json:#}");
+            // Twenty connections, each at most 25 times a second but for chance.
+            let rate = number(&json, "/rate_per_second");
+            assert!((100.0..=650.0).contains(&rate), "{driver}, {think}: {rate}");
+        }
+    }
+}
+
+#[test]
+fn publishers_pause_when_all_have_their_message() {
+    for driver in drivers() {
+        let server = ScriptedServer::start_fan_out(Script::default());
+        let words = ["--connections", "6", "--publishers", "3", "--think", "50"];
+        let (code, json) = fan_out(&server, driver, &[&words[..], &["--duration", "1"]].concat());
+        assert_eq!(code, 0, "{json:#}");
+        assert_fan_out_reported(&server, &json, 6);
+        // Each at most twenty times a second, and none has fallen silent.
+        let published = number(&json, "/reach/published");
+        assert!((15.0..=63.0).contains(&published), "{driver}: {published}");
+        assert!(number(&json, "/schedule_lag_us/count") > 0.0, "{json:#}");
+    }
+}
+
+#[test]
+fn pauses_between_the_messages_of_a_connection_are_no_part_of_its_cycle() {
+    for driver in drivers() {
+        let (server, began) = (ScriptedServer::start(Script::default()), Instant::now());
+        let url = server.url();
+        let words = ["churn", &url, "--driver", driver, "--connections", "4", "--messages", "3"];
+        let pace = ["--think", "100", "--duration", "0.8", "--warmup", "0", "--payload", "32"];
+        let (code, json) = ringload(&[&words[..], &pace].concat());
+        assert_eq!(code, 0, "{json:#}");
+        assert_eq!(number(&json, "/checked/received"), server.did().received as f64, "{json:#}");
+        // Two pauses of a tenth of a second each.
+        let cycles = number(&json, "/latency_us/count");
+        let most = 4.0 * (began.elapsed().as_secs_f64() / 0.2 + 1.0);
+        assert!((4.0..=most).contains(&cycles), "{driver}: {cycles}");
+        let shortest = number(&json, "/latency_us/p50");
+        assert!(shortest < 200_000.0, "{driver}: its pauses are in it: {shortest} µs");
+    }
+}
+
+#[test]
+fn a_study_of_people_has_no_rate() {
+    let server = ScriptedServer::start(Script::default());
+    let url = server.url();
+    let words = ["matrix", &url, "--payloads", "32", "--connections", "10", "--think", "50"];
+    let (code, json) = ringload(&[&words[..], &["--seconds-per-row", "0.5"]].concat());
+    assert_eq!(code, 0, "{json:#}");
+    assert!(number(&json, "/rows/0/rate_per_second") <= 210.0, "{json:#}");
+    let words = ["slow", &url, "--load", "echo", "--connections", "10", "--slow-share", "0"];
+    let pace = ["--think", "50", "--duration", "0.5", "--payload", "32"];
+    let (code, json) = ringload(&[&words[..], &pace].concat());
+    assert_eq!(code, 0, "{json:#}");
+    assert!(number(&json, "/alone/rate_per_second") <= 210.0, "{json:#}");
+    assert_eq!(number(&json, "/think_milliseconds"), 50.0);
+    let (code, json) = ringload(&[
+        "search",
+        &url,
+        "--raise",
+        "connections",
+        "--think",
+        "10..30",
+        "--from",
+        "4",
+        "--to",
+        "4",
+        "--payload",
+        "32",
+        "--seconds-per-step",
+        "0.3",
+        "--slo",
+        "p99<30s",
+    ]);
+    assert_eq!((code, number(&json, "/best")), (0, 4.0), "{json:#}");
 }
