@@ -20,8 +20,9 @@ const SENT_MIN: f64 = 0.99;
 const DEVIATIONS_MAX: f64 = 3.0;
 
 /// Said where all system calls were counted.
-pub(crate) const CALLS_COUNTED: &str = "the server's system calls were counted, which makes each of them slower: its CPU time and the \
-     latencies have that in them; compare them only with those of other runs that count";
+pub(crate) const CALLS_COUNTED: &str = "the server's system calls were counted, which makes each \
+    of them slower: its CPU time and the latencies have that in them; compare them only with those \
+    of other runs that count";
 
 /// What is to be known before a result is believed.
 #[derive(Clone, Debug, Default)]
