@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ringsock::Peer;
+use ringsock::{Outgoing, Peer};
 
 use super::cycles::CyclePlan;
 use super::pacing::GLANCE_NS;
@@ -61,8 +61,9 @@ impl Breaks {
             pause.ended_ns = due_ns.min(now_ns);
             let letter =
                 self.composer.letter(&self.plan.content.pattern, number as u32, pause.sequence);
+            let payload_bytes = letter.bytes().len();
             if pause.peer.send(letter).is_ok() {
-                place.tally.sent.add(1);
+                place.tally.note_sent(payload_bytes);
             }
         }
         let next_ns = self.pauses.next_ns().unwrap_or(u64::MAX);
