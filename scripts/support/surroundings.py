@@ -53,16 +53,18 @@ class Authority:
 class Network:
     """A network of its own for clients, which can be taken from them: `host` is this end of it."""
 
-    host = "10.213.7.1"
-
     def __init__(self):
-        self._name = f"soak{os.getpid() % 10000}"
+        # Two of these scripts may run beside each other, one for each driver.
+        own = os.getpid() % 10000
+        self._name = f"soak{own}"
+        self._network = f"10.213.{own % 256}"
+        self.host = f"{self._network}.1"
 
     def __enter__(self):
         name, here, there = self._name, f"{self._name}h", f"{self._name}c"
         for step in [f"ip netns add {name}", f"ip link add {here} type veth peer name {there} netns {name}",
                      f"ip addr add {self.host}/30 dev {here}", f"ip link set {here} up",
-                     f"ip -n {name} addr add 10.213.7.2/30 dev {there}", f"ip -n {name} link set {there} up", f"ip -n {name} link set lo up"]:
+                     f"ip -n {name} addr add {self._network}.2/30 dev {there}", f"ip -n {name} link set {there} up", f"ip -n {name} link set lo up"]:
             try:
                 _run(step.split())
             except OSError as error:
