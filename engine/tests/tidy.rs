@@ -139,7 +139,7 @@ fn unsafe_code_stands_only_where_it_is_allowed() {
 #[test]
 fn files_stay_short_enough_to_read() {
     let mut wrong = Vec::new();
-    for folder in ["engine/src", "apps", "loadgen/src", "bench/src"] {
+    for folder in ["engine/src", "apps", "loadgen/src", "bench/src", "fuzz/src"] {
         for (file, text) in sources(&repository().join(folder)) {
             let lines = text.lines().take_while(|line| !line.contains("#[cfg(test)]"));
             let longest = lines.clone().map(|line| line.chars().count()).max();
@@ -164,7 +164,7 @@ fn module_documentation_is_there() {
 
 #[test]
 fn applications_use_the_public_interface_only() {
-    for folder in ["apps", "loadgen", "bench"] {
+    for folder in ["apps", "loadgen", "bench", "fuzz/src"] {
         for (file, text) in sources(&repository().join(folder)) {
             assert!(
                 !text.contains("#[path"),

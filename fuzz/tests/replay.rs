@@ -1,13 +1,10 @@
 //! Runs each fuzz target on its corpus, and on mutations of it from a seeded generator, for a
 //! bounded number of runs. The coverage-guided runs are `scripts/fuzz`.
 
-#[path = "../fuzz/targets/mod.rs"]
-mod targets;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use targets::TARGETS;
+use ringsock_fuzz::TARGETS;
 
 /// Mutations of each target: a second or two.
 const RUNS: usize = 60_000;
@@ -25,7 +22,7 @@ impl Random {
 }
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     let mut files: Vec<_> =
         folder.read_dir().expect("a corpus").map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -59,7 +56,7 @@ fn mutated(random: &mut Random, inputs: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn check(target: &str, data: &[u8]) {
-    if catch_unwind(AssertUnwindSafe(|| targets::run(target, data))).is_err() {
+    if catch_unwind(AssertUnwindSafe(|| ringsock_fuzz::run(target, data))).is_err() {
         panic!("{target} fails with b\"{}\"", data.escape_ascii());
     }
 }

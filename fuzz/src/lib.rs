@@ -1,5 +1,6 @@
 //! What is fuzzed: functions that take any bytes and panic when a rule of the engine does not hold.
-//! They run under libFuzzer (`scripts/fuzz`) and, from their corpora, in every test run.
+//! They make no input: they run under libFuzzer (`scripts/fuzz`) and, from their corpora, in every
+//! test run.
 
 mod cuts;
 mod deflate;
@@ -12,10 +13,10 @@ mod url;
 mod utf8;
 
 /// A name, which is also its corpus folder's, and what takes the bytes.
-pub(crate) type Target = (&'static str, fn(&[u8]));
+pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub(crate) const TARGETS: &[Target] = &[
+pub const TARGETS: &[Target] = &[
     ("deflate", deflate::run),
     ("extensions", extensions::run),
     ("frames", frames::run),
@@ -27,7 +28,7 @@ pub(crate) const TARGETS: &[Target] = &[
 ];
 
 /// Runs one by name; for the programs that are built for one target each.
-pub(crate) fn run(name: &str, data: &[u8]) {
+pub fn run(name: &str, data: &[u8]) {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
     target.expect("a target of this name").1(data);
 }
