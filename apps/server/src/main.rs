@@ -1,92 +1,11 @@
-//! The `ringsock` binary: parses the command line, starts applications, reports errors in one line.
+//! Where the `ringsock` program begins: the allocator and nothing else that could be tested.
 #![forbid(unsafe_code)]
 
-mod apps;
-mod cli;
-mod config;
-mod log;
-mod plan;
-mod reload;
-mod serve;
-mod service;
-mod successor;
-
 use std::process::ExitCode;
-
-use clap::Parser;
-
-use apps::Apps;
-use cli::{Arguments, Command, ServeArguments};
-use config::Settings;
-use plan::Plan;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => return cli::report(&error),
-    };
-    let outcome = match arguments.command {
-        Command::Echo(arguments) => serve::serve(&arguments, true),
-        Command::Serve(arguments) => serve::serve(&arguments, false),
-        Command::CheckConfig(arguments) => check_config(&arguments),
-        Command::PrintConfig(arguments) => print_config(&arguments),
-        Command::Probe => return probe(),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            cli::say_error(&error);
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// The applications of a configuration; echo for one that mounts none.
-fn apps_of(settings: &Settings) -> Result<Apps, String> {
-    match settings.mounts() {
-        mounts if mounts.is_empty() => Ok(Apps::Echo),
-        mounts => Apps::mounted(mounts, &settings.file_name()),
-    }
-}
-
-fn check_config(arguments: &ServeArguments) -> Result<(), String> {
-    let settings = config::gather(arguments)?;
-    let apps = apps_of(&settings)?;
-    let Plan { settings, apps, .. } = Plan::make(settings, apps)?;
-    for variable in &settings.foreign {
-        cli::say(&format!("{variable} is left alone: ours are RINGSOCK_SECTION__KEY"));
-    }
-    let verdict = match apps {
-        Apps::Mounted(_) => "good",
-        Apps::Echo => "good for 'ringsock echo'; 'ringsock serve' needs an [[app]]",
-    };
-    cli::say(&format!("{}: {verdict}", settings.file_name()));
-    Ok(())
-}
-
-fn print_config(arguments: &ServeArguments) -> Result<(), String> {
-    let settings = config::gather(arguments)?;
-    let page = config::print(&settings, &apps_of(&settings)?)?;
-    cli::say(page.trim_end());
-    Ok(())
-}
-
-fn probe() -> ExitCode {
-    match ringsock::server::probe_ring() {
-        Ok(()) => {
-            cli::say(
-                "io_uring: works (multishot accept and receive, provided buffers, send)\ndriver auto uses: ring",
-            );
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            cli::say(&format!(
-                "{error}\ndriver auto uses: epoll, unless this is a shortage of memory or descriptors"
-            ));
-            ExitCode::FAILURE
-        }
-    }
+    ringsock_server::run()
 }

@@ -6,20 +6,21 @@ use std::os::fd::OwnedFd;
 use ringsock::{Server, ServerBuilder, SetupError};
 
 use crate::apps::Apps;
-use crate::config::{Admin, Config, Settings};
+use crate::config::{Access, Admin, Config, Configuration, Settings};
 
 /// A server that could start.
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
     pub(crate) apps: Apps,
+    pub(crate) access: Access,
     pub(crate) config: Config,
 }
 
 impl Plan {
-    /// Reads each setting and looks at the whole as a start does, without binding anything.
-    pub(crate) fn make(settings: Settings, apps: Apps) -> Result<Self, String> {
-        let config = Config::read(&settings, &apps)?;
-        let plan = Self { settings, apps, config };
+    /// Looks at the whole as a start does, without binding anything.
+    pub(crate) fn make(configuration: Configuration) -> Result<Self, String> {
+        let Configuration { settings, apps, access, config } = configuration;
+        let plan = Self { settings, apps, access, config };
         let rehearsal = plan.describe(Server::builder().dry_run(), Vec::new())?;
         rehearsal.check().map_err(|error| error.to_string())?;
         Ok(plan)
@@ -40,7 +41,7 @@ impl Plan {
             .latency(config.latency.clone())
             .trusted_proxies(config.proxies.clone())
             .server_name(name)
-            .policy(config.access.clone());
+            .policy(self.access.clone());
         if let Some(deflate) = config.deflate {
             server = server.deflate(deflate);
         }

@@ -5,7 +5,7 @@ use ringsock::Controller;
 
 use crate::apps::Apps;
 use crate::cli::ServeArguments;
-use crate::config::{self, Access, Settings};
+use crate::config::{self, Access, Configuration, Said, Settings};
 use crate::log::LogLevel;
 use crate::plan::Plan;
 
@@ -19,8 +19,8 @@ pub(crate) struct Reloader {
 
 impl Reloader {
     pub(crate) fn new(plan: Plan, level: LogLevel) -> Self {
-        let Plan { settings, apps, config } = plan;
-        Self { settings, apps, access: config.access, level }
+        let Plan { settings, apps, access, .. } = plan;
+        Self { settings, apps, access, level }
     }
 
     /// Reads the configuration and the files that it names again, from where the arguments say, and
@@ -36,15 +36,16 @@ impl Reloader {
         arguments: &ServeArguments,
         controller: &Controller,
     ) -> Result<(), String> {
-        let settings = config::gather(arguments)?;
+        let settings = Settings::gather(&Said::by(arguments)?)?;
         let apps = match &self.apps {
             Apps::Echo => Apps::Echo,
             Apps::Mounted(_) => Apps::mounted(settings.mounts(), &settings.file_name())?,
         };
-        let Plan { settings, config, .. } = Plan::make(settings, apps)?;
+        let configuration = Configuration::of(settings, apps, &config::from_disk)?;
+        let Plan { settings, access, config, .. } = Plan::make(configuration)?;
         controller.set_admin_token(config.admin_token).map_err(|error| error.to_string())?;
         controller.set_limits(config.limits).map_err(|error| error.to_string())?;
-        self.access.take_over(config.access);
+        self.access.take_over(access);
         if let Err(error) = controller.reload_tls() {
             tracing::error!(%error, "the certificates are kept as they were");
         }

@@ -9,7 +9,7 @@ use signal_hook::iterator::Signals;
 
 use crate::apps::Apps;
 use crate::cli::ServeArguments;
-use crate::config;
+use crate::config::{self, Configuration, Said, Settings};
 use crate::log;
 use crate::plan::Plan;
 use crate::reload::Reloader;
@@ -18,7 +18,7 @@ use crate::successor::Successor;
 
 /// Serves echo at every path, or what the configuration mounts, until a signal has ended it.
 pub(crate) fn serve(arguments: &ServeArguments, echo: bool) -> Result<(), String> {
-    let settings = config::gather(arguments)?;
+    let settings = Settings::gather(&Said::by(arguments)?)?;
     let (mounts, file) = (settings.mounts(), settings.file_name());
     let apps = match echo {
         true if mounts.is_empty() => Apps::Echo,
@@ -29,7 +29,7 @@ pub(crate) fn serve(arguments: &ServeArguments, echo: bool) -> Result<(), String
         }
         false => Apps::mounted(mounts, &file)?,
     };
-    let plan = Plan::make(settings, apps)?;
+    let plan = Plan::make(Configuration::of(settings, apps, &config::from_disk)?)?;
     let level = log::begin(&plan.config.log_level, plan.config.log_format);
     let text = |error: SetupError| error.to_string();
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])

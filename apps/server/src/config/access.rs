@@ -11,6 +11,7 @@ use ringsock::policy::{
     Subprotocols,
 };
 
+use super::said::Files;
 use super::settings::{Settings, Values};
 use super::value::Value;
 
@@ -28,10 +29,10 @@ impl fmt::Debug for Access {
 }
 
 impl Access {
-    pub(super) fn read(settings: &Settings) -> Result<Self, String> {
-        let mut policies = vec![Policies::read(&settings.section("access"))?];
+    pub(super) fn read(settings: &Settings, files: Files<'_>) -> Result<Self, String> {
+        let mut policies = vec![Policies::read(&settings.section("access"), files)?];
         for table in settings.tables("access.at") {
-            policies.push(Policies::read(&table.values)?);
+            policies.push(Policies::read(&table.values, files)?);
         }
         Ok(Self { policies: Arc::new(RwLock::new(policies)) })
     }
@@ -65,7 +66,7 @@ struct Policies {
 }
 
 impl Policies {
-    fn read(values: &Values) -> Result<Self, String> {
+    fn read(values: &Values, files: Files<'_>) -> Result<Self, String> {
         let is_true = |text: &str| bool::read("origin_required", text);
         let required = values.read("origin_required", is_true)?.unwrap_or(false);
         let origins = list(values, "origins", AllowedOrigins::new)?;
@@ -77,7 +78,7 @@ impl Policies {
         let mut ask = |policy: Option<Box<dyn Policy>>| asked.extend(policy);
         ask(boxed(list(values, "hosts", AllowedHosts::new)?));
         ask(boxed(origins));
-        ask(boxed(authentication(values)?));
+        ask(boxed(authentication(values, files)?));
         ask(boxed(list(values, "subprotocols", Subprotocols::new)?));
         let headers = list(values, "headers", |lines| {
             let pairs = lines.iter().map(|line| line.split_once(':').unwrap_or((line, "")));
@@ -106,9 +107,9 @@ fn list<T, E: ToString>(
 }
 
 /// Names and secrets come from a file, so that no secret stands in the configuration.
-fn authentication(values: &Values) -> Result<Option<Authentication>, String> {
+fn authentication(values: &Values, files: Files<'_>) -> Result<Option<Authentication>, String> {
     let secrets = values.read("secrets_file", |path| {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("'{path}': {error}"))?;
+        let text = files(path).map_err(|error| format!("'{path}': {error}"))?;
         secrets(path, &text)
     })?;
     let places = values.get("secrets_in");

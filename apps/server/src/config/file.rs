@@ -16,14 +16,8 @@ struct Source<'a> {
     text: &'a str,
 }
 
-/// Takes what the file says.
-pub(super) fn read(settings: &mut Settings, path: &Path) -> Result<(), String> {
-    let failed = |error| format!("{}: {error}; give a file that can be read", path.display());
-    let text = std::fs::read_to_string(path).map_err(failed)?;
-    read_text(settings, path, &text)
-}
-
-fn read_text(settings: &mut Settings, path: &Path, text: &str) -> Result<(), String> {
+/// Takes what the text of a file says.
+pub(super) fn read(settings: &mut Settings, path: &Path, text: &str) -> Result<(), String> {
     let source = Source { path, text };
     let table = DeTable::parse(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
@@ -179,7 +173,7 @@ mod tests {
 
     fn settings(text: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
-        read_text(&mut settings, Path::new("r.toml"), text)?;
+        read(&mut settings, Path::new("r.toml"), text)?;
         Ok(settings)
     }
 

@@ -2,10 +2,12 @@
 //! the ones named earlier. It starts nothing.
 
 mod access;
+mod configuration;
 mod file;
 mod groups;
 mod print;
 mod proxies;
+mod said;
 mod settings;
 mod tls;
 mod value;
@@ -16,12 +18,12 @@ use ringsock::server::{Latency, TrustedProxies};
 use ringsock::{Cores, Deflate, Driver, Limits};
 
 use crate::apps::Apps;
-use crate::cli::ServeArguments;
 use crate::log::LogFormat;
 pub(crate) use access::Access;
+pub use configuration::Configuration;
 use groups::{FIXED_LIMITS, Group};
-pub(crate) use print::print;
-use settings::{Form, Origin};
+pub(crate) use said::from_disk;
+pub use said::{Files, Said};
 pub(crate) use settings::{Mount, Settings};
 use tls::TlsFiles;
 use value::Value;
@@ -35,8 +37,8 @@ const OFF: &str = "off";
 /// What is logged unless told otherwise.
 const LOG_LEVEL: &str = "info";
 
-/// Everything in its own type.
-#[derive(Debug)]
+/// Everything in its own type, but who may connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Config {
     /// Empty when nothing was said: then inherited sockets, else the usual address.
     pub(crate) listen: Vec<String>,
@@ -51,7 +53,6 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     pub(crate) limits: Limits,
     pub(crate) latency: Latency,
-    pub(crate) access: Access,
     /// Nobody, unless told otherwise.
     pub(crate) proxies: TrustedProxies,
     /// The files of certificate and key, if TLS is to be spoken.
@@ -69,36 +70,6 @@ pub(crate) enum Admin {
     Usual(&'static str),
     /// Where somebody wants it.
     At(String),
-}
-
-/// Gathers what was said, wherever it was.
-pub(crate) fn gather(arguments: &ServeArguments) -> Result<Settings, String> {
-    let mut settings = Settings::default();
-    let path =
-        arguments.config.clone().or_else(|| std::env::var_os("RINGSOCK_CONFIG").map(PathBuf::from));
-    if let Some(path) = path {
-        file::read(&mut settings, &path)?;
-    }
-    // A variable that is no text is none of ours.
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    settings.read_environment(std::env::vars_os().filter_map(text))?;
-    for (key, flag, values) in arguments.flags() {
-        settings.set(key, values, Origin::Flag(flag.to_owned()))?;
-    }
-    for pair in &arguments.set {
-        let origin = Origin::Flag("--set".to_owned());
-        let (key, value) = pair.split_once('=').ok_or_else(|| {
-            format!("{origin}: '{pair}' has no '=': give KEY=VALUE, as in limits.ping_interval=10s")
-        })?;
-        let values = match settings::form_of(key) {
-            Ok(Form::List) => value.split_whitespace().map(str::to_owned).collect(),
-            _ => vec![value.to_owned()],
-        };
-        settings.set(key, values, origin)?;
-    }
-    Ok(settings)
 }
 
 /// Sets what was set of a group.
@@ -129,7 +100,7 @@ fn read_admin(settings: &Settings, apps: &Apps) -> Result<Admin, String> {
 }
 
 /// The admin token: itself, or what a file holds, which a service manager can keep from others.
-fn read_token(settings: &Settings) -> Result<Option<String>, String> {
+fn read_token(settings: &Settings, files: Files<'_>) -> Result<Option<String>, String> {
     let whole = |text: &str| match text.trim() {
         "" => Err("it is empty".to_owned()),
         text if text.contains(char::is_whitespace) => Err("a token has no blanks".to_owned()),
@@ -137,7 +108,7 @@ fn read_token(settings: &Settings) -> Result<Option<String>, String> {
     };
     let token = settings.read("admin.token", whole)?;
     let from_file = settings.read("admin.token_file", |path| {
-        let text = std::fs::read_to_string(path);
+        let text = files(path);
         text.map_err(|error| format!("'{path}': {error}")).and_then(|text| whole(&text))
     })?;
     match (token, from_file) {
@@ -148,7 +119,7 @@ fn read_token(settings: &Settings) -> Result<Option<String>, String> {
 
 impl Config {
     /// Reads each value; what nobody has set is the default, or what suits the applications.
-    pub(crate) fn read(settings: &Settings, apps: &Apps) -> Result<Self, String> {
+    pub(crate) fn read(settings: &Settings, apps: &Apps, files: Files<'_>) -> Result<Self, String> {
         let some = |text: &str| {
             if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
         };
@@ -169,18 +140,22 @@ impl Config {
                 .unwrap_or_else(|| "ringsock".to_owned()),
             handover: settings.read("server.handover", some)?.map(PathBuf::from),
             admin: read_admin(settings, apps)?,
-            admin_token: read_token(settings)?,
+            admin_token: read_token(settings, files)?,
             log_level: settings
                 .read("log.level", crate::log::check_level)?
                 .unwrap_or_else(|| LOG_LEVEL.to_owned()),
             log_format: settings.read("log.format", str::parse)?.unwrap_or_default(),
             limits,
             latency,
-            access: Access::read(settings)?,
             proxies: proxies::read(settings)?,
             tls: TlsFiles::read(settings)?,
             deflate: deflates.then_some(deflate),
         })
+    }
+
+    /// The same with every secret replaced by nothing.
+    fn without_secrets(&self) -> Self {
+        Self { admin_token: self.admin_token.as_ref().map(|_| String::new()), ..self.clone() }
     }
 
     /// Where to listen when there are no inherited sockets.

@@ -9,12 +9,10 @@ use ringsock::{Deflate, Limits};
 use super::groups::Group;
 use super::settings::{Form, Origin, Settings, keys, table_form, table_names};
 use super::{Admin, Config, OFF};
-use crate::apps::Apps;
 
 /// The whole configuration as a file that can be read again, each value with where it came from.
 /// Secrets are not shown.
-pub(crate) fn print(settings: &Settings, apps: &Apps) -> Result<String, String> {
-    let config = Config::read(settings, apps)?;
+pub(super) fn print(settings: &Settings, config: &Config) -> String {
     let mut page = String::new();
     let mut open = String::new();
     for (key, form) in keys() {
@@ -33,7 +31,7 @@ pub(crate) fn print(settings: &Settings, apps: &Apps) -> Result<String, String> 
             Some(setting) if !is_in_group(section, name) => {
                 setting.values.first().map(|value| quoted(value))
             }
-            _ => default_of(&config, section, name),
+            _ => default_of(config, section, name),
         };
         let _ = match shown {
             Some(shown) => writeln!(page, "{name} = {shown} # {origin}"),
@@ -41,7 +39,7 @@ pub(crate) fn print(settings: &Settings, apps: &Apps) -> Result<String, String> 
         };
     }
     table_names().for_each(|name| print_tables(&mut page, settings, name));
-    Ok(page)
+    page
 }
 
 fn print_tables(page: &mut String, settings: &Settings, name: &str) {

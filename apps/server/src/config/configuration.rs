@@ -1,0 +1,53 @@
+//! The whole: what was said, understood and found good. Whether a server could start with it on this
+//! machine is not asked here, and of files only those with secrets are read.
+
+use super::access::Access;
+use super::said::{Files, Said};
+use super::settings::Settings;
+use super::{Config, print};
+use crate::apps::Apps;
+
+/// A configuration without a mistake in it.
+pub struct Configuration {
+    pub(crate) settings: Settings,
+    pub(crate) apps: Apps,
+    pub(crate) access: Access,
+    pub(crate) config: Config,
+}
+
+impl Configuration {
+    /// Understands what was said, with the applications that it mounts; with echo if it mounts none.
+    ///
+    /// # Errors
+    /// One line that names the place of what is wrong, or its key.
+    pub fn read(said: &Said, files: Files<'_>) -> Result<Self, String> {
+        let settings = Settings::gather(said)?;
+        let apps = match settings.mounts() {
+            mounts if mounts.is_empty() => Apps::Echo,
+            mounts => Apps::mounted(mounts, &settings.file_name())?,
+        };
+        Self::of(settings, apps, files)
+    }
+
+    /// Understands settings, for these applications.
+    pub(crate) fn of(settings: Settings, apps: Apps, files: Files<'_>) -> Result<Self, String> {
+        let config = Config::read(&settings, &apps, files)?;
+        let access = Access::read(&settings, files)?;
+        Ok(Self { settings, apps, access, config })
+    }
+
+    /// The whole as a file that can be read again, each value with where it came from. Secrets are
+    /// not shown.
+    pub fn print(&self) -> String {
+        print::print(&self.settings, &self.config)
+    }
+
+    /// Whether both mean the same, wherever it was said and however it was written; of secrets only
+    /// whether there are any.
+    pub fn is_same(&self, other: &Self) -> bool {
+        // What nothing more is made of than a handler is compared as it was said.
+        let is_handlers = |key: &String| key == "app" || key.starts_with("access.");
+        let differ = self.settings.differences(&other.settings).iter().any(is_handlers);
+        self.config.without_secrets() == other.config.without_secrets() && !differ
+    }
+}
