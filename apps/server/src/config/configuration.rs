@@ -51,3 +51,33 @@ impl Configuration {
         self.config.without_secrets() == other.config.without_secrets() && !differ
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &str) -> Result<Configuration, String> {
+        let said = Said { file: Some(("r.toml".into(), file.to_owned())), ..Said::default() };
+        Configuration::read(&said, &|_| Ok(String::new()))
+    }
+
+    /// The page of a configuration, which reads as the same one.
+    fn printed(file: &str) -> String {
+        let first = read(file).unwrap();
+        let page = first.print();
+        assert!(first.is_same(&read(&page).unwrap()), "{page}");
+        page
+    }
+
+    #[test]
+    fn addresses_that_nobody_asked_for_are_not_asked_for_by_the_page() {
+        let page = printed("");
+        assert!(page.contains("# listen is not set: 127.0.0.1:9001, or the sockets"), "{page}");
+        assert!(page.contains("listen = \"off\" # default"), "{page}");
+        let page = printed("[[app]]\nkind = \"echo\"\npath = \"/\"\n");
+        assert!(page.contains("# listen is not set: 127.0.0.1:9601, if it is free"), "{page}");
+        let page = printed("[admin]\nlisten = \"127.0.0.1:1\"\n[server]\nlisten = [\"[::1]:2\"]\n");
+        assert!(page.contains("listen = \"127.0.0.1:1\" # r.toml:2"), "{page}");
+        assert!(page.contains("listen = [\"[::1]:2\"] # r.toml:4"), "{page}");
+    }
+}

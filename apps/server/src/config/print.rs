@@ -8,7 +8,7 @@ use ringsock::{Deflate, Limits};
 
 use super::groups::Group;
 use super::settings::{Form, Origin, Settings, keys, table_form, table_names};
-use super::{Admin, Config, OFF};
+use super::{Admin, Config, LISTEN, OFF};
 
 /// The whole configuration as a file that can be read again, each value with where it came from.
 /// Secrets are not shown.
@@ -35,7 +35,7 @@ pub(super) fn print(settings: &Settings, config: &Config) -> String {
         };
         let _ = match shown {
             Some(shown) => writeln!(page, "{name} = {shown} # {origin}"),
-            None => writeln!(page, "# {name} is not set"),
+            None => writeln!(page, "# {name} is not set{}", instead(config, &key)),
         };
     }
     table_names().for_each(|name| print_tables(&mut page, settings, name));
@@ -64,19 +64,24 @@ fn default_of(config: &Config, section: &str, name: &str) -> Option<String> {
         (Latency::SECTION, name) => shown(&config.latency, name),
         (Deflate::SECTION, "enabled") => Some(config.deflate.is_some().to_string()),
         (Deflate::SECTION, name) => shown(&config.deflate.unwrap_or_default(), name),
-        ("server", "listen") => Some(quoted_list(&config.listen_or_default())),
         ("server", "cores") => Some(quoted("all")),
         ("server", "driver") => Some(quoted("auto")),
         ("server", "name") => Some(quoted(&config.server_name)),
-        ("admin", "listen") => Some(quoted(match &config.admin {
-            Admin::Off => OFF,
-            Admin::Usual(address) => address,
-            Admin::At(address) => address,
-        })),
+        ("admin", "listen") if config.admin == Admin::Off => Some(quoted(OFF)),
         ("tls", "minimum_version") if config.tls.is_some() => Some(quoted("1.2")),
         ("log", "level") => Some(quoted(&config.log_level)),
         ("log", "format") => Some(quoted("text")),
         _ => None,
+    }
+}
+
+/// What is done where nothing is said, if saying it would be something else: an address that is asked
+/// for must be had, and goes before the sockets that are passed.
+fn instead(config: &Config, key: &str) -> String {
+    match (key, &config.admin) {
+        ("server.listen", _) => format!(": {LISTEN}, or the sockets that a service manager passes"),
+        ("admin.listen", Admin::Usual(address)) => format!(": {address}, if it is free"),
+        _ => String::new(),
     }
 }
 
