@@ -42,8 +42,8 @@ impl Plan {
             .trusted_proxies(config.proxies.clone())
             .server_name(name)
             .policy(self.access.clone());
-        if let Some(deflate) = config.deflate {
-            server = server.deflate(deflate);
+        if config.deflates {
+            server = server.deflate(config.deflate);
         }
         if let Some(token) = &config.admin_token {
             server = server.admin_token(token);

@@ -80,4 +80,11 @@ mod tests {
         assert!(page.contains("listen = \"127.0.0.1:1\" # r.toml:2"), "{page}");
         assert!(page.contains("listen = [\"[::1]:2\"] # r.toml:4"), "{page}");
     }
+
+    #[test]
+    fn compression_that_is_off_is_shown_as_it_would_be_if_it_were_on() {
+        let page = printed("[deflate]\nsend_window_bits = 9\n");
+        assert!(page.contains("enabled = false # default"), "{page}");
+        assert!(page.contains("send_window_bits = 9 # r.toml:2"), "{page}");
+    }
 }

@@ -57,8 +57,10 @@ pub(crate) struct Config {
     pub(crate) proxies: TrustedProxies,
     /// The files of certificate and key, if TLS is to be spoken.
     pub(crate) tls: Option<TlsFiles>,
-    /// Compression, if it is to be accepted.
-    pub(crate) deflate: Option<Deflate>,
+    /// Whether compression is to be accepted.
+    pub(crate) deflates: bool,
+    /// And how.
+    pub(crate) deflate: Deflate,
 }
 
 /// Where the admin address is.
@@ -149,7 +151,8 @@ impl Config {
             latency,
             proxies: proxies::read(settings)?,
             tls: TlsFiles::read(settings)?,
-            deflate: deflates.then_some(deflate),
+            deflates,
+            deflate,
         })
     }
 

@@ -62,8 +62,8 @@ fn default_of(config: &Config, section: &str, name: &str) -> Option<String> {
     match (section, name) {
         (Limits::SECTION, name) => shown(&config.limits, name),
         (Latency::SECTION, name) => shown(&config.latency, name),
-        (Deflate::SECTION, "enabled") => Some(config.deflate.is_some().to_string()),
-        (Deflate::SECTION, name) => shown(&config.deflate.unwrap_or_default(), name),
+        (Deflate::SECTION, "enabled") => Some(config.deflates.to_string()),
+        (Deflate::SECTION, name) => shown(&config.deflate, name),
         ("server", "cores") => Some(quoted("all")),
         ("server", "driver") => Some(quoted("auto")),
         ("server", "name") => Some(quoted(&config.server_name)),
