@@ -12,7 +12,7 @@ pub(super) fn read(settings: &Settings) -> Result<TrustedProxies, String> {
     let named = networks.map_or(&[][..], |setting| &setting.values);
     let wrong = |reason| match networks {
         Some(setting) => format!("{}: proxies.networks: {reason}", setting.origin),
-        None => format!("proxies: {reason}"),
+        None => format!("proxies.networks: {reason}"),
     };
     let mut proxies = TrustedProxies::new(named).map_err(|error| wrong(error.to_string()))?;
     let is_true = |text: &str| bool::read("proxy_protocol", text);

@@ -46,7 +46,8 @@ impl TlsFiles {
             (None, None) if client_roots.is_none() && only_tls13.is_none() && named.is_empty() => {
                 Ok(None)
             }
-            _ => Err("tls needs both certificate and key (--tls-cert, --tls-key)".to_owned()),
+            _ => Err("tls needs both certificate and key: tls.certificate (--tls-cert) and tls.key (--tls-key)"
+                .to_owned()),
         }
     }
 
