@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use ringsock::{Cores, Driver};
 
+use crate::config::one_line;
 use crate::log::{LogFormat, check_level};
 
 /// WebSocket servers on io_uring, one thread per core.
@@ -128,7 +129,7 @@ pub(crate) fn say(line: &str) {
 
 /// Prints an error in one line.
 pub(crate) fn say_error(message: &str) {
-    let _ = writeln!(std::io::stderr(), "ringsock: {message}");
+    let _ = writeln!(std::io::stderr(), "ringsock: {}", one_line(message));
 }
 
 /// Help and version are what was asked for; anything else is one line and exit code 2.

@@ -27,6 +27,7 @@ impl Reloader {
     /// applies what has changed.
     pub(crate) fn reload(&mut self, arguments: &ServeArguments, controller: &Controller) {
         if let Err(error) = self.try_reload(arguments, controller) {
+            let error = config::one_line(&error);
             tracing::error!(%error, "the configuration is kept as it was");
         }
     }

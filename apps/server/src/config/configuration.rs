@@ -4,7 +4,7 @@
 use super::access::Access;
 use super::said::{Files, Said};
 use super::settings::Settings;
-use super::{Config, print};
+use super::{Config, one_line, print};
 use crate::apps::Apps;
 
 /// A configuration without a mistake in it.
@@ -21,6 +21,10 @@ impl Configuration {
     /// # Errors
     /// One line that names the place of what is wrong, or its key.
     pub fn read(said: &Said, files: Files<'_>) -> Result<Self, String> {
+        Self::try_read(said, files).map_err(|error| one_line(&error))
+    }
+
+    fn try_read(said: &Said, files: Files<'_>) -> Result<Self, String> {
         let settings = Settings::gather(said)?;
         let apps = match settings.mounts() {
             mounts if mounts.is_empty() => Apps::Echo,
@@ -86,5 +90,21 @@ mod tests {
         let page = printed("[deflate]\nsend_window_bits = 9\n");
         assert!(page.contains("enabled = false # default"), "{page}");
         assert!(page.contains("send_window_bits = 9 # r.toml:2"), "{page}");
+    }
+
+    #[test]
+    fn an_error_is_one_line_whatever_stands_in_the_value() {
+        for (file, line) in [
+            ("[limits]\nping_interval = \"1\\n2\"\n", "r.toml:2: limits.ping_interval: '1\\n2' is"),
+            ("[limits]\n\"a\\u001b\" = 1\n", "r.toml:2: there is no key 'limits.a\\u{1b}'"),
+            ("[[app]]\nkind = \"\\r\"\npath = \"/\"\n", "r.toml:1: there is no application '\\r'"),
+        ] {
+            let error = read(file).err().unwrap();
+            assert!(error.starts_with(line) && !error.contains(char::is_control), "{error:?}");
+        }
+        let said =
+            Said { file: Some(("a\nb".into(), "[server]\ncores = 0\n".into())), ..Said::default() };
+        let page = Configuration::read(&said, &|_| Ok(String::new())).unwrap().print();
+        read(&page).unwrap();
     }
 }

@@ -83,6 +83,18 @@ fn read_group<G: Group>(settings: &Settings, mut group: G) -> Result<G, String> 
     Ok(group)
 }
 
+/// A text in one line, whatever the file, a variable or a flag has put into it.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => line.extend(character.escape_default()),
+            false => line.push(character),
+        }
+    }
+    line
+}
+
 /// A text that can stand in a header line.
 fn header_value(text: &str) -> Result<String, String> {
     match text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {

@@ -10,6 +10,7 @@ use ringsock::server::Latency;
 use ringsock::{Deflate, Limits};
 
 use super::groups::Group;
+use super::one_line;
 
 /// The keys beside those of the engine's groups, section by section.
 const KEYS: &[(&str, Form)] = &[
@@ -104,7 +105,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => formatter.write_str("default"),
-            Self::File(path, line) => write!(formatter, "{}:{line}", path.display()),
+            Self::File(path, line) => write!(formatter, "{}:{line}", shown(path)),
             Self::Environment(name) => write!(formatter, "environment {name}"),
             Self::Flag(name) => write!(formatter, "flag {name}"),
         }
@@ -355,8 +356,13 @@ impl Settings {
 
     /// The path of the file, for messages.
     pub(crate) fn file_name(&self) -> String {
-        self.file.as_deref().map_or("no file".to_owned(), |path: &Path| path.display().to_string())
+        self.file.as_deref().map_or("no file".to_owned(), shown)
     }
+}
+
+/// A path for messages and comments.
+fn shown(path: &Path) -> String {
+    one_line(&path.display().to_string())
 }
 
 #[cfg(test)]
