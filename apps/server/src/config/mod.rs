@@ -83,6 +83,14 @@ fn read_group<G: Group>(settings: &Settings, mut group: G) -> Result<G, String> 
     Ok(group)
 }
 
+/// The text of an error of the engine about a field of a group, with which it begins.
+fn out_of_bounds(settings: &Settings, section: &str, reason: &str) -> String {
+    let field = reason.split(' ').next().unwrap_or_default();
+    let set = settings.get(&format!("{section}.{field}"));
+    let origin = set.map(|setting| format!("{}: ", setting.origin)).unwrap_or_default();
+    format!("{origin}{section}.{reason}")
+}
+
 /// A text in one line, whatever the file, a variable or a flag has put into it.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -138,11 +146,11 @@ impl Config {
             if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
         };
         let limits = read_group(settings, apps.limits())?;
-        limits.validate().map_err(|reason| format!("limits: {reason}"))?;
+        limits.validate().map_err(|reason| out_of_bounds(settings, "limits", &reason))?;
         let latency = read_group(settings, Latency::default())?;
-        latency.validate().map_err(|reason| format!("latency: {reason}"))?;
+        latency.validate().map_err(|reason| out_of_bounds(settings, "latency", &reason))?;
         let deflate = read_group(settings, Deflate::default())?;
-        deflate.validate().map_err(|reason| format!("deflate: {reason}"))?;
+        deflate.validate().map_err(|reason| out_of_bounds(settings, "deflate", &reason))?;
         let is_true = |text: &str| bool::read("enabled", text);
         let deflates = settings.read("deflate.enabled", is_true)?.unwrap_or(false);
         Ok(Self {

@@ -88,7 +88,7 @@ fn a_good_configuration_is_called_good_and_a_bad_one_named_with_its_line() {
     for (name, text, named) in [
         ("key", "\n[limits]\nping_intervall = \"1s\"\n", "key.toml:3: there is no key"),
         ("unit", "[limits]\nping_interval = 30\n", "as in 30s"),
-        ("range", "[limits]\nheader_lines_max = 0\n", "header_lines_max is 0"),
+        ("range", "[limits]\nheader_lines_max = 0\n", "range.toml:2: limits.header_lines_max is 0"),
         ("level", "[log]\nlevel = \"=\"\n", "level.toml:2: log.level: '=' is not a level"),
         ("core", "[server]\ncores = \"some\"\n", "core.toml:2: server.cores: 'some'"),
         ("name", "[server]\nname = \"a\\nb\"\n", "server.name: a header"),
