@@ -1,7 +1,8 @@
-//! What is fuzzed: functions that take any bytes and panic when a rule of the engine does not hold.
+//! What is fuzzed: functions that take any bytes and panic when a rule does not hold.
 //! They make no input: they run under libFuzzer (`scripts/fuzz`) and, from their corpora, in every
 //! test run.
 
+mod config;
 mod cuts;
 mod deflate;
 mod extensions;
@@ -17,6 +18,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    ("config", config::run),
     ("deflate", deflate::run),
     ("extensions", extensions::run),
     ("frames", frames::run),
