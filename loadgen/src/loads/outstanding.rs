@@ -77,7 +77,7 @@ impl<T: Copy> Outstanding<T> {
         };
         let late = sequence < self.answered_end;
         let Some(index) = sequence.checked_sub(self.base) else {
-            return self.answer_given_up(sequence);
+            return self.answer_given_up(sequence, late);
         };
         let entry = match index {
             0 => self.take_front(),
@@ -109,12 +109,13 @@ impl<T: Copy> Outstanding<T> {
         Answer::Garbled { sequence }
     }
 
-    fn answer_given_up(&mut self, sequence: u64) -> Answer<T> {
+    fn answer_given_up(&mut self, sequence: u64, late: bool) -> Answer<T> {
         let at = self.given_up.binary_search_by_key(&sequence, |(given_up, _)| *given_up);
-        match at.ok().and_then(|at| self.given_up.remove(at)) {
-            Some((_, sent)) => Answer::First { sequence, sent, late: true },
-            None => Answer::Again,
-        }
+        let Some((_, sent)) = at.ok().and_then(|at| self.given_up.remove(at)) else {
+            return Answer::Again;
+        };
+        self.answered_end = self.answered_end.max(sequence + 1);
+        Answer::First { sequence, sent, late }
     }
 
     /// Gives up the oldest ones for as long as they are `overdue`: they take no place any more.
@@ -238,7 +239,8 @@ mod tests {
         assert_eq!(outstanding.answer(Some(1)), first(1, false));
         outstanding.give_up(|&sent| sent < 1003);
         assert_eq!((outstanding.under_way(), outstanding.oldest()), (2, 3));
-        assert_eq!(outstanding.answer(Some(2)), first(2, true));
+        // Nothing that was sent after it has been answered.
+        assert_eq!(outstanding.answer(Some(2)), first(2, false));
         assert_eq!(outstanding.answer(Some(4)), first(4, false));
         assert_eq!(outstanding.answer(Some(3)), first(3, true));
         assert_eq!(outstanding.answer(Some(1)), Answer::Again);
