@@ -204,8 +204,9 @@ async def closed_windows(play, driver):
     """Peers ask for a lot and never read it: dropped when they have taken nothing for too long."""
     count = play.size(20, 500)
     timeout = play.size(2, 30)
-    # What so many may make an echo server hold must fit its memory budget, or some are refused for that.
-    settings = [f"limits.write_stall_timeout={timeout}s", "limits.receive_pause_bytes=512KiB"]
+    # What so many may make an echo server hold must fit its memory budget, or some are refused for that; and on a busy
+    # machine a message of ours may be long under way.
+    settings = [f"limits.write_stall_timeout={timeout}s", "limits.receive_pause_bytes=512KiB", "limits.assembly_timeout=10m"]
     with Subject(play, driver, "windows", settings) as subject:
 
         async def ask(_):
