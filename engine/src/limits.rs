@@ -85,7 +85,9 @@ pub struct Limits {
     /// sent: a peer that does not read its answers is not asked for more. Default 256 KiB.
     pub receive_pause_bytes: usize,
     /// Time a peer may take without accepting a byte while bytes wait for it. However slowly it
-    /// reads, it is not dropped while it does. Default 30 s.
+    /// reads, it is not dropped while it does. Whether it does is looked at when the time is over,
+    /// and what it took meanwhile begins the time anew: who stops then is dropped after up to twice
+    /// as long. Default 30 s.
     pub write_stall_timeout: Duration,
     /// Silence after which a Ping is sent. Default 30 s.
     pub ping_interval: Duration,
