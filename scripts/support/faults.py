@@ -202,8 +202,8 @@ async def slow_subscribers(play, driver):
 
 async def closed_windows(play, driver):
     """Peers ask for a lot and never read it: dropped when they have taken nothing for too long."""
-    # The kernel's buffers hold some 4 MiB for each of them: more of them would bring it under pressure, in which what it
-    # takes moves by fits and starts.
+    # The kernel's buffers hold some 4 MiB for each of them: 500 took all that tcp_mem allowed on a machine of 24 GiB, and then
+    # what the kernel takes moves by fits and starts.
     count = play.size(20, 200)
     timeout = play.size(2, 30)
     # What so many may make an echo server hold must fit its memory budget, or some are refused for that; and on a busy
